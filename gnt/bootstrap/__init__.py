@@ -1,0 +1,1 @@
+"""What runs where no master daemon runs: cluster init and joining a node."""

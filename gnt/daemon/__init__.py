@@ -1,0 +1,1 @@
+"""What every daemon runs on: clock, thread pools, randomness, log, readiness."""

@@ -1,0 +1,1 @@
+"""The brain: jobs, locks, operations, queries, mastership."""

@@ -1,0 +1,1 @@
+"""The job queue, its states, its locks and the processor."""

@@ -1,0 +1,1 @@
+"""What the master does for each opcode: observe, then plan."""

@@ -1,0 +1,1 @@
+"""What the master answers without a job: fields, filters, collectors."""

@@ -1,0 +1,1 @@
+"""What a cluster is: objects, parameters, validation. Pure; imports nothing above it."""

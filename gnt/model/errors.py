@@ -1,0 +1,243 @@
+"""The one family of errors, each with a stable code that LUXI, RAPI and the exit status map from.
+
+An error says what is wrong in one line that names the field or object, and, where there is one, the remedy in
+`hint`. Class names as LUXI clients know them are in `LUXI_CLASS`: `spec/luxi.md`, section 2.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+# Codes of refusals, as every Ganeti client knows them (spec/luxi.md, "OpPrereqError codes").
+RESOLVER: Final = "resolver_error"
+NO_RESOURCES: Final = "insufficient_resources"
+TEMP_NO_RESOURCES: Final = "temp_insufficient_resources"
+WRONG_INPUT: Final = "wrong_input"
+WRONG_STATE: Final = "wrong_state"
+UNKNOWN_ENTITY: Final = "unknown_entity"
+ALREADY_EXISTS: Final = "already_exists"
+NOT_UNIQUE: Final = "resource_not_unique"
+INTERNAL: Final = "internal_error"
+ENVIRONMENT: Final = "environment_error"
+
+PREREQ_CODES: Final = frozenset(
+    {
+        RESOLVER,
+        NO_RESOURCES,
+        TEMP_NO_RESOURCES,
+        WRONG_INPUT,
+        WRONG_STATE,
+        UNKNOWN_ENTITY,
+        ALREADY_EXISTS,
+        NOT_UNIQUE,
+        INTERNAL,
+        ENVIRONMENT,
+    }
+)
+
+
+class GntError(Exception):
+    """Base of all errors that a user may see.
+
+    Shapes: `code` is a stable machine-readable word, `text` one line, `hint` one line or empty,
+    `luxi_class` the name under which LUXI clients know the error.
+    """
+
+    luxi_class: ClassVar[str] = "GenericError"
+
+    def __init__(self, code: str, text: str, *, hint: str = "") -> None:
+        super().__init__(text)
+        self.code = code
+        self.text = text
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild, (type(self), self.code, self.text, self.hint))
+
+    def luxi_args(self) -> list[object]:
+        """Give the argument list that goes with `luxi_class` on the wire."""
+        return [self.text]
+
+
+def _rebuild(kind: type[GntError], code: str, text: str, hint: str) -> GntError:
+    return kind(code, text, hint=hint)
+
+
+class Refused(GntError):
+    """The request cannot be carried out as it stands; nothing was changed. `code` is one of `PREREQ_CODES`."""
+
+    luxi_class = "OpPrereqError"
+
+    def luxi_args(self) -> list[object]:
+        """Message (with the hint, which old clients have no field for) and code."""
+        return [f"{self.text} ({self.hint})" if self.hint else self.text, self.code]
+
+
+class Failed(GntError):
+    """Carrying the request out failed half-way; the text says what was undone or finished."""
+
+    luxi_class = "OpExecError"
+
+    def __init__(self, text: str, *, code: str = "failed", hint: str = "") -> None:
+        super().__init__(code, text, hint=hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_failed, (type(self), self.code, self.text, self.hint))
+
+
+def _rebuild_failed(kind: type[Failed], code: str, text: str, hint: str) -> Failed:
+    return kind(text, code=code, hint=hint)
+
+
+class Unsupported(Refused):
+    """A known opcode, option or parameter that this version does not carry out; named, never ignored."""
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(WRONG_INPUT, text, hint=hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_unsupported, (self.text, self.hint))
+
+
+def _rebuild_unsupported(text: str, hint: str) -> Unsupported:
+    return Unsupported(text, hint=hint)
+
+
+class NodeFailure(GntError):
+    """A node answered a call with an error: the call ended, and did not do what was asked.
+
+    Codes: those of the driver (`no_space`, `not_found`, `busy`, `script_failed`, …); `retry` says whether the same
+    call may succeed later.
+    """
+
+    luxi_class = "OpExecError"
+
+    def __init__(self, code: str, text: str, *, hint: str = "", retry: bool = False) -> None:
+        super().__init__(code, text, hint=hint)
+        self.retry = retry
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_node_failure, (self.code, self.text, self.hint, self.retry))
+
+
+def _rebuild_node_failure(code: str, text: str, hint: str, retry: bool) -> NodeFailure:
+    return NodeFailure(code, text, hint=hint, retry=retry)
+
+
+class InDoubt(GntError):
+    """A node call whose outcome is not known: the deadline passed or the connection broke after it was sent."""
+
+    luxi_class = "OpExecError"
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__("in_doubt", text, hint=hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_in_doubt, (self.text, self.hint))
+
+
+def _rebuild_in_doubt(text: str, hint: str) -> InDoubt:
+    return InDoubt(text, hint=hint)
+
+
+class NotReached(GntError):
+    """A node call that was never sent: no connection to the node, or it is flagged offline."""
+
+    luxi_class = "OpExecError"
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__("not_reached", text, hint=hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_not_reached, (self.text, self.hint))
+
+
+def _rebuild_not_reached(text: str, hint: str) -> NotReached:
+    return NotReached(text, hint=hint)
+
+
+class StaleEpoch(GntError):
+    """The caller speaks for an epoch that is older than one this node has promised."""
+
+    luxi_class = "OpExecError"
+
+    def __init__(self, text: str) -> None:
+        super().__init__("stale_epoch", text, hint="another master has taken over: ask gnt-cluster getmaster")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (StaleEpoch, (self.text,))
+
+
+class NoMajority(GntError):
+    """Too few voters have the change on disk; it is not acknowledged, and nothing acts on it."""
+
+    luxi_class = "GenericError"
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__("no_majority", text, hint=hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_no_majority, (self.text, self.hint))
+
+
+def _rebuild_no_majority(text: str, hint: str) -> NoMajority:
+    return NoMajority(text, hint=hint)
+
+
+class ConfigError(GntError):
+    """The stored configuration cannot be used: another version, another program's, damaged."""
+
+    luxi_class = "ConfigurationError"
+
+    def __init__(self, text: str, *, code: str = "configuration", hint: str = "") -> None:
+        super().__init__(code, text, hint=hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_config, (self.text, self.code, self.hint))
+
+
+def _rebuild_config(text: str, code: str, hint: str) -> ConfigError:
+    return ConfigError(text, code=code, hint=hint)
+
+
+class QueueDrained(GntError):
+    """The job queue takes no new jobs at the moment."""
+
+    luxi_class = "JobQueueDrainError"
+
+    def __init__(self) -> None:
+        super().__init__("queue_drained", "The job queue is drained and takes no jobs", hint="gnt-cluster queue undrain")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (QueueDrained, ())
+
+
+class JobLost(GntError):
+    """There is no job of this number."""
+
+    luxi_class = "JobLost"
+
+    def __init__(self, text: str) -> None:
+        super().__init__("job_lost", text)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (JobLost, (self.text,))
+
+
+class BadParameter(GntError):
+    """A parameter whose name or value type is wrong."""
+
+    luxi_class = "TypeEnforcementError"
+
+    def __init__(self, text: str, *, hint: str = "") -> None:
+        super().__init__(WRONG_INPUT, text, hint=hint)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (_rebuild_bad_parameter, (self.text, self.hint))
+
+
+def _rebuild_bad_parameter(text: str, hint: str) -> BadParameter:
+    return BadParameter(text, hint=hint)

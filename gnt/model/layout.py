@@ -1,0 +1,148 @@
+"""Where everything lives below a node's root directory.
+
+The names are those that existing tools look for: `spec/daemons.md`, section 7. `GNT_ROOTDIR` (or `GANETI_ROOTDIR`)
+moves the whole tree, `GNT_HOSTNAME` (or `GANETI_HOSTNAME`) the node's own name, so several nodes live on one machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+# sun_path of struct sockaddr_un has 108 bytes on Linux, the last of them NUL.
+SOCKET_PATH_LIMIT = 107
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one node. `root` is `/` on a real machine."""
+
+    root: Path
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Layout:
+        """Take the root from `GNT_ROOTDIR`, else `GANETI_ROOTDIR`, else `/`."""
+        return cls(Path(environ.get("GNT_ROOTDIR") or environ.get("GANETI_ROOTDIR") or "/"))
+
+    @property
+    def data(self) -> Path:
+        """Give the data directory: configuration, certificates, ssconf."""
+        return self.root / "var/lib/ganeti"
+
+    @property
+    def run(self) -> Path:
+        """Give the directory of sockets and pid files."""
+        return self.root / "var/run/ganeti"
+
+    @property
+    def log(self) -> Path:
+        """Give the log directory."""
+        return self.root / "var/log/ganeti"
+
+    @property
+    def etc(self) -> Path:
+        """Give the directory of the administrator's own files (hooks, allowed paths)."""
+        return self.root / "etc/ganeti"
+
+    @property
+    def config_db(self) -> Path:
+        """Give the store: the truth about cluster, jobs and history."""
+        return self.data / "config.db"
+
+    @property
+    def config_data(self) -> Path:
+        """Give the JSON view of the configuration for people and other programs; never read back."""
+        return self.data / "config.data"
+
+    @property
+    def authority_certificate(self) -> Path:
+        """Give the certificate of the cluster's own authority; on every node."""
+        return self.data / "ca.pem"
+
+    @property
+    def authority_key(self) -> Path:
+        """Give the key of the authority: 0600, on master candidates only."""
+        return self.data / "ca.key"
+
+    @property
+    def node_pem(self) -> Path:
+        """Give this node's own key and certificate (one file, 0600); the key never leaves the node."""
+        return self.data / "server.pem"
+
+    @property
+    def rapi_pem(self) -> Path:
+        """Give the key and certificate of the remote API (0600)."""
+        return self.data / "rapi.pem"
+
+    @property
+    def rapi_users(self) -> Path:
+        """Give the users file of the remote API."""
+        return self.data / "rapi/users"
+
+    @property
+    def calls_db(self) -> Path:
+        """Give the node daemon's call table and promised epoch."""
+        return self.data / "calls.db"
+
+    @property
+    def socket_directory(self) -> Path:
+        """Give the directory of the LUXI sockets (0750)."""
+        return self.run / "socket"
+
+    @property
+    def master_socket(self) -> Path:
+        """Give the LUXI socket of all clients up to 2.11."""
+        return self.socket_directory / "ganeti-master"
+
+    @property
+    def query_socket(self) -> Path:
+        """Give the LUXI socket of clients since 2.12; the same handler listens on both."""
+        return self.socket_directory / "ganeti-query"
+
+    @property
+    def os_log(self) -> Path:
+        """Give the directory with one log for each run of a guest OS script."""
+        return self.log / "os"
+
+    @property
+    def hooks(self) -> Path:
+        """Give the directory of hook directories."""
+        return self.etc / "hooks"
+
+    @property
+    def file_storage_paths(self) -> Path:
+        """Give the administrator's list of directories in which file disks may live."""
+        return self.etc / "file-storage-paths"
+
+    def ssconf(self, name: str) -> Path:
+        """Give the path of one ssconf value, for example `master_node`."""
+        return self.data / f"ssconf_{name}"
+
+    def pid_file(self, daemon: str) -> Path:
+        """Give the pid file of a daemon, for example `gnt-masterd`."""
+        return self.run / f"{daemon}.pid"
+
+    def os_search_path(self) -> tuple[Path, ...]:
+        """Give the directories that are searched for guest OS definitions, first wins.
+
+        Below a moved root the machine's own directories follow the node's, so that packaged definitions serve all.
+        """
+        names = ("srv/ganeti/os", "usr/local/lib/ganeti/os", "usr/lib/ganeti/os", "usr/share/ganeti/os")
+        own = tuple(self.root / name for name in names)
+        if self.root == Path("/"):
+            return own
+        return own + tuple(Path("/") / name for name in names)
+
+    def default_file_storage(self) -> Path:
+        """Give the default base of file disks."""
+        return self.root / "srv/ganeti/file-storage"
+
+    def default_shared_file_storage(self) -> Path:
+        """Give the default base of shared file disks."""
+        return self.root / "srv/ganeti/shared-file-storage"
+
+
+def host_name(environ: Mapping[str, str], system: str) -> str:
+    """Give the node's own name: `GNT_HOSTNAME`, else `GANETI_HOSTNAME`, else what the system says."""
+    return environ.get("GNT_HOSTNAME") or environ.get("GANETI_HOSTNAME") or system

@@ -1,0 +1,1 @@
+"""The hands: hypervisors, disks and guest systems of one node."""

@@ -1,0 +1,1 @@
+"""What must not be lost: objects, jobs and history in one SQLite file."""

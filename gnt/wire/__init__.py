@@ -1,0 +1,1 @@
+"""How the parts speak: LUXI, node calls, Perspective Broker over mutual TLS."""

@@ -54,16 +54,9 @@ class GntError(Exception):
     def __str__(self) -> str:
         return self.text
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild, (type(self), self.code, self.text, self.hint))
-
     def luxi_args(self) -> list[object]:
         """Give the argument list that goes with `luxi_class` on the wire."""
         return [self.text]
-
-
-def _rebuild(kind: type[GntError], code: str, text: str, hint: str) -> GntError:
-    return kind(code, text, hint=hint)
 
 
 class Refused(GntError):
@@ -84,26 +77,12 @@ class Failed(GntError):
     def __init__(self, text: str, *, code: str = "failed", hint: str = "") -> None:
         super().__init__(code, text, hint=hint)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_failed, (type(self), self.code, self.text, self.hint))
-
-
-def _rebuild_failed(kind: type[Failed], code: str, text: str, hint: str) -> Failed:
-    return kind(text, code=code, hint=hint)
-
 
 class Unsupported(Refused):
     """A known opcode, option or parameter that this version does not carry out; named, never ignored."""
 
     def __init__(self, text: str, *, hint: str = "") -> None:
         super().__init__(WRONG_INPUT, text, hint=hint)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_unsupported, (self.text, self.hint))
-
-
-def _rebuild_unsupported(text: str, hint: str) -> Unsupported:
-    return Unsupported(text, hint=hint)
 
 
 class NodeFailure(GntError):
@@ -119,13 +98,6 @@ class NodeFailure(GntError):
         super().__init__(code, text, hint=hint)
         self.retry = retry
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_node_failure, (self.code, self.text, self.hint, self.retry))
-
-
-def _rebuild_node_failure(code: str, text: str, hint: str, retry: bool) -> NodeFailure:
-    return NodeFailure(code, text, hint=hint, retry=retry)
-
 
 class InDoubt(GntError):
     """A node call whose outcome is not known: the deadline passed or the connection broke after it was sent."""
@@ -134,13 +106,6 @@ class InDoubt(GntError):
 
     def __init__(self, text: str, *, hint: str = "") -> None:
         super().__init__("in_doubt", text, hint=hint)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_in_doubt, (self.text, self.hint))
-
-
-def _rebuild_in_doubt(text: str, hint: str) -> InDoubt:
-    return InDoubt(text, hint=hint)
 
 
 class NotReached(GntError):
@@ -151,13 +116,6 @@ class NotReached(GntError):
     def __init__(self, text: str, *, hint: str = "") -> None:
         super().__init__("not_reached", text, hint=hint)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_not_reached, (self.text, self.hint))
-
-
-def _rebuild_not_reached(text: str, hint: str) -> NotReached:
-    return NotReached(text, hint=hint)
-
 
 class StaleEpoch(GntError):
     """The caller speaks for an epoch that is older than one this node has promised."""
@@ -166,9 +124,6 @@ class StaleEpoch(GntError):
 
     def __init__(self, text: str) -> None:
         super().__init__("stale_epoch", text, hint="another master has taken over: ask gnt-cluster getmaster")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (StaleEpoch, (self.text,))
 
 
 class NoMajority(GntError):
@@ -179,13 +134,6 @@ class NoMajority(GntError):
     def __init__(self, text: str, *, hint: str = "") -> None:
         super().__init__("no_majority", text, hint=hint)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_no_majority, (self.text, self.hint))
-
-
-def _rebuild_no_majority(text: str, hint: str) -> NoMajority:
-    return NoMajority(text, hint=hint)
-
 
 class ConfigError(GntError):
     """The stored configuration cannot be used: another version, another program's, damaged."""
@@ -195,13 +143,6 @@ class ConfigError(GntError):
     def __init__(self, text: str, *, code: str = "configuration", hint: str = "") -> None:
         super().__init__(code, text, hint=hint)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_config, (self.text, self.code, self.hint))
-
-
-def _rebuild_config(text: str, code: str, hint: str) -> ConfigError:
-    return ConfigError(text, code=code, hint=hint)
-
 
 class QueueDrained(GntError):
     """The job queue takes no new jobs at the moment."""
@@ -209,10 +150,9 @@ class QueueDrained(GntError):
     luxi_class = "JobQueueDrainError"
 
     def __init__(self) -> None:
-        super().__init__("queue_drained", "The job queue is drained and takes no jobs", hint="gnt-cluster queue undrain")
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (QueueDrained, ())
+        super().__init__(
+            "queue_drained", "The job queue is drained and takes no jobs", hint="gnt-cluster queue undrain"
+        )
 
 
 class JobLost(GntError):
@@ -223,9 +163,6 @@ class JobLost(GntError):
     def __init__(self, text: str) -> None:
         super().__init__("job_lost", text)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        return (JobLost, (self.text,))
-
 
 class BadParameter(GntError):
     """A parameter whose name or value type is wrong."""
@@ -234,10 +171,3 @@ class BadParameter(GntError):
 
     def __init__(self, text: str, *, hint: str = "") -> None:
         super().__init__(WRONG_INPUT, text, hint=hint)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (_rebuild_bad_parameter, (self.text, self.hint))
-
-
-def _rebuild_bad_parameter(text: str, hint: str) -> BadParameter:
-    return BadParameter(text, hint=hint)

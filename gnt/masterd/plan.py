@@ -1,0 +1,108 @@
+"""What an operation intends, as values: steps, and the plan that holds them.
+
+`Operation.plan` gives a `Plan` or raises `Refused`; the engine runs it, `--plan` prints it, tests compare it, the
+simulator cuts it at every step. A step says what it is, so that a crash at any moment has one right answer:
+
+* `Reserve`   commits new objects before anything is made; its undo drops them again;
+* `Undoable`  a node call whose compensation is known and recorded before the call is sent;
+* `Forward`   a node call past the point of no return: recovery finishes it;
+* `Uncertain` a node call whose outcome only the nodes can tell (a migration): recovery looks, then goes on;
+* `Keep`      commits objects and is a milestone: what was done before it is not undone any more;
+* `Forget`    commits the removal of objects; a milestone likewise;
+* `Note`      a line for the job's log.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gnt.model.cluster import ConfigObject
+from gnt.wire.calls import NodeCall
+
+
+class Action(msgspec.Struct, frozen=True):
+    """A call to be made to a node (its UUID)."""
+
+    node: str
+    call: NodeCall[Any]
+
+
+def on(node: str, call: NodeCall[Any]) -> Action:
+    """Say it as it reads: `on(primary, GuestStart(...))`."""
+    return Action(node, call)
+
+
+class Undoable(msgspec.Struct, frozen=True):
+    """Do it; if the stage fails later, `undo` is done. `None`: there is nothing to undo."""
+
+    do: Action
+    undo: Action | None
+
+
+class Forward(msgspec.Struct, frozen=True):
+    """Do it; once begun it is finished, by recovery if need be.
+
+    `tolerant`: a failure is told in the job's log and does not end the operation (releasing disks after a guest
+    stopped, cleaning a source after a migration); what stays undone becomes the node's debt.
+    """
+
+    do: Action
+    tolerant: bool = False
+
+
+class Uncertain(msgspec.Struct, frozen=True):
+    """Do it; when its outcome is in doubt, `settle` names how to find it out (a key of `gnt.masterd.settling`).
+
+    `arguments` are what the settling needs, plain JSON.
+    """
+
+    do: Action
+    settle: str
+    arguments: dict[str, Any]
+
+
+class Reserve(msgspec.Struct, frozen=True):
+    """Commit new objects, to be dropped again when the stage fails before the next milestone."""
+
+    objects: tuple[ConfigObject, ...]
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Commit these objects as they are given; a milestone."""
+
+    objects: tuple[ConfigObject, ...]
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """Commit the removal of these objects; a milestone."""
+
+    objects: tuple[ConfigObject, ...]
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Tell the person who waits."""
+
+    text: str
+
+
+class Together(msgspec.Struct, frozen=True):
+    """Steps that are begun side by side; the next step waits for all of them."""
+
+    steps: tuple[Undoable | Forward, ...]
+
+
+Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Together
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The steps of one stage, in order; what the opcode's result is; and jobs to submit when it ends.
+
+    `jobs` are lists of opcodes (as `gnt.opcodes` structs), committed together with the end of the opcode; the result
+    then gets the member `jobs`, as `spec/opcodes.md` (jobs_list) has it.
+    """
+
+    steps: tuple[Step, ...] = ()
+    result: Any = None
+    jobs: tuple[tuple[Any, ...], ...] = ()

@@ -1,0 +1,705 @@
+"""Every call that the master makes to a node, as a value: the contract between `gnt.masterd` and `gnt.noded`.
+
+A call is a struct; its class says what comes back (`NodeCall[Result]`), whether it changes the node, and how long it
+may take. A step of a plan holds such a value, the engine sends it, the node's call table records it, tests compare it.
+Arguments and results are plain JSON; what each call means is `spec/node-rpc.md`. Sizes in MiB, times in seconds.
+
+Calls that change something carry the master's epoch and are entered in the node's call table: they may arrive never,
+once or twice, and late, and each of them may be repeated with the same effect.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Generic, TypeVar, get_args
+
+import msgspec
+
+from gnt.model.epoch import Epoch, Position
+from gnt.model.specs import DiskSpec, InstanceSpec
+
+R = TypeVar("R")
+
+# Deadlines by class of call: spec/node-rpc.md, section 1.4.
+URGENT = 60.0
+FAST = 300.0
+NORMAL = 900.0
+SLOW = 3600.0
+DAY = 86400.0
+
+
+class NodeCall(msgspec.Struct, Generic[R], frozen=True, kw_only=True, tag_field="call"):
+    """A call to a node daemon whose answer is an `R`."""
+
+    CHANGES: ClassVar[bool] = True
+    DEADLINE: ClassVar[float] = NORMAL
+
+    @property
+    def lane(self) -> str:
+        """Name what this call works on; changing calls with the same lane run in the order of their arrival."""
+        return ""
+
+    @property
+    def deadline(self) -> float:
+        """Give the seconds after which the outcome is in doubt."""
+        return self.DEADLINE
+
+    @classmethod
+    def tag(cls) -> str:
+        """Give the call's name on the wire."""
+        return str(cls.__struct_config__.tag)
+
+    @classmethod
+    def result_type(cls) -> Any:
+        """Give the type of the answer's value."""
+        for base in cls.__orig_bases__:  # type: ignore[attr-defined]
+            arguments = get_args(base)
+            if arguments:
+                return arguments[0]
+        return None
+
+
+# --- the node itself
+
+
+class NodeVersion(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node runs. `protocol` as in spec/node-rpc.md (3.1 is 3010000), `release` ours."""
+
+    protocol: int
+    release: str
+    name: str
+    uuid: str
+
+
+class Version(NodeCall[NodeVersion], tag="version", frozen=True, kw_only=True):
+    """Ask for the versions; answers without an epoch, also on a node that is flagged offline."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+
+class StorageUnit(msgspec.Struct, frozen=True, kw_only=True):
+    """A storage to report on: kind `file`, `lvm-vg` or `lvm-pv`, and its path or name."""
+
+    kind: str
+    key: str
+
+
+class StorageFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Free and total MiB of a storage unit; None where the unit does not exist."""
+
+    kind: str
+    key: str
+    free: int | None
+    size: int | None
+
+
+class HypervisorFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Memory (MiB) and processors of a node as its hypervisor sees them."""
+
+    memory_total: int
+    memory_free: int
+    memory_dom0: int
+    cpu_total: int
+    cpu_nodes: int = 1
+    cpu_sockets: int = 1
+    cpu_dom0: int = 0
+    version: list[int] = []
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node says of itself. `hypervisors` has an entry for each that was asked for and answers."""
+
+    boot_id: str
+    storage: list[StorageFacts] = []
+    hypervisors: dict[str, HypervisorFacts] = {}
+    problems: dict[str, str] = {}
+    time: float = 0.0
+
+
+class NodeInfo(NodeCall[NodeFacts], tag="node_info", frozen=True, kw_only=True):
+    """Ask for memory, processors and free storage."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    storage: list[StorageUnit] = []
+    hypervisors: dict[str, dict[str, Any]] = {}
+
+
+class Peer(msgspec.Struct, frozen=True, kw_only=True):
+    """Another node, as far as a reachability test needs it."""
+
+    name: str
+    primary_ip: str
+    secondary_ip: str
+    port: int = 1811
+
+
+class VerifyFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer to `NodeVerify`: what was asked for, problems as text by subject."""
+
+    version: NodeVersion
+    time: float
+    unreachable: dict[str, str] = {}
+    hypervisors: dict[str, str] = {}
+    parameters: list[tuple[str, str, str]] = []
+    files: dict[str, str] = {}
+    storage_paths: dict[str, str] = {}
+    bridges_missing: list[str] = []
+    certificate: str = ""
+    certificate_ends: float = 0.0
+    orphan_calls: list[str] = []
+
+
+class NodeVerify(NodeCall[VerifyFacts], tag="node_verify", frozen=True, kw_only=True):
+    """Check this node: reach the peers by both addresses, hypervisors, their parameters, files, storage paths."""
+
+    CHANGES = False
+
+    peers: list[Peer] = []
+    hypervisors: list[str] = []
+    parameters: list[tuple[str, str, dict[str, Any]]] = []
+    files: list[str] = []
+    storage_paths: dict[str, str] = {}
+    bridges: list[str] = []
+
+
+class Membership(msgspec.Struct, frozen=True, kw_only=True):
+    """Which cluster a node belongs to and whose certificates may order changes.
+
+    `candidates` maps the UUID of each master candidate to the SHA-256 digest (lower-case hex of the DER) of its
+    certificate. `position` is the place in the log that this was read from; a node ignores an older one.
+    """
+
+    cluster_name: str
+    cluster_uuid: str
+    node_uuid: str
+    node_name: str
+    position: Position
+    candidates: dict[str, str]
+
+
+class Configure(NodeCall[None], tag="configure", frozen=True, kw_only=True):
+    """Record membership and write the ssconf files; `files` maps a name such as `master_node` to its text."""
+
+    DEADLINE = FAST
+
+    membership: Membership
+    files: dict[str, str]
+    config_data: str | None = None
+
+    @property
+    def lane(self) -> str:
+        """All configuration of a node in order."""
+        return "configure"
+
+
+class InstallAuthority(NodeCall[None], tag="install_authority", frozen=True, kw_only=True):
+    """Give a node that becomes a master candidate the authority's key (PEM); a secret, never logged or recorded.
+
+    An empty key takes it away from a node that ceases to be one. The call table keeps its digest only.
+    """
+
+    DEADLINE = FAST
+
+    certificate: str
+    key: str
+
+    @property
+    def lane(self) -> str:
+        """In order with the node's configuration."""
+        return "configure"
+
+    def __repr__(self) -> str:
+        return "InstallAuthority(<redacted>)"
+
+
+class LeaveCluster(NodeCall[None], tag="leave_cluster", frozen=True, kw_only=True):
+    """Forget the cluster: certificates, configuration, ssconf; the daemon ends itself after its answer."""
+
+    @property
+    def lane(self) -> str:
+        """After all configuration that came before."""
+        return "configure"
+
+
+class Delay(NodeCall[None], tag="delay", frozen=True, kw_only=True):
+    """Do nothing for `seconds`, then answer (OP_TEST_DELAY)."""
+
+    seconds: float
+
+    @property
+    def deadline(self) -> float:
+        """Five seconds over the delay itself: spec/node-rpc.md, section 1.4."""
+        return self.seconds + 5.0
+
+
+# --- the log: replication, promises, fences
+
+
+class LogState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a voter's log ends, what is committed, and the highest epoch that it has promised."""
+
+    end: Position
+    committed: int
+    promised: Epoch
+
+
+class AskLog(NodeCall[LogState], tag="log_state", frozen=True, kw_only=True):
+    """Ask where the node's log ends."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+
+class AppendAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the entries are on disk; if not, where the log of the node ends, to go back to the common point."""
+
+    stored: bool
+    end: Position
+
+
+class LogAppend(NodeCall[AppendAnswer], tag="log_append", frozen=True, kw_only=True):
+    """Store log entries after `previous` (encoded `gnt.store.changes.Entry`); conflicting ones are cut off.
+
+    Not in the call table: an append is repeatable by itself.
+    """
+
+    DEADLINE = URGENT
+
+    previous: Position
+    entries: list[bytes]
+    committed: int
+
+    @property
+    def lane(self) -> str:
+        """The log is written in order."""
+        return "log"
+
+
+class LogSnapshot(NodeCall[None], tag="log_snapshot", frozen=True, kw_only=True):
+    """Replace a candidate's whole store, for one that is too far behind or new; sent in pieces of 256 KiB.
+
+    `offset` 0 begins anew; `last` puts the new store in place of the old one, atomically.
+    """
+
+    DEADLINE = SLOW
+
+    transfer: str
+    offset: int
+    piece: bytes
+    last: bool
+    digest: str = ""
+
+    @property
+    def lane(self) -> str:
+        """The log is written in order."""
+        return "log"
+
+
+class LogDiscard(NodeCall[None], tag="log_discard", frozen=True, kw_only=True):
+    """Drop the store of a node that is no candidate any more (kept aside, mode 0600)."""
+
+    @property
+    def lane(self) -> str:
+        """The log is written in order."""
+        return "log"
+
+
+class PromiseAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the epoch was promised, durably; `log` says where the voter stands either way."""
+
+    granted: bool
+    log: LogState
+
+
+class Promise(NodeCall[PromiseAnswer], tag="promise", frozen=True, kw_only=True):
+    """Promise to take changes from no epoch below `epoch`; with `ask_only` nothing is stored."""
+
+    DEADLINE = URGENT
+
+    epoch: Epoch
+    ask_only: bool = False
+
+    @property
+    def lane(self) -> str:
+        """In order with the log."""
+        return "log"
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """How a recorded call ended: state `done`, `failed`, `in_doubt` or `unknown` (never begun here)."""
+
+    id: str
+    state: str
+    value: Any = None
+    code: str = ""
+    text: str = ""
+
+
+class Fence(NodeCall[list[Outcome]], tag="fence", frozen=True, kw_only=True):
+    """Refuse everything older than `epoch` from now on (durable), and answer when nothing older is still under way.
+
+    The answer lists the outcome of each call of an older epoch that was under way or whose id is in `calls`.
+    """
+
+    epoch: Epoch
+    calls: list[str] = []
+
+
+class CallOutcome(NodeCall[Outcome], tag="call_outcome", frozen=True, kw_only=True):
+    """Ask how a call ended; waits while it is still under way."""
+
+    CHANGES = False
+
+    id: str
+
+
+class CallAbort(NodeCall[None], tag="call_abort", frozen=True, kw_only=True):
+    """End a call that is under way, if its work can be ended."""
+
+    DEADLINE = URGENT
+
+    id: str
+
+
+# --- guests
+
+
+class GuestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest that the hypervisor knows. `state`: running, paused, crashed, user_down (halted from inside)."""
+
+    name: str
+    uuid: str
+    hypervisor: str
+    state: str
+    memory: int
+    vcpus: int
+    cpu_seconds: float = 0.0
+
+
+class GuestList(NodeCall[list[GuestFacts]], tag="guest_list", frozen=True, kw_only=True):
+    """List all guests of the given hypervisors (name → filled parameters)."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    hypervisors: dict[str, dict[str, Any]]
+
+
+class GuestFind(NodeCall[GuestFacts | None], tag="guest_find", frozen=True, kw_only=True):
+    """Find one guest."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    hypervisor: str
+    name: str
+    uuid: str
+
+
+class GuestStart(NodeCall[None], tag="guest_start", frozen=True, kw_only=True):
+    """Start a guest whose disks are assembled; one that runs already is left alone."""
+
+    instance: InstanceSpec
+    paused: bool = False
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
+class GuestStop(NodeCall[None], tag="guest_stop", frozen=True, kw_only=True):
+    """Ask the guest to halt, pull the plug after `timeout` seconds (0: at once); one that is down is left alone."""
+
+    hypervisor: str
+    name: str
+    uuid: str
+    timeout: int
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.uuid
+
+    @property
+    def deadline(self) -> float:
+        """The guest's own time, and a minute to pull the plug."""
+        return self.timeout + URGENT
+
+
+class GuestReboot(NodeCall[None], tag="guest_reboot", frozen=True, kw_only=True):
+    """Reset a running guest without new device assembly; `hard` pulls the plug and starts it anew."""
+
+    instance: InstanceSpec
+    hard: bool
+    timeout: int
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
+class Console(msgspec.Struct, frozen=True, kw_only=True):
+    """How to reach a guest's console: spec/luxi.md, section 6 (`console`). Unused members are None."""
+
+    instance: str
+    kind: str
+    message: str | None = None
+    host: str | None = None
+    port: int | None = None
+    user: str | None = None
+    command: list[str] | None = None
+    display: int | None = None
+
+
+class GuestConsole(NodeCall[Console], tag="guest_console", frozen=True, kw_only=True):
+    """Ask how to reach the console. A command in the answer runs on the node itself."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    instance: InstanceSpec
+    node_name: str
+
+
+class MigrationTicket(msgspec.Struct, frozen=True, kw_only=True):
+    """What the target tells the source: where to send the guest, opaque to the master."""
+
+    hypervisor: str
+    address: str
+    data: dict[str, Any] = {}
+
+
+class MigrationAccept(NodeCall[MigrationTicket], tag="migration_accept", frozen=True, kw_only=True):
+    """Prepare the target of a migration: disks are assembled, the place is ready."""
+
+    instance: InstanceSpec
+    source: str
+    address: str
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
+class MigrationSend(NodeCall[None], tag="migration_send", frozen=True, kw_only=True):
+    """Send a running guest to the target; answered when it runs there, or when it still runs here (an error)."""
+
+    DEADLINE = SLOW
+
+    instance: InstanceSpec
+    target: str
+    ticket: MigrationTicket
+    live: bool = True
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
+class MigrationProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a migration has come. `state`: none, active, completed, failed, cancelled. Memory in MiB."""
+
+    state: str
+    transferred: int = 0
+    total: int = 0
+
+
+class MigrationStatus(NodeCall[MigrationProgress], tag="migration_status", frozen=True, kw_only=True):
+    """Ask the source how far the migration has come."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    hypervisor: str
+    name: str
+    uuid: str
+
+
+class MigrationCancel(NodeCall[None], tag="migration_cancel", frozen=True, kw_only=True):
+    """Undo `MigrationAccept` on a target that the guest did not come to; never touches a running guest."""
+
+    instance: InstanceSpec
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
+class MigrationFinish(NodeCall[None], tag="migration_finish", frozen=True, kw_only=True):
+    """Clean up on the source after a guest has moved, or take in the moved guest on the target.
+
+    Persistent definitions and runtime files: after it, only the target knows the guest. `arrived` is True on the
+    target.
+    """
+
+    instance: InstanceSpec
+    arrived: bool
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
+class HypervisorCheck(NodeCall[None], tag="hypervisor_check", frozen=True, kw_only=True):
+    """Check filled hypervisor parameters against this node (files exist, machine type known); failure names it."""
+
+    CHANGES = False
+
+    hypervisor: str
+    parameters: dict[str, Any]
+
+
+# --- disks
+
+
+class DiskDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """An assembled disk: its device or file, the stable link to it, and a userspace URI where that is used."""
+
+    path: str
+    link: str | None = None
+    uri: str | None = None
+
+
+class DiskFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A disk that is there. `size` in MiB; `sync_percent` None when in sync."""
+
+    path: str
+    size: int
+    sync_percent: float | None = None
+    estimated_time: float | None = None
+    degraded: bool = False
+    local_status: str = "ok"
+
+
+class DiskCreate(NodeCall[None], tag="disk_create", frozen=True, kw_only=True):
+    """Make the disk unless it is there with this size already; NodeFailure `exists` if something else is there."""
+
+    disk: DiskSpec
+
+    @property
+    def lane(self) -> str:
+        """One disk, one thing at a time."""
+        return self.disk.instance_uuid
+
+
+class DiskRemove(NodeCall[None], tag="disk_remove", frozen=True, kw_only=True):
+    """Remove the disk; one that is not there is removed already."""
+
+    disk: DiskSpec
+
+    @property
+    def lane(self) -> str:
+        """One disk, one thing at a time."""
+        return self.disk.instance_uuid
+
+
+class DiskAssemble(NodeCall[DiskDevice], tag="disk_assemble", frozen=True, kw_only=True):
+    """Make the disk usable on this node; `primary` also opens it for writing and makes the stable link."""
+
+    disk: DiskSpec
+    primary: bool
+
+    @property
+    def lane(self) -> str:
+        """One disk, one thing at a time."""
+        return self.disk.instance_uuid
+
+
+class DiskRelease(NodeCall[None], tag="disk_release", frozen=True, kw_only=True):
+    """Close the disk and take its link away; the data stays."""
+
+    disk: DiskSpec
+
+    @property
+    def lane(self) -> str:
+        """One disk, one thing at a time."""
+        return self.disk.instance_uuid
+
+
+class DiskFind(NodeCall[DiskFacts | None], tag="disk_find", frozen=True, kw_only=True):
+    """Find a disk without changing anything."""
+
+    CHANGES = False
+
+    disk: DiskSpec
+
+
+class StorageCheck(NodeCall[None], tag="storage_check", frozen=True, kw_only=True):
+    """Check that file disks may live in `directory` on this node (allowed list, forbidden places, writable)."""
+
+    CHANGES = False
+
+    kind: str
+    directory: str
+
+
+class BridgeCheck(NodeCall[list[str]], tag="bridge_check", frozen=True, kw_only=True):
+    """Give those of the bridges that this node does not have."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    bridges: list[str]
+
+
+# --- guest operating systems
+
+
+class OsFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest OS definition found on a node: spec/os-interface.md, sections 2 and 3."""
+
+    name: str
+    path: str
+    valid: bool
+    diagnose: str = ""
+    variants: list[str] = []
+    parameters: list[tuple[str, str]] = []
+    api_versions: list[int] = []
+    trusted: bool = True
+
+
+class OsList(NodeCall[list[OsFacts]], tag="os_list", frozen=True, kw_only=True):
+    """List all guest OS definitions of this node, shadowed and broken ones too."""
+
+    CHANGES = False
+    DEADLINE = FAST
+
+
+class OsCheck(NodeCall[None], tag="os_check", frozen=True, kw_only=True):
+    """Check a definition, its variant and parameters; with `required` False one that is missing is no failure."""
+
+    CHANGES = False
+    DEADLINE = FAST
+
+    os: str
+    parameters: dict[str, str]
+    required: bool = True
+    force_variant: bool = False
+
+
+class OsCreate(NodeCall[None], tag="os_create", frozen=True, kw_only=True):
+    """Run the definition's create script on assembled disks; failure carries the end of its log."""
+
+    DEADLINE = DAY
+
+    instance: InstanceSpec
+    reinstall: bool = False
+    debug_level: int = 0
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
+def call_types() -> dict[str, type[NodeCall[Any]]]:
+    """Give every call by its name on the wire."""
+    return {kind.tag(): kind for kind in NodeCall.__subclasses__()}

@@ -51,13 +51,15 @@ def check_disks(opcode: Opcode, path: str, disks: Sequence[DiskParams]) -> None:
 
 
 def check_recreated(opcode: Opcode, path: str, disks: Sequence[Any]) -> None:
-    """Refuse a list that mixes indexes with `[index, parameters]` pairs."""
+    """Refuse negative indexes, and a list that mixes indexes with `[index, parameters]` pairs."""
     pairs = [isinstance(disk, tuple | list) for disk in disks]
     if any(pairs) and not all(pairs):
         raise opcode.fault(f"{path}[{pairs.index(not pairs[0])}]", "indexes and [index, parameters] pairs are mixed")
     for index, disk in enumerate(disks):
         if pairs[index]:
             _convert(opcode, f"{path}[{index}][1]", disk[1], KnownDisk)
+        else:
+            _convert(opcode, f"{path}[{index}]", disk, NonNegative)
 
 
 def check_changes(opcode: Opcode, path: str, changes: Sequence[Sequence[Any]], *, disks: bool) -> None:

@@ -38,8 +38,9 @@ class InstanceRecreateDisks(InstanceOpcode, frozen=True, kw_only=True, tag="OP_I
 
     SINCE: ClassVar[str] = "2.1"
 
+    # Not NonNegative here: a bounded int beside a tuple makes msgspec 0.22 crash; check_recreated has the bound.
     disks: Annotated[
-        tuple[NonNegative | tuple[NonNegative, DiskParams], ...],
+        tuple[int | tuple[NonNegative, DiskParams], ...],
         Doc("indexes of the disks, or [index, new parameters] pairs; none means all"),
     ] = ()
     nodes: Annotated[tuple[Name, ...], Doc("nodes for the new disks, primary first; none means where they were")] = ()

@@ -47,7 +47,7 @@ def _parameter(field: inspect.Field) -> ParameterInfo:
     return ParameterInfo(
         name=field.name,
         type=type_text(plain),
-        default=None if field.required else msgspec.to_builtins(default, builtin_types=()),
+        default=None if field.required else msgspec.json.decode(msgspec.json.encode(default)),
         required=field.required,
         nullable=isinstance(plain, inspect.UnionType) and plain.includes_none,
         doc=doc,

@@ -1,0 +1,39 @@
+# Every target works without a terminal and without standard input, in a fresh clone, as root or not.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+NODES ?= 3
+VENV := .venv/bin
+
+.PHONY: help setup demo cluster demo-stop test lint bench
+
+help: ## say what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make cluster NODES=5    as many nodes as asked for (default 3)"
+	@echo "  make test TESTS=tests/model   only these tests"
+
+setup: ## build .venv with the pinned dependencies (every other target does it by itself)
+	@tools/setup.sh venv </dev/null
+
+demo: ## as root: three nodes on this machine and a real virtual machine that moves between them
+	@tools/setup.sh venv packages guest </dev/null
+	@tools/demo/demo.sh </dev/null
+
+cluster: ## as anybody: NODES=n nodes on loopback addresses, with the hypervisor "fake"
+	@tools/setup.sh venv </dev/null
+	@tools/demo/cluster.sh $(NODES) </dev/null
+
+demo-stop: ## end what demo or cluster left running; nothing remains
+	@tools/demo/stop.sh </dev/null
+
+test: ## all tests, real guests included where this machine can
+	@tools/setup.sh venv packages guest tests </dev/null
+	@$(VENV)/python -m pytest $(TESTS) </dev/null
+
+lint: ## ruff, strict mypy, import contract
+	@tools/setup.sh venv </dev/null
+	@tools/lint.sh </dev/null
+
+bench: ## measure; each file of bench/ prints its numbers
+	@tools/setup.sh venv </dev/null
+	@tools/bench.sh </dev/null

@@ -53,6 +53,9 @@ class Look(Protocol):
     def note(self, text: str) -> None:
         """Tell the person who waits, before the plan is made."""
 
+    def answers(self, kind: type[NodeCall[R]]) -> list[tuple[str, R]]:
+        """Give what this kind of call answered in the earlier stages, with the node of each, in order."""
+
 
 @dataclass(frozen=True)
 class Stage:

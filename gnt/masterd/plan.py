@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from gnt.model.cluster import ConfigObject
+from gnt.model.objects import ConfigObject
 from gnt.wire.calls import NodeCall
 
 
@@ -100,9 +100,10 @@ class Plan(msgspec.Struct, frozen=True):
     """The steps of one stage, in order; what the opcode's result is; and jobs to submit when it ends.
 
     `jobs` are lists of opcodes (as `gnt.opcodes` structs), committed together with the end of the opcode; the result
-    then gets the member `jobs`, as `spec/opcodes.md` (jobs_list) has it.
+    then gets the member `jobs`, as `spec/opcodes.md` (jobs_list) has it. `dry_result` is the result of a dry run.
     """
 
     steps: tuple[Step, ...] = ()
     result: Any = None
+    dry_result: Any = None
     jobs: tuple[tuple[Any, ...], ...] = ()

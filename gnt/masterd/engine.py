@@ -1,0 +1,330 @@
+"""The one engine that runs all steps of all operations.
+
+For each stage: observe, plan, then segment by segment: record what is about to be done, do it, keep the milestone.
+The last commit of an opcode changes the model, ends the opcode and clears what was open, in one. When a stage fails
+the engine settles what is open (`gnt.masterd.settling`) and the opcode ends in error, saying what was undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, cast
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
+from gnt.masterd.looking import Looking, Resolver
+from gnt.masterd.operation import Operation, Stage
+from gnt.masterd.plan import Forward, Note, Plan, Uncertain
+from gnt.masterd.segments import (
+    Doing,
+    OpenRow,
+    OpenStep,
+    Segment,
+    StoredCall,
+    decode_row,
+    encode_row,
+    segments_of,
+)
+from gnt.masterd.settling import DONE, FAILED, IN_DOUBT, NOTHING_MADE, SETTLERS, UNKNOWN, Calls, Debt, Settling
+from gnt.model.cluster import Cluster
+from gnt.model.errors import INTERNAL, Failed, GntError, InDoubt, NodeFailure, NoMajority, NotReached, StaleEpoch
+from gnt.model.objects import ConfigObject
+from gnt.store.changes import Change, Put, Remove, Space
+from gnt.wire.calls import CallOutcome, Outcome
+
+
+class Commits(Protocol):
+    """What the engine needs of the journal."""
+
+    @property
+    def head(self) -> Cluster:
+        """Give the model with everything that is on its way to the disk."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """Give the model as a majority has it on disk."""
+
+    def object_changes(self, put: Sequence[ConfigObject] = (), drop: Sequence[ConfigObject] = ()) -> list[Change]:
+        """Stamp objects, put them into `head`, and give the changes to enqueue in the same turn."""
+
+    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Any]:
+        """Fire when the changes are durable with a majority."""
+
+
+class Rows(Protocol):
+    """What the engine reads back from the store: what a former master left open, and what nodes owe."""
+
+    async def rows(self, space: Space, prefix: str) -> Mapping[str, bytes]:
+        """Give the rows of a space whose keys begin with `prefix`."""
+
+
+class Payment(msgspec.Struct, frozen=True):
+    """What a node owed and how it was paid, for the log."""
+
+    paid: list[str]
+    open: list[str]
+
+
+class Engine:
+    """Runs operations. One engine serves all jobs; what is open in an opcode stands in the store, not here."""
+
+    def __init__(self, commits: Commits, rows: Rows, calls: Calls, resolver: Resolver) -> None:
+        self._commits = commits
+        self._rows = rows
+        self._calls = calls
+        self._resolver = resolver
+        self._log = Logger()
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Begin no further step: opcodes under way are left for recovery at the next start."""
+        self._stopped = True
+
+    async def run(self, run: OpcodeRun, operation: Operation[Any]) -> Ending:
+        """Run one opcode to its end and give the ending that was committed.
+
+        Raises `LeftForRecovery` when stopped, `StaleEpoch` when another master has taken over; errors of the journal
+        pass through.
+        """
+        course = Course(self._commits, self._calls, run, self._halt)
+        look = Looking(self._calls, self._commits.head, self._resolver, run.feedback)
+        try:
+            return await course.stages(operation.stages(), look)
+        except (StaleEpoch, NoMajority, LeftForRecovery):
+            raise
+        except GntError as error:
+            return await course.fail(error)
+        except Exception as error:  # noqa: BLE001  (whatever it is, what was begun must be settled, and told)
+            self._log.failure("job {job}: opcode {index} failed unexpectedly", job=run.job, index=run.index)
+            return await course.fail(Failed(f"unexpected error: {type(error).__name__}: {error}", code=INTERNAL))
+
+    async def recover(self, run: OpcodeRun) -> Ending:
+        """Settle an opcode that a former master left open, and end it in error."""
+        rows = await self._rows.rows(Space.UNDO, f"{run.job}/{run.index}/")
+        course = Course(self._commits, self._calls, run, self._halt)
+        await course.adopt(rows)
+        return await course.fail(Failed("The master daemon ended while this ran", code="interrupted"))
+
+    def _halt(self) -> None:
+        if self._stopped:
+            raise LeftForRecovery
+
+    async def pay(self, node: str) -> Payment:
+        """Pay what a node owes now that it is back, before it is asked for anything else.
+
+        A debt that fails again stays.
+        """
+        rows = await self._rows.rows(Space.DEBT, "")
+        debts = {key: msgspec.json.decode(value, type=Debt) for key, value in rows.items()}
+        paid: list[str] = []
+        still: list[str] = []
+        for key, debt in sorted(debts.items()):
+            if debt.node != node:
+                continue
+            try:
+                keep = await self._pay_one(debt)
+            except (NotReached, InDoubt, NodeFailure) as error:
+                still.append(f"{debt.text}: {error}")
+                continue
+            del debts[key]
+            paid.append(debt.text)
+            drop: list[ConfigObject] = []
+            if not any(other.opcode == debt.opcode for other in debts.values()):
+                drop = self._present(debt)
+            changes = self._commits.object_changes(put=keep, drop=drop)
+            await self._commits.enqueue([Remove(Space.DEBT, key), *changes])
+        return Payment(paid, still)
+
+    async def _pay_one(self, debt: Debt) -> list[ConfigObject]:
+        if debt.call is not None:
+            action = debt.call.action()
+            await self._calls.call(action.node, action.call, id=f"{debt.id}/debt")
+            return []
+        happened = await SETTLERS[debt.settle](self._calls, debt.arguments)
+        return [stored.load() for stored in debt.keep] if happened else []
+
+    def _present(self, debt: Debt) -> list[ConfigObject]:
+        head = self._commits.head
+        tables: dict[str, Mapping[str, ConfigObject]] = {
+            "instance": head.instances,
+            "disk": head.disks,
+            "node": head.nodes,
+            "network": head.networks,
+        }
+        found = (tables[kind].get(uuid) for kind, uuid in debt.reserved if kind in tables)
+        return [obj for obj in found if obj is not None]
+
+
+class Course:
+    """One opcode under way: which rows are open, how its calls ended, what waits for the next commit."""
+
+    def __init__(self, commits: Commits, calls: Calls, run: OpcodeRun, halt: Callable[[], None]) -> None:
+        self._commits = commits
+        self._calls = calls
+        self._run = run
+        self._halt = halt
+        self._begun = False
+        self._rows: dict[str, OpenRow] = {}
+        self._outcomes: dict[str, str] = {}
+        self._keep: tuple[ConfigObject, ...] = ()
+        self._forget: tuple[ConfigObject, ...] = ()
+        self._closing: dict[str, Change] = {}
+
+    async def stages(self, stages: Sequence[Stage], look: Looking) -> Ending:
+        """Run all stages, then commit the opcode's end."""
+        run, plan = self._run, Plan()
+        for number, stage in enumerate(stages):
+            await self._flush()
+            look.cluster = self._commits.head
+            seen = await stage.observe(look.cluster, look)
+            plan = stage.plan(self._commits.head, seen)
+            if run.op.dry_run:
+                return await self._end(OpcodeEnd(result=plan.dry_result))
+            segments = segments_of(plan, f"{run.job}/{run.index}/{number}")
+            for place, segment in enumerate(segments):
+                await self._run_segment(segment, segments[place:], look)
+        return await self._end(OpcodeEnd(result=plan.result, jobs=plan.jobs))
+
+    async def adopt(self, rows: Mapping[str, bytes]) -> None:
+        """Take over what a former master left, and ask the nodes how its calls ended."""
+        self._begun = True
+        self._rows = {key: decode_row(rows[key]) for key in sorted(rows)}
+        steps = [step for row in self._rows.values() for segment in row.segments for step in segment.steps]
+        await DeferredList([ensureDeferred(self._ask_outcome(step)) for step in steps])
+
+    async def fail(self, error: GntError) -> Ending:
+        """Settle what is open and commit the opcode's end in error."""
+        run = self._run
+        settling = Settling(f"{run.job}/{run.index}", self._calls, self._node_name, self._outcomes)
+        settlement = await settling.settle(list(self._rows.values()))
+        for line in settlement.said:
+            run.feedback(line)
+        self._keep += tuple(settlement.keep)
+        self._forget += tuple(settlement.forget) + tuple(settlement.drop)
+        for debt in settlement.debts:
+            self._owe(debt)
+        if settlement.said:
+            error = Failed(f"{error.text} ({settlement.text()})", code=error.code, hint=error.hint)
+        return await self._end(OpcodeEnd(error=error))
+
+    async def _ask_outcome(self, step: OpenStep) -> None:
+        """Ask how a call ended; a node that cannot be asked may have begun it."""
+        try:
+            outcome: Outcome = await self._calls.call(step.node, CallOutcome(id=step.id))
+        except (NotReached, InDoubt, NodeFailure):
+            self._outcomes[step.id] = IN_DOUBT
+            return
+        if outcome.state == UNKNOWN or outcome.code == NOTHING_MADE:
+            return
+        self._outcomes[step.id] = outcome.state
+
+    async def _run_segment(self, segment: Segment, rest: Sequence[Segment], look: Looking) -> None:
+        if segment.reserve or any(True for _ in segment.doings()):
+            await self._open(segment, rest)
+        for group in segment.groups:
+            self._halt()
+            if isinstance(group, Note):
+                self._run.feedback(group.text)
+            else:
+                await self._do_group(group, look)
+        if segment.keep or segment.forget:
+            self._keep += segment.keep
+            self._forget += segment.forget
+            self._close_rows()
+
+    async def _open(self, segment: Segment, rest: Sequence[Segment]) -> None:
+        """Write the row of this segment and of all after it; the milestone before it goes in the same commit."""
+        row = OpenRow(segments=[later.stored() for later in rest])
+        key = f"{self._run.job}/{self._run.index}/{len(self._rows) + 1:03d}"
+        self._rows[key] = row
+        self._keep += segment.reserve
+        self._closing[key] = Put(Space.UNDO, key, encode_row(row))
+        await self._flush()
+
+    def _close_rows(self) -> None:
+        for key in self._rows:
+            self._closing[key] = Remove(Space.UNDO, key)
+        self._rows = {}
+
+    async def _flush(self) -> None:
+        changes = self._take()
+        if changes:
+            if not self._begun:
+                changes[:0] = self._run.beginning()
+                self._begun = True
+            await self._commits.enqueue(changes, self._run.job)
+
+    async def _end(self, end: OpcodeEnd) -> Ending:
+        """Commit the last change of the model, the end of the opcode and the cleared rows, in one."""
+        self._close_rows()
+        changes = self._take()
+        ending = self._run.ending(end)
+        await self._commits.enqueue([*changes, *ending.changes], self._run.job)
+        return ending
+
+    def _take(self) -> list[Change]:
+        """Give all that waits for a commit; the model's head moves now."""
+        changes = list(self._closing.values())
+        if self._keep or self._forget:
+            changes.extend(self._commits.object_changes(put=self._keep, drop=self._forget))
+        self._closing, self._keep, self._forget = {}, (), ()
+        return changes
+
+    async def _do_group(self, group: tuple[Doing, ...], look: Looking) -> None:
+        """Do the calls of a group side by side; when one fails the others are waited for, then it is raised."""
+        ends = await DeferredList([ensureDeferred(self._do(doing, look)) for doing in group], consumeErrors=True)
+        for good, value in ends:
+            if not good:
+                cast("Failure", value).raiseException()
+
+    async def _do(self, doing: Doing, look: Looking) -> None:
+        try:
+            answer = await self._calls.call(doing.do.node, doing.do.call, id=doing.id)
+        except NotReached as error:
+            self._bear(doing, error)
+        except NodeFailure as error:
+            # What plainly failed may have left something half-made, which its undo removes; unless the place was
+            # taken by something that is not ours.
+            if error.code != NOTHING_MADE:
+                self._outcomes[doing.id] = FAILED
+            self._bear(doing, error)
+        except InDoubt as error:
+            self._outcomes[doing.id] = IN_DOUBT
+            if not (isinstance(doing.step, Uncertain) and await self._has_happened(doing)):
+                self._bear(doing, error)
+        else:
+            self._outcomes[doing.id] = DONE
+            look.remember(doing.do.node, doing.do.call, answer)
+
+    async def _has_happened(self, doing: Doing) -> bool:
+        """Find out by asking the nodes; while they cannot be asked it stays in doubt."""
+        assert isinstance(doing.step, Uncertain)  # noqa: S101
+        try:
+            happened = await SETTLERS[doing.step.settle](self._calls, doing.step.arguments)
+        except (NotReached, InDoubt):
+            return False
+        self._outcomes[doing.id] = DONE if happened else FAILED
+        return happened
+
+    def _bear(self, doing: Doing, error: GntError) -> None:
+        """Go on where the step may fail, telling so and owing it if the node is away; raise where it may not."""
+        where = f"{doing.do.call.tag()} on {self._node_name(doing.do.node)}"
+        if not (isinstance(doing.step, Forward) and doing.step.tolerant):
+            raise Failed(f"{where}: {error}", code=error.code, hint=error.hint) from error
+        self._run.feedback(f" - WARNING: {where}: {error}")
+        if not isinstance(error, NodeFailure):
+            opcode, call = f"{self._run.job}/{self._run.index}", StoredCall.of(doing.do)
+            text = f"finish {doing.do.call.tag()}: {error}"
+            self._owe(Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call))
+
+    def _owe(self, debt: Debt) -> None:
+        key = f"{debt.node}/{debt.id}"
+        self._closing[key] = Put(Space.DEBT, key, msgspec.json.encode(debt))
+
+    def _node_name(self, uuid: str) -> str:
+        node = self._commits.head.nodes.get(uuid)
+        return node.name if node is not None else uuid

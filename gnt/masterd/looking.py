@@ -1,0 +1,77 @@
+"""How an operation observes the nodes: reads only, side by side, with one deadline for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, cast
+
+from twisted.internet.defer import DeferredList, ensureDeferred
+from twisted.python.failure import Failure
+
+from gnt.masterd.settling import Calls
+from gnt.model.cluster import Cluster
+from gnt.model.errors import GntError
+from gnt.model.objects import Instance
+from gnt.wire.calls import GuestFacts, GuestFind, NodeCall
+
+R = TypeVar("R")
+
+
+class Resolver(Protocol):
+    """Resolves names off the reactor's thread."""
+
+    async def resolve(self, name: str) -> str:
+        """Give an address; raises `Refused` (`resolver_error`)."""
+
+
+class Looking:
+    """The `Look` of one opcode: it also remembers what the calls of its earlier stages answered."""
+
+    def __init__(self, calls: Calls, cluster: Cluster, resolver: Resolver, feedback: Callable[[str], None]) -> None:
+        self.cluster = cluster
+        self._calls = calls
+        self._resolver = resolver
+        self._feedback = feedback
+        self._answers: list[tuple[str, NodeCall[Any], Any]] = []
+
+    async def ask(self, node: str, call: NodeCall[R]) -> R:
+        """Make one reading call."""
+        if call.CHANGES:
+            raise AssertionError(f"{call.tag()} changes the node: it belongs in a plan")
+        return await self._calls.call(node, call)
+
+    async def ask_all(self, calls: Mapping[str, NodeCall[R]]) -> dict[str, R | Exception]:
+        """Make a reading call to each node, side by side; an error is the answer of that node."""
+        asked = [ensureDeferred(self.ask(node, call)) for node, call in calls.items()]
+        ends = await DeferredList(asked, consumeErrors=True)
+        found: dict[str, R | Exception] = {}
+        for node, (good, value) in zip(calls, ends, strict=True):
+            if good:
+                found[node] = cast("R", value)
+                continue
+            failure = cast("Failure", value)
+            if failure.check(GntError) is None:
+                failure.raiseException()
+            found[node] = cast("GntError", failure.value)
+        return found
+
+    async def guest(self, instance: Instance) -> GuestFacts | None:
+        """Ask the primary node for the guest."""
+        call = GuestFind(hypervisor=instance.hypervisor, name=instance.name, uuid=instance.uuid)
+        return await self.ask(instance.primary_node, call)
+
+    async def resolve(self, name: str) -> str:
+        """Resolve a host name."""
+        return await self._resolver.resolve(name)
+
+    def note(self, text: str) -> None:
+        """Tell the person who waits."""
+        self._feedback(text)
+
+    def remember(self, node: str, call: NodeCall[Any], answer: Any) -> None:
+        """Keep an answer for the later stages."""
+        self._answers.append((node, call, answer))
+
+    def answers(self, kind: type[NodeCall[R]]) -> list[tuple[str, R]]:
+        """Give the answers of this kind of call in earlier stages, with the node of each, in order."""
+        return [(node, answer) for node, call, answer in self._answers if isinstance(call, kind)]

@@ -1,0 +1,208 @@
+"""How an opcode that was cut off is settled: undone in reverse, or finished where there was no way back.
+
+The same code serves a stage that failed while the master lives and one that a dead master left behind: what differs
+is only how the outcomes of the calls are known. What cannot be settled because a node is away becomes its debt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from enum import Enum
+from typing import Any, Protocol
+
+import msgspec
+
+from gnt.masterd.plan import Action
+from gnt.masterd.segments import OpenRow, OpenSegment, OpenStep, StoredCall, StoredObject
+from gnt.model.cluster import Kind
+from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
+from gnt.model.objects import ConfigObject
+
+DONE = "done"
+FAILED = "failed"
+IN_DOUBT = "in_doubt"
+UNKNOWN = "unknown"
+
+# A call that failed because something else is in its place has made nothing that could be undone.
+NOTHING_MADE = "exists"
+
+
+class Debt(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node owes: a call to make when it is back, and what the model then loses.
+
+    `opcode` is "<job>/<index>": when the last debt of an opcode is paid, its `reserved` objects are dropped.
+    A debt with `settle` is a question to ask instead (an uncertain step).
+    """
+
+    opcode: str
+    node: str
+    id: str
+    text: str
+    call: StoredCall | None = None
+    settle: str = ""
+    arguments: dict[str, Any] = {}
+    reserved: list[tuple[Kind, str]] = []
+    keep: list[StoredObject] = []
+
+
+class Calls(Protocol):
+    """What settling needs of the connections to the nodes."""
+
+    async def call(self, node: str, call: Any, *, id: str | None = None) -> Any:  # noqa: A002
+        """Make a call; raises `NotReached`, `InDoubt`, `NodeFailure` or `StaleEpoch`."""
+
+
+Settler = Callable[[Calls, Mapping[str, Any]], Awaitable[bool]]
+SETTLERS: dict[str, Settler] = {}
+
+
+def settles(name: str) -> Callable[[Settler], Settler]:
+    """Register how an uncertain step is found out; the function says whether the step has happened.
+
+    It raises `NotReached` or `InDoubt` if the nodes that know cannot be asked now.
+    """
+
+    def register(settler: Settler) -> Settler:
+        SETTLERS[name] = settler
+        return settler
+
+    return register
+
+
+class Settlement(msgspec.Struct, kw_only=True):
+    """What settling an opcode came to: lines for people, objects to commit, debts to write down."""
+
+    said: list[str] = []
+    keep: list[ConfigObject] = []
+    forget: list[ConfigObject] = []
+    drop: list[ConfigObject] = []
+    debts: list[Debt] = []
+
+    def text(self) -> str:
+        """Give the lines as one, for the end of an error."""
+        return "; ".join(self.said)
+
+
+class _Reached(Enum):
+    """Where finishing a segment led: to its milestone, back to where it must be undone, or to a wait."""
+
+    MILESTONE = "milestone"
+    BACK = "back"
+    WAITING = "waiting"
+
+
+class Settling:
+    """Settles one opcode. `name_of` gives a node's name for people; `outcomes` maps call ids to how they ended."""
+
+    def __init__(self, opcode: str, calls: Calls, name_of: Callable[[str], str], outcomes: Mapping[str, str]) -> None:
+        self._opcode = opcode
+        self._calls = calls
+        self._name_of = name_of
+        self._outcomes = outcomes
+        self._result = Settlement()
+
+    async def settle(self, rows: Sequence[OpenRow]) -> Settlement:
+        """Settle all open rows of the opcode, the latest first."""
+        for row in reversed(rows):
+            await self._settle_row(row)
+        return self._result
+
+    async def _settle_row(self, row: OpenRow) -> None:
+        opened, later = row.segments[0], row.segments[1:]
+        end = await self._finish(opened) if self._began_onward(opened) else _Reached.BACK
+        if end is _Reached.BACK:
+            await self._undo(opened)
+        for segment in later if end is _Reached.MILESTONE else ():
+            if not all(step.onward for step in segment.steps):
+                break
+            if await self._finish(segment) is not _Reached.MILESTONE:
+                break
+
+    def _began_onward(self, segment: OpenSegment) -> bool:
+        """Say whether the point of no return was passed: an onward step was begun and did not plainly fail."""
+        return any(step.onward and self._outcome(step) in {DONE, IN_DOUBT} for step in segment.steps)
+
+    def _outcome(self, step: OpenStep) -> str:
+        return self._outcomes.get(step.id, UNKNOWN)
+
+    async def _finish(self, segment: OpenSegment) -> _Reached:
+        """Finish the onward steps of a segment, and keep what it leads to."""
+        for step in segment.steps:
+            if not step.onward or self._outcome(step) == DONE:
+                continue
+            end = await (self._settle_uncertain(step, segment) if step.settle else self._go_on(step))
+            if end is not _Reached.MILESTONE:
+                return end
+        self._result.keep.extend(stored.load() for stored in segment.keep)
+        self._result.forget.extend(stored.load() for stored in segment.forget)
+        return _Reached.MILESTONE
+
+    async def _settle_uncertain(self, step: OpenStep, segment: OpenSegment) -> _Reached:
+        if self._outcome(step) == UNKNOWN:
+            return _Reached.BACK
+        try:
+            happened = await SETTLERS[step.settle](self._calls, step.arguments)
+        except (NotReached, InDoubt) as error:
+            self._owe(step, None, f"find out whether {step.name} has happened: {error}", keep=segment.keep)
+            self._result.said.append(f"not known yet: {step.name} on {self._name_of(step.node)} ({error})")
+            return _Reached.WAITING
+        said = "has happened" if happened else "has not happened"
+        self._result.said.append(f"{step.name} {said}, as the nodes say")
+        return _Reached.MILESTONE if happened else _Reached.BACK
+
+    async def _go_on(self, step: OpenStep) -> _Reached:
+        assert step.forward is not None  # noqa: S101  (an onward step is uncertain or forward)
+        failure = await self._try(step.forward.action(), f"{step.id}/finish")
+        where = f"{step.name} on {self._name_of(step.node)}"
+        if failure is None:
+            self._result.said.append(f"finished: {where}")
+            return _Reached.MILESTONE
+        self._result.said.append(f"not finished: {where} ({failure})")
+        if isinstance(failure, NodeFailure):
+            return _Reached.MILESTONE if step.tolerant else _Reached.WAITING
+        self._owe(step, step.forward, f"finish {step.name}: {failure}")
+        return _Reached.MILESTONE
+
+    async def _undo(self, segment: OpenSegment) -> None:
+        """Undo what was begun, in reverse; then what was reserved goes, unless a node that is away still owes."""
+        owed = len(self._result.debts)
+        for step in reversed(segment.steps):
+            if step.undo is None or self._outcome(step) == UNKNOWN:
+                continue
+            failure = await self._try(step.undo.action(), f"{step.id}/undo")
+            where = f"{step.name} on {self._name_of(step.node)}"
+            if failure is None:
+                self._result.said.append(f"undone: {where}")
+            else:
+                self._result.said.append(f"not undone yet: {where} ({failure})")
+                self._owe(step, step.undo, f"undo {step.name}: {failure}")
+        reserved = [stored.load() for stored in segment.reserved]
+        new_debts = self._result.debts[owed:]
+        if not new_debts:
+            self._result.drop.extend(reserved)
+            return
+        held = [(stored.kind, obj.uuid) for stored, obj in zip(segment.reserved, reserved, strict=True)]
+        self._result.debts[owed:] = [msgspec.structs.replace(debt, reserved=held) for debt in new_debts]
+
+    async def _try(self, action: Action, call_id: str) -> GntError | None:
+        try:
+            await self._calls.call(action.node, action.call, id=call_id)
+        except StaleEpoch:
+            raise
+        except GntError as error:
+            return error
+        return None
+
+    def _owe(self, step: OpenStep, call: StoredCall | None, text: str, *, keep: Sequence[StoredObject] = ()) -> None:
+        self._result.debts.append(
+            Debt(
+                opcode=self._opcode,
+                node=call.node if call is not None else step.node,
+                id=step.id,
+                text=text,
+                call=call,
+                settle=step.settle if call is None else "",
+                arguments=step.arguments,
+                keep=list(keep),
+            )
+        )

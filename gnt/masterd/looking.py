@@ -47,12 +47,12 @@ class Looking:
         found: dict[str, R | Exception] = {}
         for node, (good, value) in zip(calls, ends, strict=True):
             if good:
-                found[node] = cast("R", value)
+                found[node] = value
                 continue
             failure = cast("Failure", value)
-            if failure.check(GntError) is None:
+            if not isinstance(failure.value, GntError):
                 failure.raiseException()
-            found[node] = cast("GntError", failure.value)
+            found[node] = failure.value
         return found
 
     async def guest(self, instance: Instance) -> GuestFacts | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -17,6 +17,9 @@ from gnt.masterd.segments import OpenRow, OpenSegment, OpenStep, StoredCall, Sto
 from gnt.model.cluster import Kind
 from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
 from gnt.model.objects import ConfigObject
+from gnt.wire.calls import NodeCall
+
+R = TypeVar("R")
 
 DONE = "done"
 FAILED = "failed"
@@ -48,7 +51,7 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
 class Calls(Protocol):
     """What settling needs of the connections to the nodes."""
 
-    async def call(self, node: str, call: Any, *, id: str | None = None) -> Any:  # noqa: A002
+    async def call(self, node: str, call: NodeCall[R], *, id: str | None = None) -> R:  # noqa: A002
         """Make a call; raises `NotReached`, `InDoubt`, `NodeFailure` or `StaleEpoch`."""
 
 

@@ -173,7 +173,7 @@ def _disk(value: Any) -> bool:
 
 
 SCALAR_RULES: dict[str, Callable[[Any], bool]] = {
-    "any": lambda value: True,
+    "any": lambda _: True,
     "null": lambda value: value is None,
     "bool": lambda value: isinstance(value, bool),
     "int": _is_int,

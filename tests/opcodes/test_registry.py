@@ -57,7 +57,7 @@ def test_round_trip(request_object: dict[str, Any]) -> None:
     """What was decoded is the same after encoding and decoding again, from an object and from text."""
     opcode = decode_opcode(request_object)
     encoded = encode_opcode(opcode)
-    assert list(encoded)[0] == "OP_ID"
+    assert next(iter(encoded)) == "OP_ID"
     assert set(encoded) == {"OP_ID", *OPCODES[encoded["OP_ID"]]["params"], *COMMON}
     assert decode_opcode(encoded) == opcode
     assert decode_opcode(json.dumps(encoded).encode()) == opcode

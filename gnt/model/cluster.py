@@ -18,6 +18,7 @@ from gnt.model.errors import UNKNOWN_ENTITY, Refused
 from gnt.model.names import nice_key
 from gnt.model.objects import (
     ClusterSettings,
+    ConfigObject,
     Disk,
     DiskTemplate,
     Instance,
@@ -28,9 +29,6 @@ from gnt.model.objects import (
     disk_nodes,
 )
 from gnt.model.table import SharedMap, Table
-
-ConfigObject = ClusterSettings | Node | NodeGroup | Instance | Disk | Network | JobFilter
-"""Whatever the configuration consists of."""
 
 CONFIG_VERSION: Final = 3010000
 """The version of the configuration that gnt writes: major * 1000000 + minor * 10000."""

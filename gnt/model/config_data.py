@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from gnt.model.cluster import CONFIG_VERSION, Cluster, ConfigObject
-from gnt.model.objects import Disk
+from gnt.model.cluster import CONFIG_VERSION, Cluster
+from gnt.model.objects import ConfigObject, Disk
 from gnt.model.secret import redacted_logical_id, redacted_values
 
 

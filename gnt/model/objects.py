@@ -319,6 +319,10 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
     reason_trail: tuple[tuple[str, str, int], ...] = ()
 
 
+ConfigObject = ClusterSettings | Node | NodeGroup | Instance | Disk | Network | JobFilter
+"""Whatever the configuration consists of."""
+
+
 def role_of(node: Node, settings: ClusterSettings) -> Role:
     """Give the role of a node: one each, since the flags behind it exclude each other."""
     if node.uuid == settings.master_node:

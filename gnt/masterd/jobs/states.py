@@ -39,31 +39,31 @@ class Events(Protocol):
     """What may happen to an opcode."""
 
     def pick_up(self) -> Status:
-        """Its turn has come: look at its dependencies, then ask for its locks."""
+        """Take its turn: look at its dependencies, then ask for its locks."""
 
     def locked(self) -> Status:
-        """Its locks are held: it runs."""
+        """Run, the locks being held."""
 
     def cancel(self) -> Status:
-        """Somebody asks for its end before it runs."""
+        """Be asked to end before it runs."""
 
     def notice(self) -> Status:
-        """The processor has seen the wish and lets go."""
+        """Let go, the wish having been seen."""
 
     def succeed(self) -> Status:
-        """It ran to its end."""
+        """Run to the end."""
 
     def fail(self) -> Status:
-        """It cannot run, or failed while it ran, or was found interrupted."""
+        """Be unable to run, fail while running, or be found interrupted."""
 
     def give_up(self) -> Status:
-        """An opcode before it failed: its turn never comes."""
+        """Never have a turn: an opcode before it failed."""
 
     def retry(self) -> Status:
-        """It lacks something for the moment, and asks for its locks again."""
+        """Lack something for the moment, and ask for the locks again."""
 
     def put_back(self) -> Status:
-        """A new master finds it waiting: it starts over."""
+        """Start over: a new master finds it waiting."""
 
 
 class _Nothing:

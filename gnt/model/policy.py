@@ -124,5 +124,17 @@ def ipolicy_problems(policy: Params, *, complete: bool) -> list[str]:
     return found
 
 
+def stored_ipolicy_problems(policy: Params, *, complete: bool) -> list[str]:
+    """Say what is wrong with a stored policy, whatever is in it: keys, types, and then how it fits together."""
+    try:
+        for key, value in policy.items():
+            stored = list(value) if isinstance(value, tuple) else value
+            if _checked_item(_known_key(key), value, None) != stored:
+                return [f"{key} of the instance policy has a value of the wrong type"]
+    except Refused as refusal:
+        return [refusal.text]
+    return ipolicy_problems(policy, complete=complete)
+
+
 def _inside(spec: Params, pair: Mapping[str, Params]) -> bool:
     return all(pair["min"][key] <= value <= pair["max"][key] for key, value in spec.items())

@@ -1,0 +1,54 @@
+"""Stable names of the disks of this node's guests: `instance-disks/INSTANCE:INDEX` in the run directory.
+
+Hypervisors are given the link, so that the name stays when the device behind it changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from gnt.model.errors import NodeFailure
+from gnt.model.layout import Layout
+from gnt.model.specs import DiskSpec
+
+
+class DeviceLinks:
+    """The links of one node. All methods block and may be repeated."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._directory = layout.run / "instance-disks"
+
+    def make(self, disk: DiskSpec, device: str) -> str:
+        """Point the disk's link at its device, also if it pointed elsewhere; gives the link's path."""
+        link = self._path(disk)
+        try:
+            if link.is_symlink() and str(link.readlink()) == device:
+                return str(link)
+            self._directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+            fresh = link.with_name(f".{link.name}.new")
+            with contextlib.suppress(FileNotFoundError):
+                fresh.unlink()
+            fresh.symlink_to(device)
+            fresh.replace(link)
+        except OSError as error:
+            raise NodeFailure("storage_error", f"Cannot make the link {link}: {error.strerror}") from error
+        return str(link)
+
+    def remove(self, disk: DiskSpec) -> None:
+        """Take the disk's link away."""
+        link = self._path(disk)
+        try:
+            link.unlink(missing_ok=True)
+        except OSError as error:
+            raise NodeFailure("storage_error", f"Cannot remove the link {link}: {error.strerror}") from error
+
+    def find(self, disk: DiskSpec) -> str | None:
+        """Give the disk's link, if there is one."""
+        link = self._path(disk)
+        return str(link) if link.is_symlink() else None
+
+    def _path(self, disk: DiskSpec) -> Path:
+        if "/" in disk.instance_name or disk.instance_name in {"", ".", ".."}:
+            raise NodeFailure("wrong_input", f"Disk {disk.uuid}: {disk.instance_name!r} is no instance name")
+        return self._directory / f"{disk.instance_name}:{disk.index}"

@@ -1,0 +1,115 @@
+"""The calls about disks, on real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gnt.model.errors import NodeFailure
+from gnt.model.objects import DiskTemplate
+from gnt.model.specs import DiskSpec
+from gnt.noded.disks import Disks, real_templates
+from gnt.wire.calls import (
+    DiskAssemble,
+    DiskCreate,
+    DiskDevice,
+    DiskFind,
+    DiskRelease,
+    DiskRemove,
+    StorageCheck,
+)
+from tests.noded.places import ask, place_below, refused
+
+
+@pytest.fixture
+def disks(tmp_path: Path) -> Disks:
+    """Give the part under test, with the built-in directory for file disks."""
+    place = place_below(tmp_path)
+    place.layout.default_file_storage().mkdir(parents=True)
+    return Disks(place, real_templates(place.layout))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> DiskSpec:
+    """Give a file disk of 2 MiB."""
+    path = tmp_path / "srv/ganeti/file-storage/web1/u1.file.disk0"
+    return DiskSpec(
+        index=0,
+        uuid="u1",
+        dev_type=DiskTemplate.FILE,
+        size=2,
+        logical_id=("loop", str(path)),
+        instance_name="web1",
+        instance_uuid="i1",
+    )
+
+
+def test_life_of_a_disk(disks: Disks, disk: DiskSpec, tmp_path: Path) -> None:
+    """Made, assembled with its link, released without, removed: each call twice."""
+    link = tmp_path / "var/run/ganeti/instance-disks/web1:0"
+    path = str(disk.logical_id[1])
+    for _ in range(2):
+        ask(disks, DiskCreate(disk=disk))
+    for _ in range(2):
+        answer = ask(disks, DiskAssemble(disk=disk, primary=True))
+        assert answer == DiskDevice(path=path, link=str(link))
+    assert str(link.readlink()) == path
+    assert disks.device(disk) == DiskDevice(path=path, link=str(link))
+    for _ in range(2):
+        ask(disks, DiskRelease(disk=disk))
+    assert not link.is_symlink()
+    assert ask(disks, DiskFind(disk=disk)).size == 2
+    for _ in range(2):
+        ask(disks, DiskRemove(disk=disk))
+    assert ask(disks, DiskFind(disk=disk)) is None
+
+
+def test_a_secondary_has_no_link(disks: Disks, disk: DiskSpec) -> None:
+    """Only the primary node's guests open the disk."""
+    ask(disks, DiskCreate(disk=disk))
+    assert ask(disks, DiskAssemble(disk=disk, primary=False)).link is None
+
+
+def test_a_wrong_link_is_put_right(disks: Disks, disk: DiskSpec, tmp_path: Path) -> None:
+    """A link left by an earlier disk of this index points to the new one afterwards; removal takes it away."""
+    link = tmp_path / "var/run/ganeti/instance-disks/web1:0"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/nowhere")
+    ask(disks, DiskCreate(disk=disk))
+    ask(disks, DiskAssemble(disk=disk, primary=True))
+    assert str(link.readlink()) == str(disk.logical_id[1])
+    ask(disks, DiskRemove(disk=disk))
+    assert not link.is_symlink()
+
+
+@pytest.mark.parametrize("kind", ["plain", "drbd", "rbd", "gluster", "blockdev", "ext"])
+def test_templates_that_come_later_are_refused_by_name(disks: Disks, disk: DiskSpec, kind: str) -> None:
+    """Never ignored, and the text says which."""
+    other = msgspec.structs.replace(disk, dev_type=DiskTemplate(kind))
+    for call in (DiskCreate(disk=other), DiskRemove(disk=other), DiskFind(disk=other), DiskRelease(disk=other)):
+        failure = refused(disks, call)
+        assert failure.code == "unsupported"
+        assert kind in failure.text
+
+
+def test_a_device_that_is_not_there(disks: Disks, disk: DiskSpec) -> None:
+    """The text names disk and instance."""
+    with pytest.raises(NodeFailure, match=r"'disk/0' of web1 is not set up"):
+        disks.device(disk)
+
+
+@pytest.mark.parametrize("name", ["../web1", "", "..", "a/b"])
+def test_an_instance_name_cannot_leave_the_directory(disks: Disks, disk: DiskSpec, name: str) -> None:
+    """The link's name is built from the instance's."""
+    ask(disks, DiskCreate(disk=disk))
+    bad = msgspec.structs.replace(disk, instance_name=name)
+    assert refused(disks, DiskAssemble(disk=bad, primary=True)).code == "wrong_input"
+
+
+def test_checking_storage(disks: Disks, tmp_path: Path) -> None:
+    """The cluster's own directory passes, another and another kind do not."""
+    assert ask(disks, StorageCheck(kind="file", directory=str(tmp_path / "srv/ganeti/file-storage"))) is None
+    assert refused(disks, StorageCheck(kind="file", directory=str(tmp_path))).code == "not_allowed"
+    assert refused(disks, StorageCheck(kind="rados", directory=str(tmp_path))).code == "unsupported"

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking, Resolver
 from gnt.masterd.operation import Operation, Stage
-from gnt.masterd.plan import Forward, Note, Plan, Uncertain
+from gnt.masterd.plan import Forward, Note, Pause, Plan, Uncertain
 from gnt.masterd.segments import (
     Doing,
     OpenRow,
@@ -62,6 +62,10 @@ class Rows(Protocol):
         """Give the rows of a space whose keys begin with `prefix`."""
 
 
+Sleep = Callable[[float], Deferred[None]]
+"""Waits on the daemon's clock: `Runtime.sleep`."""
+
+
 class Payment(msgspec.Struct, frozen=True):
     """What a node owed and how it was paid, for the log."""
 
@@ -72,7 +76,8 @@ class Payment(msgspec.Struct, frozen=True):
 class Engine:
     """Runs operations. One engine serves all jobs; what is open in an opcode stands in the store, not here."""
 
-    def __init__(self, commits: Commits, rows: Rows, calls: Calls, resolver: Resolver) -> None:
+    def __init__(self, commits: Commits, rows: Rows, calls: Calls, resolver: Resolver, sleep: Sleep) -> None:
+        self._sleep = sleep
         self._commits = commits
         self._rows = rows
         self._calls = calls
@@ -90,7 +95,7 @@ class Engine:
         Raises `LeftForRecovery` when stopped, `StaleEpoch` when another master has taken over; errors of the journal
         pass through.
         """
-        course = Course(self._commits, self._calls, run, self._halt)
+        course = Course(self._commits, self._calls, run, self._halt, self._sleep)
         look = Looking(self._calls, self._commits.head, self._resolver, run.feedback)
         try:
             return await course.stages(operation.stages(), look)
@@ -105,7 +110,7 @@ class Engine:
     async def recover(self, run: OpcodeRun) -> Ending:
         """Settle an opcode that a former master left open, and end it in error."""
         rows = await self._rows.rows(Space.UNDO, f"{run.job}/{run.index}/")
-        course = Course(self._commits, self._calls, run, self._halt)
+        course = Course(self._commits, self._calls, run, self._halt, self._sleep)
         await course.adopt(rows)
         return await course.fail(Failed("The master daemon ended while this ran", code="interrupted"))
 
@@ -162,7 +167,8 @@ class Engine:
 class Course:
     """One opcode under way: which rows are open, how its calls ended, what waits for the next commit."""
 
-    def __init__(self, commits: Commits, calls: Calls, run: OpcodeRun, halt: Callable[[], None]) -> None:
+    def __init__(self, commits: Commits, calls: Calls, run: OpcodeRun, halt: Callable[[], None], sleep: Sleep) -> None:
+        self._sleep = sleep
         self._commits = commits
         self._calls = calls
         self._run = run
@@ -229,6 +235,8 @@ class Course:
             self._halt()
             if isinstance(group, Note):
                 self._run.feedback(group.text)
+            elif isinstance(group, Pause):
+                await self._sleep(group.seconds)
             else:
                 await self._do_group(group, look)
         if segment.keep or segment.forget:

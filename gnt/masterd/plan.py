@@ -9,7 +9,8 @@ simulator cuts it at every step. A step says what it is, so that a crash at any 
 * `Uncertain` a node call whose outcome only the nodes can tell (a migration): recovery looks, then goes on;
 * `Keep`      commits objects and is a milestone: what was done before it is not undone any more;
 * `Forget`    commits the removal of objects; a milestone likewise;
-* `Note`      a line for the job's log.
+* `Note`      a line for the job's log;
+* `Pause`     a wait on the master.
 """
 
 from __future__ import annotations
@@ -87,13 +88,19 @@ class Note(msgspec.Struct, frozen=True):
     text: str
 
 
+class Pause(msgspec.Struct, frozen=True):
+    """Wait on the master, `seconds` long (OP_TEST_DELAY); nothing to undo."""
+
+    seconds: float
+
+
 class Together(msgspec.Struct, frozen=True):
     """Steps that are begun side by side; the next step waits for all of them."""
 
     steps: tuple[Undoable | Forward, ...]
 
 
-Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Together
+Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Pause | Together
 
 
 class Plan(msgspec.Struct, frozen=True):

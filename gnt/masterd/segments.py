@@ -18,6 +18,7 @@ from gnt.masterd.plan import (
     Forward,
     Keep,
     Note,
+    Pause,
     Plan,
     Reserve,
     Step,
@@ -126,17 +127,17 @@ class Doing(msgspec.Struct, frozen=True):
 
 
 class Segment(msgspec.Struct, frozen=True, kw_only=True):
-    """A segment as the engine runs it: `groups` of calls that go side by side, with notes between them."""
+    """A segment as the engine runs it: `groups` of calls that go side by side, with notes and pauses between them."""
 
     reserve: tuple[ConfigObject, ...]
-    groups: tuple[tuple[Doing, ...] | Note, ...]
+    groups: tuple[tuple[Doing, ...] | Note | Pause, ...]
     keep: tuple[ConfigObject, ...]
     forget: tuple[ConfigObject, ...]
 
     def doings(self) -> Iterator[Doing]:
         """Go through all calls in order."""
         for group in self.groups:
-            if not isinstance(group, Note):
+            if not isinstance(group, Note | Pause):
                 yield from group
 
     def stored(self) -> OpenSegment:
@@ -169,11 +170,11 @@ def segments_of(plan: Plan, prefix: str) -> list[Segment]:
     """
     segments: list[Segment] = []
     reserve: tuple[ConfigObject, ...] = ()
-    groups: list[tuple[Doing, ...] | Note] = []
+    groups: list[tuple[Doing, ...] | Note | Pause] = []
     number, onward, called = 0, False, False
     for step in plan.steps:
         match step:
-            case Note():
+            case Note() | Pause():
                 groups.append(step)
             case Reserve():
                 if called:
@@ -197,7 +198,7 @@ def segments_of(plan: Plan, prefix: str) -> list[Segment]:
     return _merged(segments)
 
 
-def _closed(reserve: tuple[ConfigObject, ...], groups: list[tuple[Doing, ...] | Note], step: Step) -> Segment:
+def _closed(reserve: tuple[ConfigObject, ...], groups: list[tuple[Doing, ...] | Note | Pause], step: Step) -> Segment:
     keep = step.objects if isinstance(step, Keep) else ()
     forget = step.objects if isinstance(step, Forget) else ()
     return Segment(reserve=reserve, groups=tuple(groups), keep=keep, forget=forget)

@@ -1,0 +1,280 @@
+"""A job as a value, its changes as pure functions, and its stored form.
+
+The row of a job is the JSON of `spec/jobs.md`, section 2. Input and result of an opcode stay encoded: they are
+encoded once and put into each row as they are. Private and secret parameters are not in here but in rows of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import msgspec
+
+from gnt.masterd.jobs.lockset import Wanted
+from gnt.masterd.jobs.states import FINAL, Events, Status, after, job_priority, job_status
+from gnt.model.errors import ConfigError, GntError
+from gnt.opcodes.base import HIDDEN_PARAMETERS, Opcode
+from gnt.opcodes.registry import decode_opcode, redacted
+from gnt.wire.errors import to_luxi
+
+Stamp = tuple[int, int]
+"""A time as it crosses the wire: seconds and microseconds since the epoch."""
+
+NULL: Final = msgspec.Raw(b"null")
+CANCELED_BY_REQUEST: Final = "Job canceled by request"
+PRECEDING_FAILED: Final = "Preceding opcode failed"
+
+_replace = msgspec.structs.replace
+
+
+class LogEntry(msgspec.Struct, frozen=True, array_like=True):
+    """A line of a job's log: serial number within the job, time, type (`message`, …), payload."""
+
+    serial: int
+    time: Stamp
+    kind: str
+    payload: Any
+
+
+class JobOpcode(msgspec.Struct, frozen=True, kw_only=True):
+    """One opcode of a job. `locks` are those it holds while it runs, so that recovery can take them again."""
+
+    input: msgspec.Raw
+    status: Status = Status.QUEUED
+    result: msgspec.Raw = NULL
+    log: tuple[LogEntry, ...] = ()
+    priority: int = 0
+    start_timestamp: Stamp | None = None
+    exec_timestamp: Stamp | None = None
+    end_timestamp: Stamp | None = None
+    locks: tuple[Wanted, ...] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A job: a number and opcodes that run in order."""
+
+    id: int
+    ops: tuple[JobOpcode, ...]
+    received_timestamp: Stamp | None = None
+    start_timestamp: Stamp | None = None
+    end_timestamp: Stamp | None = None
+
+    @property
+    def status(self) -> Status:
+        """Give the status that follows from the opcodes."""
+        return job_status(op.status for op in self.ops)
+
+    @property
+    def priority(self) -> int:
+        """Give the priority that follows from the opcodes; lower is more urgent."""
+        return job_priority((op.status, op.priority) for op in self.ops)
+
+    @property
+    def final(self) -> bool:
+        """Say whether the job is over."""
+        return self.end_timestamp is not None
+
+    @property
+    def last_serial(self) -> int:
+        """Give the highest serial number in the log; 0 if it is empty."""
+        return max((op.log[-1].serial for op in self.ops if op.log), default=0)
+
+
+Change = Callable[[Job], Job]
+"""How a job changes. One change may be applied to the job as it is stored and to the job as it is shown."""
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Job)
+_HIDDEN_KEYS: Final = tuple(sorted(name.encode() for name in HIDDEN_PARAMETERS))
+
+
+def stamp(now: float) -> Stamp:
+    """Give a time in seconds as seconds and microseconds."""
+    microseconds = round(now * 1_000_000)
+    return microseconds // 1_000_000, microseconds % 1_000_000
+
+
+def encode_job(job: Job) -> bytes:
+    """Give the row of a job."""
+    return _encoder.encode(job)
+
+
+def decode_job(data: bytes) -> Job:
+    """Make a job from its row; keys that are not known are passed over. Raises `ConfigError` on damage."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise ConfigError(f"a stored job cannot be read: {error}") from None
+
+
+def encode_input(op: Opcode) -> tuple[msgspec.Raw, bytes | None]:
+    """Give an opcode as its job keeps it, and whole if it has hidden values (None: there is nothing to hide)."""
+    whole = _encoder.encode(op)
+    # Hidden parameters are known by name, so an input without the names has none; most inputs are spared the search.
+    if not any(key in whole for key in _HIDDEN_KEYS):
+        return msgspec.Raw(whole), None
+    shown = redacted(op)
+    if shown == msgspec.json.decode(whole):
+        return msgspec.Raw(whole), None
+    return msgspec.Raw(_encoder.encode(shown)), whole
+
+
+def encode_result(result: Any) -> msgspec.Raw:
+    """Give a result as its job keeps it. Raises `TypeError` if it is not plain JSON."""
+    return msgspec.Raw(_encoder.encode(result)) if result is not None else NULL
+
+
+def encode_error(error: GntError) -> msgspec.Raw:
+    """Give an error as the result of an opcode: `[class name, [arguments]]`."""
+    return msgspec.Raw(_encoder.encode(to_luxi(error)))
+
+
+@lru_cache(maxsize=4096)
+def _summary(data: bytes) -> str:
+    try:
+        return decode_opcode(data).summary()
+    except GntError:
+        return "INVALID_OP"
+
+
+def summary(op: JobOpcode) -> str:
+    """Give the short form of an opcode: `INSTANCE_STARTUP(web1)`; `INVALID_OP` if this version cannot read it."""
+    return _summary(bytes(op.input))
+
+
+def new_job(number: int, inputs: Sequence[msgspec.Raw], priorities: Sequence[int], now: float) -> Job:
+    """Make a job that was just received."""
+    ops = tuple(JobOpcode(input=data, priority=urgency) for data, urgency in zip(inputs, priorities, strict=True))
+    return Job(id=number, ops=ops, received_timestamp=stamp(now))
+
+
+# Changes
+
+
+def _with(job: Job, index: int, op: JobOpcode) -> Job:
+    return _replace(job, ops=(*job.ops[:index], op, *job.ops[index + 1 :]))
+
+
+def picked_up(index: int, now: float) -> Change:
+    """Let the opcode's turn come: from `queued` to `waiting`."""
+
+    def change(job: Job) -> Job:
+        op = job.ops[index]
+        op = _replace(op, status=after(op.status, Events.pick_up), start_timestamp=stamp(now))
+        return _replace(_with(job, index, op), start_timestamp=job.start_timestamp or stamp(now))
+
+    return change
+
+
+def locked(index: int, now: float, locks: tuple[Wanted, ...]) -> Change:
+    """Let the opcode run, holding these locks."""
+
+    def change(job: Job) -> Job:
+        op = job.ops[index]
+        return _with(
+            job, index, _replace(op, status=after(op.status, Events.locked), exec_timestamp=stamp(now), locks=locks)
+        )
+
+    return change
+
+
+def succeeded(index: int, now: float, result: msgspec.Raw) -> Change:
+    """End the opcode with a result; with the last opcode, the job."""
+
+    def change(job: Job) -> Job:
+        op = job.ops[index]
+        ended = _replace(
+            op,
+            status=after(op.status, Events.succeed),
+            result=result,
+            end_timestamp=stamp(now),
+            locks=msgspec.UNSET,
+        )
+        job = _with(job, index, ended)
+        return _replace(job, end_timestamp=stamp(now)) if index == len(job.ops) - 1 else job
+
+    return change
+
+
+def failed(index: int, now: float, error: msgspec.Raw) -> Change:
+    """End the opcode with an error, and with it the job: what comes after it never runs."""
+
+    def change(job: Job) -> Job:
+        never = msgspec.Raw(_encoder.encode(["OpExecError", [PRECEDING_FAILED]]))
+        ops = list(job.ops)
+        for place, op in enumerate(ops[index:], index):
+            ops[place] = _replace(
+                op,
+                status=after(op.status, Events.fail if place == index else Events.give_up),
+                result=error if place == index else never,
+                end_timestamp=stamp(now),
+                locks=msgspec.UNSET,
+            )
+        return _replace(job, ops=tuple(ops), end_timestamp=stamp(now))
+
+    return change
+
+
+def canceling(job: Job) -> Job:
+    """Record the wish to cancel a job that waits."""
+    ops = tuple(
+        _replace(op, status=after(op.status, Events.cancel)) if op.status is Status.WAITING else op for op in job.ops
+    )
+    return _replace(job, ops=ops)
+
+
+def canceled(now: float) -> Change:
+    """End every unfinished opcode, and the job, as canceled: from `queued` or `canceling`."""
+
+    def end(op: JobOpcode) -> JobOpcode:
+        if op.status in FINAL:
+            return op
+        event = Events.notice if op.status is Status.CANCELING else Events.cancel
+        return _replace(
+            op,
+            status=after(op.status, event),
+            result=msgspec.Raw(_encoder.encode(CANCELED_BY_REQUEST)),
+            end_timestamp=stamp(now),
+        )
+
+    return lambda job: _replace(job, ops=tuple(map(end, job.ops)), end_timestamp=stamp(now))
+
+
+def put_back(job: Job) -> Job:
+    """Let an opcode that waited under an earlier master start over."""
+    ops = tuple(
+        _replace(op, status=after(op.status, Events.put_back), start_timestamp=None)
+        if op.status is Status.WAITING
+        else op
+        for op in job.ops
+    )
+    return _replace(job, ops=ops)
+
+
+def noted(index: int, now: float, kind: str, *payloads: Any) -> Change:
+    """Add entries to the log, with one time."""
+
+    def change(job: Job) -> Job:
+        op = job.ops[index]
+        first = job.last_serial + 1
+        new = tuple(LogEntry(serial, stamp(now), kind, payload) for serial, payload in enumerate(payloads, first))
+        return _with(job, index, _replace(op, log=(*op.log, *new)))
+
+    return change
+
+
+def prioritized(priority: int, index: int | None = None) -> Change:
+    """Set the priority of one opcode, or (None) of all that are queued or wait."""
+
+    def change(job: Job) -> Job:
+        ops = tuple(
+            _replace(op, priority=priority)
+            if (index is None or place == index) and op.status in (Status.QUEUED, Status.WAITING)
+            else op
+            for place, op in enumerate(job.ops)
+        )
+        return _replace(job, ops=ops)
+
+    return change

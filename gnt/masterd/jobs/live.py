@@ -1,0 +1,74 @@
+"""A job in memory: as it stands in the store, as it is shown, and who waits for news of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.internet.defer import Deferred
+
+from gnt.masterd.jobs.job import Change, Job, encode_job
+from gnt.opcodes.base import Opcode
+from gnt.opcodes.registry import decode_opcode
+from gnt.store import changes
+
+
+class LiveJob:
+    """One job of the live queue.
+
+    `head` has every change that was handed to the store, `shown` only those that are acknowledged; steps on the way
+    (waiting, running, log lines) are no promises and go into both at once. `secrets` holds inputs that have hidden
+    values, whole, by opcode index, for as long as the job lives.
+    """
+
+    __slots__ = ("_ops", "_waiters", "dirty", "head", "saving", "secrets", "shown")
+
+    def __init__(self, job: Job, ops: Sequence[Opcode] | None = None, secrets: dict[int, bytes] | None = None) -> None:
+        self.head = job
+        self.shown = job
+        self.secrets = secrets or {}
+        self.dirty = False
+        self.saving = False
+        self._ops = dict(enumerate(ops)) if ops is not None else {}
+        self._waiters: list[Deferred[None]] = []
+
+    def opcode(self, index: int) -> Opcode:
+        """Give an opcode whole. Raises `Refused` for a stored one that this version cannot read."""
+        op = self._ops.get(index)
+        if op is None:
+            op = decode_opcode(self.secrets.get(index) or bytes(self.head.ops[index].input))
+            self._ops[index] = op
+        return op
+
+    def step(self, change: Change) -> None:
+        """Make a change that is no promise: it shows at once, and is stored with whatever is stored next."""
+        same = self.head is self.shown
+        self.head = change(self.head)
+        self.shown = self.head if same else change(self.shown)
+        self.wake()
+
+    def row(self) -> changes.Put:
+        """Give the row that stores `head`."""
+        return changes.Put(changes.Space.JOB, str(self.head.id), encode_job(self.head))
+
+    def show(self, change: Change, then: Job) -> None:
+        """Show a change that was acknowledged; `then` is what `head` was when it was handed to the store."""
+        self.shown = self.head if self.head is then else change(self.shown)
+        self.wake()
+
+    def forget_input(self) -> None:
+        """Let go of what only a job that may still run needs."""
+        self._ops = {}
+        self.secrets = {}
+
+    def news(self) -> Deferred[None]:
+        """Fire at the next change of what is shown; may be canceled."""
+        waiter: Deferred[None] = Deferred(self._waiters.remove)
+        self._waiters.append(waiter)
+        return waiter
+
+    def wake(self) -> None:
+        """Tell those who wait for news."""
+        if self._waiters:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                waiter.callback(None)

@@ -1,0 +1,61 @@
+"""Removing an instance with all its data."""
+
+from __future__ import annotations
+
+from gnt.masterd.jobs.lockset import Level, Locks
+from gnt.masterd.operation import Look, Operation, executes
+from gnt.masterd.operations.instance_power import stop_call
+from gnt.masterd.operations.instance_steps import refuse_unsupported_disks, release_disks
+from gnt.masterd.plan import Forget, Forward, Plan, on
+from gnt.model.cluster import Cluster
+from gnt.model.errors import GntError
+from gnt.model.specs import instance_spec
+from gnt.opcodes.instance import InstanceRemove
+from gnt.wire.calls import DiskRemove, GuestFacts
+
+
+@executes(InstanceRemove)
+class RemoveInstance(Operation[InstanceRemove]):
+    """Stop the guest, remove its disks, forget it. There is no way back once the guest was told to stop."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Lock the instance and its nodes."""
+        instance = cluster.instance(self.op.instance_name)
+        nodes = (instance.primary_node, *cluster.secondary_uuids(instance))
+        return (
+            Locks()
+            .exclusive(Level.INSTANCE, instance.name)
+            .exclusive(Level.NODE, *nodes)
+            .exclusive(Level.NODE_RES, *nodes)
+        )
+
+    async def observe(self, cluster: Cluster, look: Look) -> GuestFacts | None:
+        """Look whether the guest runs; with `ignore_failures` a node that does not answer is no hindrance."""
+        instance = cluster.instance(self.op.instance_name)
+        try:
+            return await look.guest(instance)
+        except GntError as error:
+            if not self.op.ignore_failures:
+                raise
+            look.note(f" - WARNING: {cluster.nodes[instance.primary_node].name}: {error}")
+            return None
+
+    def plan(self, cluster: Cluster, guest: GuestFacts | None) -> Plan:
+        """Stop, release, remove, forget."""
+        instance = cluster.instance(self.op.instance_name)
+        refuse_unsupported_disks(cluster, instance)
+        node, tolerant = instance.primary_node, self.op.ignore_failures
+        spec = instance_spec(cluster, instance)
+        stop = (
+            (Forward(on(node, stop_call(instance, timeout=self.op.shutdown_timeout)), tolerant=tolerant),)
+            if guest is not None
+            else ()
+        )
+        return Plan(
+            (
+                *stop,
+                *release_disks(node, spec.disks, tolerant=tolerant),
+                *(Forward(on(node, DiskRemove(disk=disk)), tolerant=tolerant) for disk in spec.disks),
+                Forget((instance, *cluster.disks_of(instance))),
+            )
+        )

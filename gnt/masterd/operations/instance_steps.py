@@ -1,0 +1,86 @@
+"""Steps and checks that several operations on instances share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from gnt.masterd.plan import Forward, Undoable, on
+from gnt.model.cluster import Cluster
+from gnt.model.errors import ENVIRONMENT, NO_RESOURCES, WRONG_STATE, Refused
+from gnt.model.objects import DiskTemplate, Instance, NicMode, Node
+from gnt.model.specs import DiskSpec, InstanceSpec
+from gnt.wire.calls import DiskAssemble, DiskRelease, NodeFacts
+
+# What this version can make and move; the others are refused by name.
+SUPPORTED_TEMPLATES = frozenset({DiskTemplate.DISKLESS, DiskTemplate.FILE, DiskTemplate.SHAREDFILE})
+ANY_NODE_REACHES = frozenset({DiskTemplate.DISKLESS, DiskTemplate.SHAREDFILE})
+
+
+def assemble_disks(node: str, disks: Iterable[DiskSpec]) -> tuple[Undoable, ...]:
+    """Make the disks usable on their primary node; undone by releasing them."""
+    return tuple(
+        Undoable(on(node, DiskAssemble(disk=disk, primary=True)), undo=on(node, DiskRelease(disk=disk)))
+        for disk in disks
+    )
+
+
+def release_disks(node: str, disks: Iterable[DiskSpec], *, tolerant: bool = False) -> tuple[Forward, ...]:
+    """Close the disks on a node."""
+    return tuple(Forward(on(node, DiskRelease(disk=disk)), tolerant=tolerant) for disk in disks)
+
+
+def refuse_unusable(node: Node, *, as_what: str) -> None:
+    """Refuse a node that cannot take an instance: offline, drained or without hypervisor. `as_what`: primary node."""
+    for flag, what in ((node.offline, "marked offline"), (node.drained, "drained")):
+        if flag:
+            raise Refused(WRONG_STATE, f"{node.name} is {what} and cannot be {as_what}", hint="choose another node")
+    if not node.vm_capable:
+        raise Refused(WRONG_STATE, f"{node.name} is not vm_capable and cannot be {as_what}", hint="choose another node")
+
+
+def refuse_offline(node: Node) -> None:
+    """Refuse to act on a node that is flagged offline."""
+    if node.offline:
+        raise Refused(
+            WRONG_STATE,
+            f"the primary node {node.name} is marked offline",
+            hint=f"gnt-node modify --offline=no {node.name}, or --ignore-offline to record the wish only",
+        )
+
+
+def refuse_missing_bridges(node: Node, missing: Sequence[str]) -> None:
+    """Refuse a node without the bridges that the instance's interfaces link to."""
+    if missing:
+        raise Refused(
+            ENVIRONMENT,
+            f"Missing bridges {', '.join(missing)} on {node.name}",
+            hint="make the bridge there, or give another link: --net 0:link=BRIDGE",
+        )
+
+
+def refuse_without_memory(node: Node, facts: NodeFacts, hypervisor: str, wanted: int) -> None:
+    """Refuse a node whose hypervisor has less free memory (MiB) than the instance needs, or does not say."""
+    seen = facts.hypervisors.get(hypervisor)
+    if seen is None:
+        why = facts.problems.get(hypervisor, "no answer")
+        raise Refused(ENVIRONMENT, f"{node.name} does not tell its free memory for {hypervisor}: {why}")
+    if seen.memory_free < wanted:
+        raise Refused(
+            NO_RESOURCES,
+            f"Not enough memory on {node.name}: {wanted} MiB wanted, {seen.memory_free} MiB free",
+            hint="stop or move other instances, or give less memory: -B maxmem=SIZE",
+        )
+
+
+def bridges_of(spec: InstanceSpec) -> list[str]:
+    """Give the bridges that the instance's interfaces link to."""
+    return sorted({nic.link for nic in spec.nics if nic.mode is NicMode.BRIDGED and nic.link})
+
+
+def refuse_unsupported_disks(cluster: Cluster, instance: Instance) -> None:
+    """Refuse instances of templates that this version does not handle."""
+    template = cluster.disk_template(instance)
+    if template not in SUPPORTED_TEMPLATES:
+        raise Refused(
+            WRONG_STATE, f"{instance.name} has disks of template {template}, which this version does not handle"
+        )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from gnt.masterd.plan import Forward, Undoable, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import ENVIRONMENT, NO_RESOURCES, WRONG_STATE, Refused
-from gnt.model.objects import DiskTemplate, Instance, NicMode, Node
+from gnt.model.objects import DiskTemplate, HypervisorName, Instance, NicMode, Node
 from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.wire.calls import DiskAssemble, DiskRelease, NodeFacts
 
@@ -73,7 +73,9 @@ def refuse_without_memory(node: Node, facts: NodeFacts, hypervisor: str, wanted:
 
 
 def bridges_of(spec: InstanceSpec) -> list[str]:
-    """Give the bridges that the instance's interfaces link to."""
+    """Give the bridges that the instance's interfaces link to; a fake guest has no use for them."""
+    if spec.hypervisor is HypervisorName.FAKE:
+        return []
     return sorted({nic.link for nic in spec.nics if nic.mode is NicMode.BRIDGED and nic.link})
 
 

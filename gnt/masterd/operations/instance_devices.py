@@ -1,0 +1,188 @@
+"""New disks and network interfaces, as an opcode describes them: checked, with all names chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from gnt.masterd.operation import Fresh
+from gnt.model.cluster import Cluster
+from gnt.model.errors import NOT_UNIQUE, WRONG_INPUT, Refused, Unsupported
+from gnt.model.names import check_ip, check_mac
+from gnt.model.objects import Disk, DiskTemplate, Nic, Node
+from gnt.model.params import check_nic, fill_nic, nic_problems
+from gnt.model.units import check_disk_size
+from gnt.opcodes.parameter_types import NicParams
+
+MAX_DISKS: Final = 16
+MAX_NICS: Final = 8
+MAC_TRIES: Final = 64
+MAX_DEVICE_NAME: Final = 128
+
+NIC_PARAMETERS: Final = frozenset({"mode", "link", "vlan"})
+FILE_DISK_KEYS: Final = frozenset({"size", "mode", "name"})
+
+
+class NewDevices:
+    """Makes disks and interfaces for one new instance of a cluster."""
+
+    def __init__(self, cluster: Cluster, fresh: Fresh, *, conflicts_check: bool) -> None:
+        self._cluster = cluster
+        self._fresh = fresh
+        self._conflicts_check = conflicts_check
+        self._macs = {nic.mac for instance in cluster.instances.values() for nic in instance.nics}
+
+    # Disks
+
+    def disks(
+        self,
+        described: Sequence[Mapping[str, Any]],
+        template: DiskTemplate,
+        instance_name: str,
+        node: Node,
+        *,
+        driver: str | None,
+        subdirectory: str | None,
+    ) -> tuple[Disk, ...]:
+        """Make the disks of a file template (or none); sizes in MiB. Raises `Refused` naming the disk."""
+        if template is DiskTemplate.DISKLESS:
+            if described:
+                raise Refused(WRONG_INPUT, "A diskless instance has no disks", hint="leave out --disk, or choose -t")
+            return ()
+        if not described:
+            raise Refused(WRONG_INPUT, "No disk is given", hint="--disk 0:size=SIZE, or -t diskless")
+        if len(described) > MAX_DISKS:
+            raise Refused(WRONG_INPUT, f"{len(described)} disks are too many: at most {MAX_DISKS}")
+        common = Disk(
+            uuid="",
+            dev_type=template,
+            logical_id=(driver or "loop", f"{self._base(template, subdirectory)}/{instance_name}"),
+            nodes=(node.uuid,) if template is DiskTemplate.FILE else (),
+            forthcoming=True,
+        )
+        return tuple(self._file_disk(index, disk, common) for index, disk in enumerate(described))
+
+    def _base(self, template: DiskTemplate, subdirectory: str | None) -> str:
+        settings = self._cluster.settings
+        base = settings.file_storage_dir if template is DiskTemplate.FILE else settings.shared_file_storage_dir
+        if not base:
+            raise Refused(WRONG_INPUT, f"The cluster has no storage directory for {template}")
+        if subdirectory is None:
+            return base
+        if subdirectory.startswith("/"):
+            raise Refused(
+                WRONG_INPUT,
+                f"The file storage directory {subdirectory} is absolute",
+                hint=f"give a directory relative to {base}",
+            )
+        parts = [part for part in subdirectory.split("/") if part]
+        if not parts or any(part in {".", ".."} or "\0" in part for part in parts):
+            raise Refused(WRONG_INPUT, f"The file storage directory {subdirectory!r} leaves {base}")
+        return "/".join((base, *parts))
+
+    def _file_disk(self, index: int, disk: Mapping[str, Any], common: Disk) -> Disk:
+        """Make one file disk; `common` has what all disks share, the directory in place of the path."""
+        where, template = f"disk/{index}", common.dev_type
+        for key in sorted(disk.keys() - FILE_DISK_KEYS):
+            raise Unsupported(f"{where}: {key} does not apply to template {template} in this version")
+        if disk.get("size") is None:
+            raise Refused(WRONG_INPUT, f"{where}: no size is given", hint=f"--disk {index}:size=SIZE")
+        uuid = self._fresh.uuid()
+        driver, directory = common.logical_id
+        return replace(
+            common,
+            uuid=uuid,
+            logical_id=(driver, f"{directory}/{uuid}.{template}.disk{index}"),
+            iv_name=where,
+            size=check_disk_size(disk["size"], f"{where}: size"),
+            mode=disk.get("mode") or "rw",
+            name=self._device_name(disk.get("name"), where),
+        )
+
+    # Interfaces
+
+    def nics(self, described: Sequence[NicParams]) -> tuple[Nic, ...]:
+        """Make the interfaces. Raises `Refused` naming the interface."""
+        if len(described) > MAX_NICS:
+            raise Refused(WRONG_INPUT, f"{len(described)} network interfaces are too many: at most {MAX_NICS}")
+        return tuple(self._nic(index, nic) for index, nic in enumerate(described))
+
+    def _nic(self, index: int, described: NicParams) -> Nic:
+        where = f"nic/{index}"
+        given: dict[str, str] = {key: value for key, value in described.items() if value is not None}
+        if "bridge" in given:
+            if "link" in given:
+                raise Refused(WRONG_INPUT, f"{where}: bridge and link are the same; give one of them")
+            given["link"] = given.pop("bridge")
+        if given.get("network") not in {None, "none"}:
+            self._cluster.network(given["network"])
+            raise Unsupported(f"{where}: network is not supported by this version")
+        params = check_nic({key: value for key, value in given.items() if key in NIC_PARAMETERS})
+        nic = Nic(
+            uuid=self._fresh.uuid(),
+            mac=self._mac(given.get("mac", "auto"), where),
+            ip=self._ip(given.get("ip"), where),
+            nicparams=params,
+            name=self._device_name(given.get("name"), where),
+        )
+        filled = fill_nic(self._cluster, None, nic)
+        _refuse_first(nic_problems(filled, ip=nic.ip), where)
+        self._refuse_used_ip(nic, filled, where)
+        return nic
+
+    def _mac(self, given: str, where: str) -> str:
+        if given in {"auto", "generate"}:
+            mac = self._free_mac()
+        else:
+            mac = check_mac(given)
+            if mac in self._macs:
+                raise Refused(
+                    NOT_UNIQUE, f"{where}: MAC address {mac} already in use in cluster", hint="mac=auto makes a new one"
+                )
+        self._macs.add(mac)
+        return mac
+
+    def _free_mac(self) -> str:
+        for _ in range(MAC_TRIES):
+            tail = ":".join(f"{octet:02x}" for octet in self._fresh.octets(3))
+            mac = f"{self._cluster.settings.mac_prefix}:{tail}"
+            if mac not in self._macs:
+                return mac
+        raise Refused(NOT_UNIQUE, "Can't generate unique MAC: too many of the prefix are in use")
+
+    def _ip(self, given: str | None, where: str) -> str | None:
+        if given is None or given.lower() == "none":
+            return None
+        if given.lower() == "pool":
+            raise Refused(WRONG_INPUT, f"{where}: ip=pool needs a network", hint="network=NAME")
+        if given.lower() == "auto":
+            raise Unsupported(f"{where}: ip=auto is not supported by this version", hint="give the address")
+        return check_ip(given)
+
+    def _refuse_used_ip(self, nic: Nic, filled: Mapping[str, Any], where: str) -> None:
+        if nic.ip is None or not self._conflicts_check:
+            return
+        mine = (filled["mode"], filled["link"], nic.ip)
+        for instance in self._cluster.instances.values():
+            for other in instance.nics:
+                if other.ip != nic.ip:
+                    continue
+                theirs = fill_nic(self._cluster, None, other)
+                if (theirs["mode"], theirs["link"], other.ip) == mine:
+                    raise Refused(
+                        NOT_UNIQUE, f"{where}: {nic.ip} is already used by {instance.name}", hint="--no-conflicts-check"
+                    )
+
+    def _device_name(self, name: str | None, where: str) -> str | None:
+        if name is None or name.lower() == "none":
+            return None
+        if not name or len(name) > MAX_DEVICE_NAME or not name.isprintable() or "/" in name:
+            raise Refused(WRONG_INPUT, f"{where}: {name!r} is not a name for a device")
+        return name
+
+
+def _refuse_first(problems: Iterable[str], where: str) -> None:
+    for problem in problems:
+        raise Refused(WRONG_INPUT, f"{where}: {problem}")

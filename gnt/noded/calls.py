@@ -1,0 +1,517 @@
+"""Epochs, the call table, lanes, deadlines: what is common to every call that a node performs.
+
+A changing call is begun once, in the order of its lane, after it is on disk that it begins; a repeated id gets the
+same answer, also while the first is still under way. Nothing is done for an epoch whose number is below the promised
+one. Epochs are compared by number: a number belongs to one master, and a voter that promised it to another who was
+not elected still serves the one who was.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
+
+from gnt.model.epoch import START, Epoch
+from gnt.model.errors import GntError, NodeFailure, StaleEpoch
+from gnt.noded.call_table import CallTable, Row, State
+from gnt.noded.handler import CallContext, Handler, Handlers, Place
+from gnt.wire.calls import (
+    AskLog,
+    CallAbort,
+    CallOutcome,
+    Fence,
+    LogAppend,
+    LogSnapshot,
+    LogState,
+    NodeCall,
+    Outcome,
+    Promise,
+    PromiseAnswer,
+)
+from gnt.wire.contract import Caller, CallProgress, NodeEvent
+from gnt.wire.envelope import (
+    BAD_REQUEST,
+    IN_DOUBT,
+    INTERNAL_ERROR,
+    NOT_BEGUN,
+    UNKNOWN_CALL,
+    Answer,
+    Request,
+    decode_answer,
+    encode_answer,
+)
+
+log: Final = Logger()
+
+T = TypeVar("T")
+
+# Repeatable by themselves: they check epochs and keep their lane, and leave no row.
+UNRECORDED: Final = frozenset({LogAppend, LogSnapshot})
+
+
+class LogKeeper(Protocol):
+    """What the calls need of this node's copy of the log."""
+
+    def state(self) -> LogState:
+        """Say where the log ends; `promised` in it is filled in here."""
+
+
+class _Aborts(list[Callable[[], None]]):
+    """Functions that end a call's work; one that comes after the abort is called at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.called = False
+
+    def append(self, function: Callable[[], None]) -> None:
+        super().append(function)
+        if self.called:
+            _call(function)
+
+    def call_all(self) -> None:
+        """End the work, once."""
+        if not self.called:
+            self.called = True
+            for function in list(self):
+                _call(function)
+
+
+def _call(function: Callable[[], None]) -> None:
+    try:
+        function()
+    except Exception:  # noqa: BLE001 - one abort that fails keeps no other from its work
+        log.failure("ending the work of a call")
+
+
+class UnderWay:
+    """A changing call from its arrival to its end."""
+
+    def __init__(self, request: Request, epoch: Epoch, progress: Callable[[str], None]) -> None:
+        self.id = request.id
+        self.call = request.call
+        self.epoch = epoch
+        self.aborts = _Aborts()
+        self.context = CallContext(id=request.id, epoch=epoch, progress=progress, on_abort=self.aborts)
+        self.begun = False
+        self.dropped = False
+        self.waiting: list[Deferred[Answer]] = []
+        self.turn: Deferred[None] | None = None
+
+    @property
+    def recorded(self) -> bool:
+        """Say whether the call table knows it."""
+        return type(self.call) not in UNRECORDED
+
+    def revive(self, epoch: Epoch) -> None:
+        """Take it up again before it began, because it came once more, perhaps from a newer master."""
+        if not self.begun and epoch.number >= self.epoch.number:
+            self.dropped = False
+            self.epoch = epoch
+            self.context.epoch = epoch
+
+    def wait(self) -> Deferred[Answer]:
+        """Give a Deferred for its answer."""
+        waiting: Deferred[Answer] = Deferred()
+        self.waiting.append(waiting)
+        return waiting
+
+    def end(self, answer: Answer) -> None:
+        """Tell everybody who waits."""
+        waiting, self.waiting = self.waiting, []
+        for one in waiting:
+            one.callback(answer)
+
+
+class Lanes:
+    """Queues by name: in each, one after the other in the order of arrival. The empty name is no lane."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[str, deque[Deferred[None]]] = {}
+
+    def enter(self, name: str) -> Deferred[None] | None:
+        """Take a place; gives what to wait for, or None when it is our turn already."""
+        if not name:
+            return None
+        if name not in self._lanes:
+            self._lanes[name] = deque()
+            return None
+        turn: Deferred[None] = Deferred()
+        self._lanes[name].append(turn)
+        return turn
+
+    def leave(self, name: str) -> None:
+        """Let the next one in."""
+        if not name:
+            return
+        lane = self._lanes[name]
+        if lane:
+            lane.popleft().callback(None)
+        else:
+            del self._lanes[name]
+
+
+class Calls:
+    """Performs requests. `start` first. `emit` takes events for the masters that listen."""
+
+    def __init__(
+        self,
+        place: Place,
+        handlers: Handlers,
+        table: CallTable,
+        *,
+        replica: LogKeeper | None = None,
+        emit: Callable[[NodeEvent], None] = lambda _: None,
+    ) -> None:
+        self._runtime = place.runtime
+        self._place = place
+        self._handlers: dict[type[NodeCall[Any]], Handler] = dict(handlers)
+        self._table = table
+        self._replica = replica
+        self._emit = emit
+        self._promised = START.epoch
+        self._lanes = Lanes()
+        self._by_id: dict[str, UnderWay] = {}
+        self._all: set[UnderWay] = set()
+        self._own: dict[type[NodeCall[Any]], Callable[[Request], Awaitable[object]]] = {
+            AskLog: self._ask_log,
+            Promise: self._promise,
+            Fence: self._fence,
+            CallOutcome: self._outcome,
+            CallAbort: self._abort,
+        }
+
+    async def start(self) -> None:
+        """Open the table; raises `ConfigError` when it cannot be used."""
+        await self._table.open()
+        self._promised = self._table.promised
+        for row in self._table.left_open:
+            log.warn(  # noqa: G010 - Twisted's name
+                "call {id} ({tag}) was under way when this daemon ended; it is in doubt", id=row.id, tag=row.tag
+            )
+
+    async def stop(self) -> None:
+        """Close the table. Calls under way go on as long as the process lives and are in doubt afterwards."""
+        await self._table.close()
+
+    @property
+    def promised(self) -> Epoch:
+        """Give the highest epoch that this node has promised or seen."""
+        return self._promised
+
+    @property
+    def under_way(self) -> list[str]:
+        """Give the ids of changing calls that are under way."""
+        return sorted(one.id for one in self._all)
+
+    async def perform(self, request: Request, caller: Caller) -> Answer:
+        """Perform a request and give its answer; never raises.
+
+        `caller` is for the log: who may call what is the door's business.
+        """
+        kind = type(request.call)
+        if self._is_stale(request.epoch):
+            return self._stale(request.epoch)
+        if not request.deadline > 0:
+            return Answer.error(NOT_BEGUN, f"{kind.tag()} arrived after its deadline", retry=True)
+        own = self._own.get(kind)
+        if own is not None:
+            return await self._within(request, self._guard(request, own(request)))
+        if kind not in self._handlers:
+            return Answer.error(UNKNOWN_CALL, f"this node does not carry out {kind.tag()}")
+        if not kind.CHANGES:
+            context = CallContext(id=request.id, epoch=request.epoch, progress=self._progress(request.id))
+            return await self._within(request, self._guard(request, self._handlers[kind](request.call, context)))
+        if request.epoch is None:
+            return Answer.error(BAD_REQUEST, f"{kind.tag()} changes the node and needs an epoch")
+        log.debug("{tag} {id} from {who}", tag=kind.tag(), id=request.id, who=caller.common_name)
+        return await self._change(request, request.epoch)
+
+    # --- changing calls
+
+    async def _change(self, request: Request, epoch: Epoch) -> Answer:
+        """Begin a changing call, or join the one with the same id."""
+        self._saw(epoch)
+        same = self._by_id.get(request.id)
+        if same is not None:
+            if type(same.call) is not type(request.call):
+                return _mismatch(request, same.call.tag())
+            same.revive(epoch)
+            return await self._wait(same, request.deadline)
+        entry = UnderWay(request, epoch, self._progress(request.id))
+        self._all.add(entry)
+        if entry.recorded:
+            self._by_id[request.id] = entry
+        entry.turn = self._lanes.enter(request.call.lane)
+        answer = self._wait(entry, request.deadline)
+        Deferred.fromCoroutine(self._run(entry)).addErrback(
+            lambda failure: log.failure("performing a call", failure=failure)
+        )
+        return await answer
+
+    async def _run(self, entry: UnderWay) -> None:
+        """Take a call through its lane and to its end, whoever still waits for it."""
+        answer = Answer.error(INTERNAL_ERROR, _internal(entry.call))
+        lane_left = False
+        try:
+            known = await self._known(entry)
+            if known is None:
+                if entry.turn is not None:
+                    await entry.turn
+                known = await self._begin(entry) if not entry.dropped else _dropped(entry.call)
+            elif entry.turn is not None and not entry.turn.called:
+                # Answered from the table: our place in the lane passes on by itself when its turn comes.
+                lane_left = True
+                entry.turn.addCallback(lambda _: self._lanes.leave(entry.call.lane))
+            answer = known
+        finally:
+            self._all.discard(entry)
+            if self._by_id.get(entry.id) is entry:
+                del self._by_id[entry.id]
+            entry.end(answer)
+            if not lane_left:
+                self._lanes.leave(entry.call.lane)
+
+    async def _known(self, entry: UnderWay) -> Answer | None:
+        """Give the answer that a call with this id has got before."""
+        if not entry.recorded or entry.id not in self._table.known:
+            return None
+        try:
+            row = await self._table.look_up(entry.id)
+        except NodeFailure as problem:
+            return Answer.error(NOT_BEGUN, problem.text, retry=True)
+        if row is None:
+            return None
+        if row.tag != entry.call.tag():
+            return Answer.error(BAD_REQUEST, f"call {entry.id} was a {row.tag} before and is a {entry.call.tag()} now")
+        return _recorded_answer(row)
+
+    async def _begin(self, entry: UnderWay) -> Answer:
+        """Record the call and perform it; our turn has come."""
+        if self._is_stale(entry.epoch):
+            return _dropped(entry.call)
+        entry.begun = True
+        try:
+            await self._record(entry)
+        except NodeFailure as problem:
+            return Answer.error(NOT_BEGUN, problem.text, retry=True)
+        if self._is_stale(entry.epoch) or entry.aborts.called:
+            # A fence or an abort came while the row was on its way to the disk: nothing was done yet.
+            if entry.recorded:
+                await self._table.forget(entry.id)
+            return _dropped(entry.call)
+        handler = self._handlers[type(entry.call)]
+        answer = await self._guard_call(entry.call, handler(entry.call, entry.context))
+        if entry.recorded:
+            try:
+                await self._table.finish(entry.id, _state(answer), encode_answer(answer))
+            except NodeFailure as problem:
+                log.warn(  # noqa: G010 - Twisted's name
+                    "call {id} ended, but that is not on disk: {problem}", id=entry.id, problem=problem.text
+                )
+        return answer
+
+    async def _record(self, entry: UnderWay) -> None:
+        """Make sure that the beginning is on disk, with the epoch."""
+        if entry.recorded:
+            row = Row(
+                id=entry.id,
+                tag=entry.call.tag(),
+                epoch=entry.epoch,
+                lane=entry.call.lane,
+                state="started",
+                answer=None,
+                time=self._runtime.now(),
+            )
+            await self._table.begin(row)
+        elif entry.epoch.number > self._table.promised.number:
+            await self._table.promise(entry.epoch)
+
+    def _wait(self, entry: UnderWay, deadline: float) -> Deferred[Answer]:
+        """Wait for a call's answer until the deadline; past it the outcome is in doubt, and the work is ended."""
+        waiting = entry.wait()
+        timer = self._runtime.clock.callLater(deadline, self._passed, entry, waiting)
+
+        def ended(outcome: T) -> T:
+            if timer.active():
+                timer.cancel()
+            return outcome
+
+        return waiting.addBoth(ended)
+
+    def _passed(self, entry: UnderWay, waiting: Deferred[Answer]) -> None:
+        """Answer one who has waited too long."""
+        entry.waiting.remove(waiting)
+        if entry.waiting:
+            waiting.callback(_in_doubt(entry.call))
+        elif entry.begun:
+            waiting.callback(_in_doubt(entry.call))
+            entry.aborts.call_all()
+        else:
+            entry.dropped = True
+            waiting.callback(_dropped(entry.call))
+
+    # --- what this module answers itself
+
+    async def _ask_log(self, _request: Request) -> LogState:
+        return self._log_state()
+
+    async def _promise(self, request: Request) -> PromiseAnswer:
+        """Promise an epoch, in order with the log, so that nothing of an older epoch is stored after the answer."""
+        call: Promise = request.call  # type: ignore[assignment]
+        granted = call.epoch == self._promised or call.epoch.number > self._promised.number
+        if granted and not call.ask_only:
+            self._saw(call.epoch)
+        turn = self._lanes.enter(call.lane)
+        try:
+            if turn is not None:
+                await turn
+            if granted and not call.ask_only:
+                # A still higher one may have come while we waited: then that is what was promised.
+                granted = call.epoch == self._promised
+                if granted:
+                    await self._table.promise(call.epoch)
+            return PromiseAnswer(granted=granted, log=self._log_state())
+        finally:
+            self._lanes.leave(call.lane)
+
+    async def _fence(self, request: Request) -> list[Outcome]:
+        """Refuse what is older, durably; end what is older; say how it ended."""
+        call: Fence = request.call  # type: ignore[assignment]
+        if self._is_stale(call.epoch):
+            raise StaleEpoch(self._stale_text(call.epoch))
+        self._saw(call.epoch)
+        await self._table.promise(call.epoch)
+        older = [one for one in self._all if one.epoch.number < call.epoch.number]
+        answers = [one.wait() for one in older]
+        for one in older:
+            if one.begun:
+                one.aborts.call_all()
+            else:
+                one.dropped = True
+        await DeferredList(answers)
+        ids = {one.id for one in older if one.recorded and one.begun} | set(call.calls)
+        return [await self._outcome_of(one) for one in sorted(ids)]
+
+    async def _outcome(self, request: Request) -> Outcome:
+        """Say how a call ended, when it has."""
+        call: CallOutcome = request.call  # type: ignore[assignment]
+        return await self._outcome_of(call.id)
+
+    async def _outcome_of(self, call: str) -> Outcome:
+        entry = self._by_id.get(call)
+        if entry is not None:
+            await entry.wait()
+        row = await self._table.look_up(call)
+        if row is None:
+            return Outcome(id=call, state="unknown")
+        answer = _recorded_answer(row)
+        if answer.err is not None:
+            state = row.state if row.state != "started" else "in_doubt"
+            return Outcome(id=call, state=state, code=answer.err.code, text=answer.err.text)
+        return Outcome(id=call, state=row.state, value=msgspec.json.decode(answer.ok))
+
+    async def _abort(self, request: Request) -> None:
+        """End a call's work and wait for its end."""
+        call: CallAbort = request.call  # type: ignore[assignment]
+        entry = self._by_id.get(call.id)
+        if entry is None:
+            return
+        ended = entry.wait()
+        if not entry.begun:
+            entry.dropped = True
+        elif entry.aborts:
+            entry.aborts.call_all()
+        else:
+            entry.waiting.remove(ended)
+            raise NodeFailure("busy", f"{entry.call.tag()} {call.id} cannot be ended before it ends itself", retry=True)
+        await ended
+
+    # --- small parts
+
+    def _log_state(self) -> LogState:
+        if self._replica is None:
+            return LogState(end=START, committed=0, promised=self._promised)
+        return msgspec.structs.replace(self._replica.state(), promised=self._promised)
+
+    def _saw(self, epoch: Epoch) -> None:
+        """Take nothing older from now on; it is on disk before anything is done for it."""
+        if epoch.number > self._promised.number:
+            self._promised = epoch
+
+    def _is_stale(self, epoch: Epoch | None) -> bool:
+        return epoch is not None and epoch.number < self._promised.number
+
+    def _stale_text(self, epoch: Epoch | None) -> str:
+        return f"{self._place.name} has promised epoch {self._promised} and takes nothing of epoch {epoch}"
+
+    def _stale(self, epoch: Epoch | None) -> Answer:
+        return Answer.of(StaleEpoch(self._stale_text(epoch)))
+
+    def _progress(self, call: str) -> Callable[[str], None]:
+        return lambda text: self._emit(CallProgress(id=call, text=text))
+
+    async def _within(self, request: Request, work: Awaitable[Answer]) -> Answer:
+        """Wait for work that leaves no row, at most as long as the request says; past it the work goes on alone."""
+        waiting: Deferred[Answer] = Deferred()
+
+        def passed() -> None:
+            waiting.callback(_in_doubt(request.call))
+
+        timer = self._runtime.clock.callLater(request.deadline, passed)
+
+        async def to_the_end() -> None:
+            answer = await work
+            if timer.active():
+                timer.cancel()
+                waiting.callback(answer)
+
+        Deferred.fromCoroutine(to_the_end())
+        return await waiting
+
+    async def _guard(self, request: Request, work: Awaitable[object]) -> Answer:
+        return await self._guard_call(request.call, work)
+
+    async def _guard_call(self, call: NodeCall[Any], work: Awaitable[object]) -> Answer:
+        """Make an answer of whatever the work gives or raises. What nobody foresaw stays in this node's log."""
+        try:
+            return Answer.value(await work)
+        except GntError as problem:
+            return Answer.of(problem)
+        except Exception:  # noqa: BLE001 - a call that fails in a way nobody foresaw ends this call only
+            log.failure("unexpected failure of {tag}", tag=call.tag())
+            return Answer.error(INTERNAL_ERROR, f"{_internal(call)}; see the log of {self._place.name}")
+
+
+def _state(answer: Answer) -> State:
+    if answer.err is None:
+        return "done"
+    return "in_doubt" if answer.err.code == IN_DOUBT else "failed"
+
+
+def _recorded_answer(row: Row) -> Answer:
+    """Give the answer of a recorded call; one without an end is in doubt."""
+    if row.answer is not None:
+        return decode_answer(row.answer)
+    return Answer.error(IN_DOUBT, f"the node daemon ended while {row.tag} was under way; nobody knows how far it came")
+
+
+def _in_doubt(call: NodeCall[Any]) -> Answer:
+    return Answer.error(IN_DOUBT, f"{call.tag()} did not end before its deadline")
+
+
+def _dropped(call: NodeCall[Any]) -> Answer:
+    return Answer.error(NOT_BEGUN, f"{call.tag()} was given up before it began", retry=True)
+
+
+def _mismatch(request: Request, tag: str) -> Answer:
+    text = f"call {request.id} is a {tag} under way, and now came as a {request.call.tag()}"
+    return Answer.error(BAD_REQUEST, text)
+
+
+def _internal(call: NodeCall[Any]) -> str:
+    return f"unexpected failure of {call.tag()}"

@@ -1,0 +1,91 @@
+"""Houses for the contract suite: a hypervisor with what is around it, so that one suite fits all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from gnt.model.objects import HypervisorName
+from gnt.model.params import defaults
+from gnt.model.params_tables import BACKEND, HYPERVISOR
+from gnt.model.specs import InstanceSpec
+from gnt.noded.hypervisors.fake import FakeHypervisor
+from gnt.noded.hypervisors.interface import IHypervisor
+from gnt.wire.calls import DiskDevice
+
+UUID = "6b1b4d6e-3c4c-4f0e-9d55-0000000000{:02d}"
+
+
+class House(Protocol):
+    """A node with one hypervisor, and perhaps a second node. `names` says which nodes there are."""
+
+    names: tuple[str, ...]
+
+    def driver(self, node: str = "node1") -> IHypervisor:
+        """Make a driver anew, as a daemon that starts does."""
+
+    def instance(self, number: int = 1, **hvparams: Any) -> InstanceSpec:
+        """Describe an instance without disks that this hypervisor can start; all have different names."""
+
+    def disks(self, instance: InstanceSpec, node: str = "node1") -> list[DiskDevice]:
+        """Give the devices of the instance's disks."""
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        """Return when the condition holds; fail when it does not in good time."""
+
+    def booted(self, instance: InstanceSpec) -> None:
+        """Return when the guest hears its power button."""
+
+    def halt_from_inside(self, instance: InstanceSpec) -> None:
+        """Have the guest halt by itself."""
+
+
+@dataclass
+class FakeHouse:
+    """Two nodes of the fake hypervisor."""
+
+    root: Path
+    names: tuple[str, ...] = ("node1", "node2")
+
+    def driver(self, node: str = "node1") -> IHypervisor:
+        return FakeHypervisor(self.root / node, memory=1000, cpus=2)
+
+    def instance(self, number: int = 1, **hvparams: Any) -> InstanceSpec:
+        return InstanceSpec(
+            name=f"guest{number}",
+            uuid=UUID.format(number),
+            hypervisor=HypervisorName.FAKE,
+            hvparams={**defaults(HYPERVISOR["fake"]), **hvparams},
+            beparams=defaults(BACKEND),
+        )
+
+    def disks(self, instance: InstanceSpec, node: str = "node1") -> list[DiskDevice]:
+        return [DiskDevice(path=str(self.root / node / "disk"))] * len(instance.disks)
+
+    def wait(self, condition: Callable[[], object]) -> None:
+        assert condition()
+
+    def booted(self, instance: InstanceSpec) -> None:
+        pass
+
+    def halt_from_inside(self, instance: InstanceSpec) -> None:
+        hooks = self.root / "node1/hooks"
+        hooks.mkdir(exist_ok=True)
+        (hooks / f"{instance.name}.halt").touch()
+
+
+@pytest.fixture
+def fake_house(tmp_path: Path) -> Iterator[FakeHouse]:
+    """Give two nodes of the fake hypervisor."""
+    yield FakeHouse(tmp_path)
+
+
+@pytest.fixture(params=["fake", pytest.param("kvm", marks=pytest.mark.guest)])
+def house(request: pytest.FixtureRequest) -> House:
+    """Give each house in turn."""
+    found: House = request.getfixturevalue(f"{request.param}_house")
+    return found

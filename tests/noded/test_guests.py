@@ -1,0 +1,341 @@
+"""Calls about guests, on a false clock: what waits, for how long, and who wakes it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+
+from gnt.daemon.runtime import Runtime
+from gnt.model.errors import GntError, NodeFailure
+from gnt.model.layout import Layout
+from gnt.model.objects import DiskTemplate, HypervisorName
+from gnt.model.params import defaults
+from gnt.model.params_tables import BACKEND, HYPERVISOR
+from gnt.model.specs import DiskSpec, InstanceSpec
+from gnt.noded.guests import Guests
+from gnt.noded.handler import CallContext, Place
+from gnt.noded.hypervisors.fake import FakeHypervisor
+from gnt.noded.hypervisors.interface import IHypervisor
+from gnt.noded.hypervisors.registry import drivers
+from gnt.wire import calls
+
+T = TypeVar("T")
+
+DISK = DiskSpec(index=0, uuid="d1", dev_type=DiskTemplate.FILE, size=1)
+WEB = InstanceSpec(
+    name="web1",
+    uuid="u1",
+    hypervisor=HypervisorName.FAKE,
+    hvparams=defaults(HYPERVISOR["fake"]),
+    beparams=defaults(BACKEND),
+    disks=(DISK,),
+)
+
+
+class Inline:
+    """A pool that works at once; `held` keeps the answers of one named kind of work back."""
+
+    def __init__(self) -> None:
+        self.held: dict[str, list[Deferred[None]]] = {}
+
+    def run(self, work: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        """Work at once."""
+        name = getattr(work, "__name__", "")
+        if name in self.held:
+            gate: Deferred[None] = Deferred()
+            self.held[name].append(gate)
+            return gate.addCallback(lambda _: work(*args, **kwargs))
+        return maybeDeferred(work, *args, **kwargs)
+
+
+class Node:
+    """A node with the fake hypervisor on a false clock."""
+
+    def __init__(self, root: Path, name: str = "node1") -> None:
+        self.clock = Clock()
+        self.pool = Inline()
+        runtime = Runtime(clock=self.clock, pools=lambda _: self.pool, random=random.Random(1))  # noqa: S311
+        self.directory = root / name
+        self.fake = FakeHypervisor(self.directory)
+        self.looked_up: list[DiskSpec] = []
+        place = Place(layout=Layout(root / name), name=name, runtime=runtime)
+        self.guests = Guests(place, {"fake": self.fake}, self.device)
+        self.told: list[str] = []
+        self.context = CallContext(id="c1", epoch=None, progress=self.told.append)
+
+    def device(self, disk: DiskSpec) -> calls.DiskDevice:
+        """Find any disk."""
+        self.looked_up.append(disk)
+        return calls.DiskDevice(path=f"/disks/{disk.uuid}")
+
+    def call(self, call: calls.NodeCall[T]) -> Deferred[T]:
+        """Take a call."""
+        return Deferred.fromCoroutine(self.guests.handlers()[type(call)](call, self.context))  # type: ignore[arg-type]
+
+    def done(self, call: calls.NodeCall[T]) -> T:
+        """Take a call that answers at once."""
+        results: list[T] = []
+        self.call(call).addCallback(results.append).addErrback(lambda failure: failure.raiseException())
+        assert results, "the call did not answer at once"
+        return results[0]
+
+    def failure(self, call: calls.NodeCall[Any]) -> GntError:
+        """Take a call that fails at once."""
+        failures: list[Any] = []
+        self.call(call).addErrback(failures.append)
+        assert failures, "the call did not fail at once"
+        error = failures[0].value
+        assert isinstance(error, GntError)
+        return error
+
+    @property
+    def states(self) -> list[str]:
+        """Give the states of all guests."""
+        return [guest.state for guest in self.done(calls.GuestList(hypervisors={"fake": {}}))]
+
+    def deafen(self, name: str = "web1") -> Path:
+        """Have a guest not hear its power button."""
+        hook = self.directory / f"hooks/{name}.deaf"
+        hook.parent.mkdir(parents=True, exist_ok=True)
+        hook.touch()
+        return hook
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    """Give a node."""
+    return Node(tmp_path)
+
+
+STOP = calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=120)
+
+
+def fired(deferred: Deferred[Any]) -> list[Any]:
+    """Give a list that will hold the result, or the error."""
+    results: list[Any] = []
+    deferred.addCallbacks(results.append, lambda failure: results.append(failure.value))
+    return results
+
+
+def test_start_looks_its_disks_up(node: Node) -> None:
+    """A start takes the devices of the assembled disks; the guest is then found and listed."""
+    assert node.done(calls.GuestStart(instance=WEB)) is None
+    assert node.looked_up == [DISK]
+    found = node.done(calls.GuestFind(hypervisor="fake", name="web1", uuid="u1"))
+    assert found is not None
+    assert found.state == "running"
+    assert node.states == ["running"]
+
+
+def test_stop_of_a_guest_that_hears(node: Node) -> None:
+    """It is down at once, without waiting."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.done(STOP)
+    assert node.states == []
+    assert node.clock.getDelayedCalls() == []
+
+
+def test_stop_of_a_guest_that_is_down(node: Node) -> None:
+    """It is nothing."""
+    assert node.done(STOP) is None
+
+
+def test_stop_of_a_guest_halted_from_inside(node: Node) -> None:
+    """The remark that its user halted it is taken away."""
+    node.done(calls.GuestStart(instance=WEB))
+    (node.directory / "hooks").mkdir()
+    (node.directory / "hooks/web1.halt").touch()
+    assert node.states == ["user_down"]
+    node.done(STOP)
+    assert node.states == []
+
+
+def test_plug_is_pulled_at_the_end(node: Node) -> None:
+    """A guest that does not hear has its full time, is asked again, and then loses its power."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.deafen()
+    asked: list[float] = []
+    ask = node.fake.ask_to_halt
+
+    def counting(name: str, uuid: str) -> bool:
+        asked.append(node.clock.seconds())
+        return ask(name, uuid)
+
+    node.fake.ask_to_halt = counting  # type: ignore[method-assign]
+    ended = fired(node.call(STOP))
+    for _ in range(1199):
+        node.clock.advance(0.1)
+    assert (ended, node.states) == ([], ["running"])
+    node.clock.advance(0.2)
+    assert (ended, node.states) == ([None], [])
+    assert 12 < len(asked) <= 24
+    assert node.clock.getDelayedCalls() == []
+
+
+def test_timeout_of_zero(node: Node) -> None:
+    """The plug is pulled without asking."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.deafen()
+    node.done(calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=0))
+    assert node.states == []
+
+
+def test_event_wakes_the_stop(node: Node) -> None:
+    """A change that the driver hears of ends the wait at once."""
+    node.done(calls.GuestStart(instance=WEB))
+    hook = node.deafen()
+    ended = fired(node.call(STOP))
+    node.clock.advance(0.1)
+    assert ended == []
+    hook.unlink()
+    node.fake.pull_plug("web1", "u1")
+    assert ended == [None]
+    assert node.clock.getDelayedCalls() == []
+
+
+def test_without_events_the_guest_is_looked_at(node: Node) -> None:
+    """A guest that ends unheard is missed at the next look."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.deafen()
+    ended = fired(node.call(STOP))
+    (node.directory / "web1").unlink()
+    assert ended == []
+    node.clock.advance(0.6)
+    assert ended == [None]
+
+
+def test_stop_is_broken_off(node: Node) -> None:
+    """An abort ends the wait, and the plug stays in."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.deafen()
+    ended = fired(node.call(STOP))
+    for abort in list(node.context.on_abort):
+        abort()
+    assert [error.code for error in ended] == ["aborted"]
+    assert node.states == ["running"]
+    assert node.context.on_abort == []
+
+
+def test_guest_that_cannot_be_ended(node: Node) -> None:
+    """A guest that survives its plug is reported, after some looks."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.fake.pull_plug = lambda name, uuid: None  # type: ignore[method-assign]
+    ended = fired(node.call(calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=0)))
+    for _ in range(11):
+        node.clock.advance(1)
+    assert [error.code for error in ended] == ["still_running"]
+
+
+@pytest.mark.parametrize(("hard", "timeout"), [(True, 120), (True, 0), (False, 120), (False, 0)])
+def test_reboot(node: Node, hard: bool, timeout: int) -> None:
+    """Every kind of reboot ends with a running guest that was booted anew."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.done(calls.GuestReboot(instance=WEB, hard=hard, timeout=timeout))
+    assert node.states == ["running"]
+    assert node.looked_up == ([DISK, DISK] if hard else [DISK])
+
+
+def test_soft_reboot_of_a_guest_that_is_down(node: Node) -> None:
+    """It is refused; a hard one starts it."""
+    failure = node.failure(calls.GuestReboot(instance=WEB, hard=False, timeout=120))
+    assert failure.code == "not_running"
+    node.done(calls.GuestReboot(instance=WEB, hard=True, timeout=120))
+    assert node.states == ["running"]
+
+
+def test_unknown_hypervisor(node: Node) -> None:
+    """It is refused by name, and those that are there are listed."""
+    failure = node.failure(calls.GuestFind(hypervisor="vax", name="web1", uuid="u1"))
+    assert (failure.code, failure.hint) == ("unsupported", "known here: fake")
+    with pytest.raises(NodeFailure, match="'vax' is not supported"):
+        drivers(Place(layout=Layout(Path("/")), name="n", runtime=None), ["vax"])  # type: ignore[arg-type]
+
+
+def test_migration(tmp_path: Path) -> None:
+    """A guest moves between two nodes by the calls that the master makes."""
+    source, target = Node(tmp_path, "node1"), Node(tmp_path, "node2")
+    source.done(calls.GuestStart(instance=WEB))
+    ticket = target.done(calls.MigrationAccept(instance=WEB, source="node1", address="192.0.2.2"))
+    source.done(calls.MigrationSend(instance=WEB, target="node2", ticket=ticket))
+    source.done(calls.MigrationFinish(instance=WEB, arrived=False))
+    target.done(calls.MigrationFinish(instance=WEB, arrived=True))
+    assert (source.states, target.states) == ([], ["running"])
+    assert source.clock.getDelayedCalls() == []
+
+
+def test_migration_reports_and_is_aborted(node: Node) -> None:
+    """While a guest is sent the master hears how far it is; an abort reaches the driver again and again."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.pool.held["send"] = []
+    aborts: list[str] = []
+    node.fake.abort_send = lambda name, uuid: aborts.append(name)  # type: ignore[method-assign]
+    node.fake.progress = lambda name, uuid: calls.MigrationProgress(  # type: ignore[method-assign]
+        state="active", transferred=1, total=8
+    )
+    node.fake.abort_send.__name__ = node.fake.progress.__name__ = "other"
+    ticket = calls.MigrationTicket(hypervisor="fake", address="192.0.2.2")
+    ended = fired(node.call(calls.MigrationSend(instance=WEB, target="node2", ticket=ticket)))
+    node.clock.advance(10)
+    assert node.told == ["* memory transfer progress: 12.50 %"]
+    assert aborts == []
+    for abort in list(node.context.on_abort):
+        abort()
+    assert aborts == ["web1"]
+    node.clock.advance(1)
+    assert aborts == ["web1", "web1"]
+    node.pool.held["send"][0].callback(None)
+    assert [error.code for error in ended] == ["migration_failed"]
+    assert node.clock.getDelayedCalls() == []
+
+
+def test_cancelled_migration(tmp_path: Path) -> None:
+    """A target that is told to forget it knows nothing of the guest."""
+    target = Node(tmp_path, "node2")
+    target.done(calls.MigrationAccept(instance=WEB, source="node1", address="192.0.2.2"))
+    target.done(calls.MigrationCancel(instance=WEB))
+    assert target.failure(calls.MigrationFinish(instance=WEB, arrived=True)).code == "not_running"
+    status = target.done(calls.MigrationStatus(hypervisor="fake", name="web1", uuid="u1"))
+    assert status.state == "none"
+
+
+def test_facts_verify_and_check(node: Node) -> None:
+    """A hypervisor that is not here is a problem of its own and spoils nothing else."""
+    facts = fired(Deferred.fromCoroutine(node.guests.node_facts(["fake", "vax"])))[0]
+    assert facts[0]["fake"].memory_total == 16384
+    assert list(facts[1]) == ["vax"]
+    assert fired(Deferred.fromCoroutine(node.guests.verify(["fake", "vax"]))) == [
+        {"vax": "this node has no hypervisor 'vax'"}
+    ]
+    assert fired(Deferred.fromCoroutine(node.guests.settle(["fake", "vax"]))) == [
+        {"vax": "this node has no hypervisor 'vax'"}
+    ]
+    assert node.done(calls.HypervisorCheck(hypervisor="fake", parameters={})) is None
+    assert node.done(calls.GuestConsole(instance=WEB, node_name="node1")).kind == "msg"
+
+
+def test_broken_progress_does_not_break_the_migration(node: Node) -> None:
+    """A report that fails is logged; the guest is sent all the same."""
+    node.done(calls.GuestStart(instance=WEB))
+    node.pool.held["send"] = []
+
+    def broken(name: str, uuid: str) -> calls.MigrationProgress:
+        raise NodeFailure("hypervisor", "no answer")
+
+    node.fake.progress = broken  # type: ignore[method-assign]
+    ticket = calls.MigrationTicket(hypervisor="fake", address="192.0.2.2", data={"directory": "/no/such"})
+    ended = fired(node.call(calls.MigrationSend(instance=WEB, target="node2", ticket=ticket)))
+    node.clock.advance(10)
+    node.pool.held["send"][0].callback(None)
+    assert ended == [None]
+
+
+def test_fake_satisfies_the_interface(node: Node) -> None:
+    """The registry's fake hypervisor provides the interface."""
+    made = drivers(Place(layout=Layout(node.directory), name="n", runtime=None), ["fake"])  # type: ignore[arg-type]
+    assert IHypervisor.providedBy(made["fake"])

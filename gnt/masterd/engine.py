@@ -174,6 +174,7 @@ class Course:
         self._run = run
         self._halt = halt
         self._begun = False
+        self._kept = False
         self._rows: dict[str, OpenRow] = {}
         self._outcomes: dict[str, str] = {}
         self._keep: tuple[ConfigObject, ...] = ()
@@ -242,11 +243,12 @@ class Course:
         if segment.keep or segment.forget:
             self._keep += segment.keep
             self._forget += segment.forget
+            self._kept = True
             self._close_rows()
 
     async def _open(self, segment: Segment, rest: Sequence[Segment]) -> None:
         """Write the row of this segment and of all after it; the milestone before it goes in the same commit."""
-        row = OpenRow(segments=[later.stored() for later in rest])
+        row = OpenRow(kept=self._kept, segments=[later.stored() for later in rest])
         key = f"{self._run.job}/{self._run.index}/{len(self._rows) + 1:03d}"
         self._rows[key] = row
         self._keep += segment.reserve

@@ -99,8 +99,12 @@ class OpenSegment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OpenRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the space `undo`: the segment that is open, and those after it in the same stage."""
+    """A row of the space `undo`: the segment that is open, and those after it in the same stage.
 
+    `kept`: a milestone of the opcode was kept before; then a segment that only goes onward is finished, not dropped.
+    """
+
+    kept: bool = False
     segments: list[OpenSegment]
 
 

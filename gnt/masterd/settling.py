@@ -86,6 +86,10 @@ class Settlement(msgspec.Struct, kw_only=True):
         return "; ".join(self.said)
 
 
+def _all_onward(segment: OpenSegment) -> bool:
+    return all(step.onward for step in segment.steps)
+
+
 class _Reached(Enum):
     """Where finishing a segment led: to its milestone, back to where it must be undone, or to a wait."""
 
@@ -105,21 +109,22 @@ class Settling:
         self._result = Settlement()
 
     async def settle(self, rows: Sequence[OpenRow]) -> Settlement:
-        """Settle all open rows of the opcode, the latest first."""
+        """Settle all open rows of the opcode, the latest first; one that goes onward keeps those before it."""
         for row in reversed(rows):
-            await self._settle_row(row)
+            if await self._settle_row(row) is not _Reached.BACK:
+                break
         return self._result
 
-    async def _settle_row(self, row: OpenRow) -> None:
+    async def _settle_row(self, row: OpenRow) -> _Reached:
         opened, later = row.segments[0], row.segments[1:]
-        end = await self._finish(opened) if self._began_onward(opened) else _Reached.BACK
+        onward = self._began_onward(opened) or (row.kept and _all_onward(opened))
+        end = await self._finish(opened) if onward else _Reached.BACK
         if end is _Reached.BACK:
             await self._undo(opened)
         for segment in later if end is _Reached.MILESTONE else ():
-            if not all(step.onward for step in segment.steps):
+            if not _all_onward(segment) or await self._finish(segment) is not _Reached.MILESTONE:
                 break
-            if await self._finish(segment) is not _Reached.MILESTONE:
-                break
+        return end
 
     def _began_onward(self, segment: OpenSegment) -> bool:
         """Say whether the point of no return was passed: an onward step was begun and did not plainly fail."""
@@ -133,6 +138,10 @@ class Settling:
         for step in segment.steps:
             if not step.onward or self._outcome(step) == DONE:
                 continue
+            if self._outcome(step) == FAILED and step.forward is not None:
+                if step.tolerant:
+                    continue
+                return _Reached.WAITING
             end = await (self._settle_uncertain(step, segment) if step.settle else self._go_on(step))
             if end is not _Reached.MILESTONE:
                 return end

@@ -1,0 +1,443 @@
+"""LUXI, the local protocol of the master daemon: messages, and a client that blocks (`spec/luxi.md`).
+
+A message is JSON followed by the byte 0x03. No Twisted here: the gnt-* commands use it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, NoReturn, Self, TypeVar
+
+import msgspec
+
+from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
+from gnt.model.layout import SOCKET_PATH_LIMIT
+from gnt.opcodes.base import Opcode
+from gnt.opcodes.registry import encode_opcode
+from gnt.wire.errors import BAD_REQUEST, detail_of, from_luxi, to_luxi
+
+END: Final = b"\x03"
+MAX_RESPONSE: Final = 64 * 1024 * 1024
+MAX_REQUEST: Final = 16 * 1024 * 1024
+CONNECT_TIMEOUT: Final = 10.0
+TIMEOUT: Final = 60.0
+NO_CHANGE: Final = "nochange"
+# The longest wait for a job change that a server grants, in seconds.
+LONGEST_WAIT: Final = 89.0
+
+T = TypeVar("T")
+
+# Methods whose only argument clients up to 2.5 sent bare, not in a list.
+_BARE: Final = frozenset(
+    {"CancelJob", "ArchiveJob", "SetDrainFlag", "QueryConfigValues", "SubmitManyJobs", "SubmitJob"}
+)
+_BARE_LISTS: Final = frozenset({"QueryConfigValues", "SubmitManyJobs", "SubmitJob"})
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """A method and its arguments, one item for each parameter. The version that clients send is ignored."""
+
+    method: str
+    args: list[Any]
+
+
+class _Request(msgspec.Struct, frozen=True):
+    method: str
+    args: Any = msgspec.UNSET
+
+
+class _Response(msgspec.Struct, frozen=True):
+    success: bool
+    result: Any
+    detail: Any = None
+
+
+class FrameSplitter:
+    """Cuts what arrives into messages. After an error the connection is of no more use."""
+
+    def __init__(self, limit: int = MAX_RESPONSE) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take the next piece and give the messages that are complete, without their end byte.
+
+        Raises `GntError` (`too_large`) when a message has more than `limit` bytes, complete or not.
+        """
+        start = len(self._rest)
+        self._rest += data
+        frames: list[bytes] = []
+        begin = 0
+        while (end := self._rest.find(END, max(begin, start))) >= 0:
+            self._check(end - begin)
+            frames.append(bytes(self._rest[begin:end]))
+            begin = end + 1
+        del self._rest[:begin]
+        self._check(len(self._rest))
+        return frames
+
+    @property
+    def pending(self) -> int:
+        """Give the number of bytes of the message that is still incomplete."""
+        return len(self._rest)
+
+    def _check(self, size: int) -> None:
+        if size > self._limit:
+            raise GntError("too_large", f"LUXI message has more than {self._limit} bytes")
+
+
+def _frame(message: Any) -> bytes:
+    """Encode a message; JSON escapes 0x03 itself. Text that is no Unicode is made so, a person can still read it."""
+    try:
+        return msgspec.json.encode(message) + END
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_readable(msgspec.to_builtins(message))) + END
+
+
+def _readable(value: Any) -> Any:
+    """Replace lone surrogates, which come from file names and the output of programs."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {_readable(key): _readable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_readable(item) for item in value]
+    return value
+
+
+def encode_request(method: str, args: Sequence[Any]) -> bytes:
+    """Encode a request with its end byte."""
+    return _frame({"method": method, "args": list(args)})
+
+
+def decode_request(frame: bytes) -> Request:
+    """Decode a request; raises `GntError` (`bad_request`), which is answered as plain text."""
+    request = _decode(frame, _Request, "Failed to parse request")
+    if request.args is msgspec.UNSET:
+        _bad_request("Failed to parse request: it has no args")
+    return Request(method=request.method, args=_listed(request.method, request.args))
+
+
+def _listed(method: str, args: Any) -> list[Any]:
+    """Give the arguments as a list of one item for each parameter, whatever the client's age."""
+    if method in _BARE and not isinstance(args, list):
+        return [args]
+    if args is None:
+        return []
+    if not isinstance(args, list):
+        _bad_request("Failed to parse request: args is no list")
+    return [args] if method in _BARE_LISTS and _is_bare(method, args) else args
+
+
+def _is_bare(method: str, args: list[Any]) -> bool:
+    """Say whether a list is itself the only argument, not a list that holds it."""
+    if not args:
+        return True
+    first = args[0]
+    if method == "SubmitManyJobs":
+        # [[{op}, …], …] is bare, [[[{op}, …], …]] is not.
+        return isinstance(first, list) and bool(first) and isinstance(first[0], dict)
+    return not isinstance(first, list)
+
+
+def _bad_request(text: str) -> NoReturn:
+    raise GntError(BAD_REQUEST, text)
+
+
+def unknown_method(method: str) -> GntError:
+    """Make the error for a method that there is not."""
+    return GntError(BAD_REQUEST, f"Caught exception: Invalid operation '{method[:80]}'")
+
+
+def encode_response(result: Any) -> bytes:
+    """Encode the response of a method that succeeded."""
+    return _frame({"success": True, "result": result})
+
+
+def encode_failure(error: Exception) -> bytes:
+    """Encode the response of a method that failed; our own clients find code and hint in `detail`."""
+    detail = detail_of(error)
+    extra = {} if detail is None else {"detail": detail}
+    return _frame({"success": False, "result": to_luxi(error), **extra})
+
+
+def decode_response(frame: bytes) -> Any:
+    """Give the result of a response, or raise the error that it carries.
+
+    Raises `GntError` (`luxi_error`) when it is no response.
+    """
+    try:
+        response = _decode(frame, _Response, "no LUXI response")
+    except GntError as problem:
+        raise GntError("luxi_error", f"the master answered what is {problem.text}") from None
+    if not response.success:
+        raise from_luxi(response.result, response.detail)
+    return response.result
+
+
+def _decode(frame: bytes, wanted: type[T], problem: str) -> T:
+    """Decode JSON; raises `GntError` (`bad_request`) that begins with `problem`."""
+    try:
+        return msgspec.json.decode(frame, type=wanted)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        _bad_request(f"{problem}: {error}")
+    except RecursionError:
+        _bad_request(f"{problem}: nested too deeply")
+
+
+def parse_job_id(value: Any) -> int:
+    """Give a job's number from a number or a string of digits; raises `Refused` (`wrong_input`)."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 18:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
+        raise Refused(WRONG_INPUT, f"{str(value)[:40]!r} is no job number")
+    return value
+
+
+class FieldDefinition(msgspec.Struct, frozen=True):
+    """What a field of a query is. `kind` says how it is shown, such as `text` or `unit` (MiB)."""
+
+    name: str
+    title: str
+    kind: str
+    doc: str = ""
+
+
+class QueryAnswer(msgspec.Struct, frozen=True):
+    """Definitions of the fields, and rows of cells `(status, value)`; the value is null unless the status is 0."""
+
+    fields: list[FieldDefinition]
+    data: list[list[tuple[int, Any]]]
+
+
+class FieldsAnswer(msgspec.Struct, frozen=True):
+    """Definitions of fields."""
+
+    fields: list[FieldDefinition]
+
+
+class JobChange(msgspec.Struct, frozen=True):
+    """What is new about a job: the values of the fields asked for, and log entries `[serial, time, type, payload]`."""
+
+    info: list[Any]
+    entries: list[Any]
+
+
+class LuxiClient:
+    """A connection to the master daemon, for programs that may block. Made at the first call.
+
+    Times are seconds; `timeout` bounds each silence. Every method raises the error that the master answered, or
+    `GntError`: `no_master`, `permission`, `timeout`, `connection_lost` (what was asked may have been done) and
+    `luxi_error` (the answer cannot be understood).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        timeout: float = TIMEOUT,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._path = path
+        self._connect_timeout = connect_timeout
+        self._timeout = timeout
+        self._pause = pause
+        self._socket: socket.socket | None = None
+        self._splitter = FrameSplitter()
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def connect(self) -> None:
+        """Connect unless this is done already; raises `GntError` (`no_master`, `permission`, `timeout`)."""
+        if self._socket is not None:
+            return
+        if len(os.fsencode(self._path)) > SOCKET_PATH_LIMIT:
+            raise GntError(
+                "no_master",
+                f"the path of the LUXI socket is longer than {SOCKET_PATH_LIMIT} bytes: {self._path}",
+                hint="move the root directory (GNT_ROOTDIR) to a shorter path",
+            )
+        self._splitter = FrameSplitter()
+        self._socket = self._connected()
+
+    def _connected(self) -> socket.socket:
+        """Give a connected socket; a full backlog is waited for."""
+        tries = max(1, round(self._connect_timeout / 0.1))
+        for left in reversed(range(tries)):
+            connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                connection.settimeout(self._connect_timeout)
+                connection.connect(os.fsencode(self._path))
+            except OSError as problem:
+                connection.close()
+                if problem.errno != errno.EAGAIN or not left:
+                    raise self._not_connected(problem) from None
+                self._pause(0.1)
+            else:
+                return connection
+        raise AssertionError  # the last try returns or raises
+
+    def _not_connected(self, problem: OSError) -> GntError:
+        """Say why there is no connection."""
+        if problem.errno in {errno.ENOENT, errno.ECONNREFUSED}:
+            return GntError(
+                "no_master",
+                f"no master daemon answers at {self._path}",
+                hint="gnt-cluster getmaster names the master node; gnt-masterd must run there",
+            )
+        if problem.errno in {errno.EACCES, errno.EPERM}:
+            return GntError("permission", f"not allowed to connect to {self._path}", hint="only root may")
+        if problem.errno == errno.EAGAIN or isinstance(problem, TimeoutError):
+            return GntError("timeout", f"the master daemon at {self._path} takes no connections at the moment")
+        return GntError("no_master", f"cannot connect to {self._path}: {problem.strerror or problem}")
+
+    def close(self) -> None:
+        """Close the connection; the next call makes a new one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def call(self, method: str, *args: Any, patience: float = 0.0) -> Any:
+        """Call a method and give its result. `patience` are seconds that the answer may take beyond the timeout."""
+        self.connect()
+        connection = self._socket
+        assert connection is not None  # noqa: S101  (connect made it)
+        frame = encode_request(method, args)
+        if len(frame) > MAX_REQUEST:
+            raise Refused(WRONG_INPUT, f"{method} request has {len(frame)} bytes, allowed are {MAX_REQUEST}")
+        try:
+            connection.settimeout(self._timeout + patience)
+            connection.sendall(frame)
+            answer = self._receive(connection)
+        except BaseException as problem:
+            self.close()  # what comes later on this connection would be taken for another call's answer
+            if isinstance(problem, OSError):
+                raise self._broken(method, problem) from None
+            raise
+        return decode_response(answer)
+
+    def _receive(self, connection: socket.socket) -> bytes:
+        """Read one message."""
+        while True:
+            data = connection.recv(1 << 16)
+            if not data:
+                raise ConnectionResetError(errno.ECONNRESET, "closed by the master daemon")
+            frames = self._splitter.feed(data)
+            if len(frames) > 1 or (frames and self._splitter.pending):
+                raise GntError("luxi_error", "the master answered more than was asked")
+            if frames:
+                return frames[0]
+
+    def _broken(self, method: str, problem: OSError) -> GntError:
+        """Say what a connection that broke during a call means."""
+        hint = "gnt-job list shows whether it arrived" if method.startswith("Submit") else ""
+        if isinstance(problem, TimeoutError):
+            return GntError("timeout", f"the master daemon did not answer {method} in time", hint=hint)
+        return GntError("connection_lost", f"the connection broke during {method}: {problem.strerror}", hint=hint)
+
+    def _call(self, wanted: type[T], method: str, *args: Any, patience: float = 0.0) -> T:
+        """Call a method and give its result as a type; raises `GntError` (`luxi_error`) if it is none of this type."""
+        return _typed(method, self.call(method, *args, patience=patience), wanted)
+
+    def submit_job(self, opcodes: Sequence[Opcode], *, even_if_drained: bool = False) -> int:
+        """Submit a job and give its number."""
+        method = "SubmitJobToDrainedQueue" if even_if_drained else "SubmitJob"
+        return parse_job_id(self.call(method, [encode_opcode(opcode) for opcode in opcodes]))
+
+    def submit_many_jobs(self, jobs: Sequence[Sequence[Opcode]]) -> list[tuple[bool, int | str]]:
+        """Submit jobs; give for each `(True, number)` or `(False, why not)`."""
+        encoded = [[encode_opcode(opcode) for opcode in job] for job in jobs]
+        # The type that both forms fit in: numbers were strings once.
+        answers = self._call(list[tuple[bool, int | str]], "SubmitManyJobs", encoded)
+        return [(done, parse_job_id(what) if done else what) for done, what in answers]
+
+    def cancel_job(self, job: int, *, kill: bool = False) -> tuple[bool, str]:
+        """Cancel a job; give whether this was possible, and a sentence. `kill` does it while the job runs."""
+        return self._call(tuple[bool, str], "CancelJob", *([job, True] if kill else [job]))
+
+    def archive_job(self, job: int) -> bool:
+        """Archive a finished job; give whether it was one."""
+        return self._call(bool, "ArchiveJob", job)
+
+    def auto_archive_jobs(self, age: int, within: float) -> tuple[int, int]:
+        """Archive jobs that ended `age` seconds ago, working `within` seconds; give how many were and remain."""
+        return self._call(tuple[int, int], "AutoArchiveJobs", age, within, patience=within)
+
+    def change_job_priority(self, job: int, priority: int) -> tuple[bool, str]:
+        """Change the priority of a job's waiting opcodes; give whether any was changed, and a sentence."""
+        return self._call(tuple[bool, str], "ChangeJobPriority", job, priority)
+
+    def wait_for_job_change(
+        self,
+        job: int,
+        fields: Sequence[str],
+        previous: Sequence[Any] | None = None,
+        serial: int | None = None,
+        wait: float = 29.0,
+    ) -> JobChange | None:
+        """Wait until the fields differ from `previous` or there are log entries after `serial`.
+
+        Gives None when nothing changed within `wait` seconds. Raises `JobLost` when there is no such job.
+        """
+        wait = min(wait, LONGEST_WAIT)
+        answer = self.call("WaitForJobChange", job, list(fields), previous, serial, wait, patience=wait)
+        if answer == NO_CHANGE:
+            return None
+        if answer is None:
+            raise JobLost(f"there is no job {job}")
+        info, entries = _typed("WaitForJobChange", answer, tuple[list[Any], list[Any]])
+        return JobChange(info, entries)
+
+    def set_drain_flag(self, *, drained: bool) -> None:
+        """Let the queue take no new jobs, or take them again."""
+        self.call("SetDrainFlag", drained)
+
+    def set_watcher_pause(self, until: float | None) -> None:
+        """Keep the watcher from acting until a time (seconds since the epoch), or let it act again."""
+        self.call("SetWatcherPause", until)
+
+    def query(self, what: str, fields: Sequence[str], query_filter: list[Any] | None = None) -> QueryAnswer:
+        """Ask for fields of the objects that pass the filter (None: all)."""
+        return self._call(QueryAnswer, "Query", what, list(fields), query_filter)
+
+    def query_fields(self, what: str, fields: Sequence[str] | None = None) -> list[FieldDefinition]:
+        """Ask for the definitions of fields; None for all that there are."""
+        return self._call(FieldsAnswer, "QueryFields", what, None if fields is None else list(fields)).fields
+
+    def query_jobs(self, jobs: Sequence[int] | None, fields: Sequence[str]) -> list[list[Any] | None]:
+        """Ask for fields of jobs (None: all); a row may be None for a job that is not there."""
+        return self._call(list[list[Any] | None], "QueryJobs", None if jobs is None else list(jobs), list(fields))
+
+    def query_cluster_info(self) -> dict[str, Any]:
+        """Ask for the description of the cluster."""
+        return self._call(dict[str, Any], "QueryClusterInfo")
+
+    def query_config_values(self, fields: Sequence[str]) -> list[Any]:
+        """Ask for single values of the configuration, in the order of `fields`."""
+        return self._call(list[Any], "QueryConfigValues", list(fields))
+
+    def query_tags(self, kind: str, name: str = "") -> list[str]:
+        """Ask for the tags of an object; the cluster has no name."""
+        return self._call(list[str], "QueryTags", kind, name)
+
+
+def _typed(method: str, value: Any, wanted: type[T]) -> T:
+    """Give an answer as a type."""
+    try:
+        return msgspec.convert(value, wanted)
+    except msgspec.ValidationError as problem:
+        raise GntError("luxi_error", f"the master answered {method} with something else: {problem}") from None

@@ -1,0 +1,211 @@
+"""What an entry does to the rows, and how that is taken back.
+
+Few statements carry many changes: every statement gives the interpreter's lock away and has to wait to get it back from
+a busy reactor, so a commit of a thousand jobs must not be a thousand of them. SQLite takes the rows apart itself, from
+one JSON text.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from gnt.store.changes import Archive, Entry, Put, Remove, Space, decode_entry, encode_entry
+
+_Rows = Mapping[str, bytes | None]
+"""What becomes of each key: its value, or None when it goes."""
+
+_BEFORE_ROWS = """
+INSERT INTO before (serial, space, key, value)
+SELECT ?1, ?2, wanted.value, rows.value FROM json_each(?3) AS wanted
+LEFT JOIN rows ON rows.space = ?2 AND rows.key = wanted.value
+"""
+_BEFORE_JOBS = """
+INSERT INTO before (serial, space, key, value, archived)
+SELECT ?1, 'job', CAST(wanted.value AS TEXT), jobs.value, coalesce(jobs.archived, 0) FROM json_each(?2) AS wanted
+LEFT JOIN jobs ON jobs.id = wanted.value
+"""
+_PUT_ROWS = """
+INSERT INTO rows (space, key, value) SELECT ?, key, CAST(atom AS BLOB) FROM json_each(?) WHERE true
+ON CONFLICT (space, key) DO UPDATE SET value = excluded.value
+"""
+_PUT_JOBS = """
+INSERT INTO jobs (id, status, value)
+SELECT CAST(key AS INTEGER), coalesce(atom ->> '$.status', ''), CAST(atom AS BLOB) FROM json_each(?) WHERE true
+ON CONFLICT (id) DO UPDATE SET status = excluded.status, value = excluded.value
+"""
+
+
+def apply_entry(connection: sqlite3.Connection, entry: Entry, *, keep_before: bool) -> int:
+    """Write the log row and change the rows, inside the caller's transaction; gives the size of the log row in bytes.
+
+    The last change of a key within an entry wins; jobs are archived after all puts. With `keep_before` the entry can
+    be cut off again.
+    """
+    serial, epoch = entry.position.serial, entry.position.epoch
+    data = encode_entry(entry)
+    connection.execute(
+        "INSERT INTO log (serial, epoch_number, epoch_node, data) VALUES (?, ?, ?, ?)",
+        (serial, epoch.number, epoch.node, data),
+    )
+    spaces: dict[Space, dict[str, bytes | None]] = {}
+    archived: dict[int, None] = {}
+    for change in entry.changes:
+        if isinstance(change, Archive):
+            archived.update(dict.fromkeys(change.jobs))
+        else:
+            spaces.setdefault(change.space, {})[change.key] = change.value if isinstance(change, Put) else None
+    if Space.OBJECT in spaces:
+        _write_history(connection, entry, list(spaces[Space.OBJECT]))
+    jobs = spaces.pop(Space.JOB, {})
+    secrets = spaces.pop(Space.SECRET, {})
+    for space, rows in spaces.items():
+        if keep_before:
+            connection.execute(_BEFORE_ROWS, (serial, space, _json(rows)))
+        _write_rows(connection, space, rows)
+    if jobs or archived:
+        if keep_before:
+            connection.execute(_BEFORE_JOBS, (serial, _json({int(key): None for key in jobs} | archived)))
+        _write_jobs(connection, jobs, archived)
+    if secrets:
+        _write_secrets(connection, serial, entry, secrets, keep_before=keep_before)
+    return len(data)
+
+
+def _json(keys: Iterable[str] | Iterable[int]) -> str:
+    return msgspec.json.encode(list(keys)).decode()
+
+
+def _values(rows: _Rows) -> str | None:
+    puts = {key: value.decode() for key, value in rows.items() if value is not None}
+    return msgspec.json.encode(puts).decode() if puts else None
+
+
+def _removed(rows: _Rows) -> list[str]:
+    return [key for key, value in rows.items() if value is None]
+
+
+def _write_rows(connection: sqlite3.Connection, space: Space, rows: _Rows) -> None:
+    values = _values(rows)
+    if values is not None:
+        connection.execute(_PUT_ROWS, (space, values))
+    removed = _removed(rows)
+    if removed:
+        query = "DELETE FROM rows WHERE space = ? AND key IN (SELECT value FROM json_each(?))"
+        connection.execute(query, (space, _json(removed)))
+
+
+def _write_jobs(connection: sqlite3.Connection, jobs: _Rows, archived: Iterable[int]) -> None:
+    values = _values(jobs)
+    if values is not None:
+        connection.execute(_PUT_JOBS, (values,))
+    removed = [int(key) for key in _removed(jobs)]
+    if removed:
+        connection.execute("DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (_json(removed),))
+    leaving = list(archived)
+    if leaving:
+        query = "UPDATE jobs SET archived = 1 WHERE id IN (SELECT value FROM json_each(?))"
+        connection.execute(query, (_json(leaving),))
+
+
+def _write_secrets(
+    connection: sqlite3.Connection, serial: int, entry: Entry, secrets: _Rows, *, keep_before: bool
+) -> None:
+    # Bytes, not text, and few: one statement each. The log remembers where a secret stands, to forget it there too.
+    for key, value in secrets.items():
+        if keep_before:
+            connection.execute(
+                "INSERT INTO before (serial, space, key, value)"
+                " VALUES (?1, 'secret', ?2, (SELECT value FROM secrets WHERE key = ?2))",
+                (serial, key),
+            )
+        if value is None:
+            connection.execute("DELETE FROM secrets WHERE key = ?", (key,))
+        else:
+            connection.execute(
+                "INSERT INTO secrets (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                (key, value),
+            )
+    written = {change.key for change in entry.changes if isinstance(change, Put) and change.space is Space.SECRET}
+    for key in sorted(written):
+        connection.execute("INSERT INTO secret_log (key, serial) VALUES (?, ?)", (key, serial))
+    for key in _removed(secrets):
+        connection.execute("UPDATE secret_log SET removed = ? WHERE key = ? AND removed IS NULL", (serial, key))
+
+
+def _write_history(connection: sqlite3.Connection, entry: Entry, keys: Sequence[str]) -> None:
+    """Record what each object was before each of its changes, also those within one entry."""
+    (found,) = connection.execute(
+        "SELECT json_group_object(key, CAST(value AS TEXT)) FROM rows"
+        " WHERE space = 'object' AND key IN (SELECT value FROM json_each(?))",
+        (_json(keys),),
+    ).fetchone()
+    current: dict[str, str | None] = msgspec.json.decode(found, type=dict[str, str | None])
+    epoch, serial = entry.position.epoch, entry.position.serial
+    rows: list[tuple[object, ...]] = []
+    for number, change in enumerate(entry.changes):
+        if isinstance(change, Archive) or change.space is not Space.OBJECT:
+            continue
+        old = current.get(change.key)
+        job = entry.jobs[number] if number < len(entry.jobs) else 0
+        before = None if old is None else old.encode()
+        rows.append((change.key, serial, number, epoch.number, epoch.node, entry.time, job, before))
+        current[change.key] = change.value.decode() if isinstance(change, Put) else None
+    connection.executemany(
+        "INSERT INTO history (key, serial, number, epoch_number, epoch_node, time, job, value)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        rows,
+    )
+
+
+def cut_after(connection: sqlite3.Connection, serial: int) -> None:
+    """Take back every entry behind `serial`, newest first, inside the caller's transaction."""
+    kept = connection.execute(
+        "SELECT space, key, value, archived FROM before WHERE serial > ? ORDER BY serial DESC", (serial,)
+    ).fetchall()
+    for space, key, value, archived in kept:
+        if space == Space.JOB:
+            connection.execute("DELETE FROM jobs WHERE id = ?", (int(key),))
+            if value is not None:
+                connection.execute(
+                    "INSERT INTO jobs (id, archived, status, value)"
+                    " VALUES (?1, ?2, coalesce(CAST(?3 AS TEXT) ->> '$.status', ''), ?3)",
+                    (int(key), archived, value),
+                )
+        elif space == Space.SECRET:
+            connection.execute("DELETE FROM secrets WHERE key = ?", (key,))
+            if value is not None:
+                connection.execute("INSERT INTO secrets (key, value) VALUES (?, ?)", (key, value))
+        else:
+            connection.execute("DELETE FROM rows WHERE space = ? AND key = ?", (space, key))
+            if value is not None:
+                connection.execute("INSERT INTO rows (space, key, value) VALUES (?, ?, ?)", (space, key, value))
+    for table in ("before", "log", "history", "secret_log"):
+        connection.execute(f"DELETE FROM {table} WHERE serial > ?", (serial,))  # noqa: S608
+    connection.execute("UPDATE secret_log SET removed = NULL WHERE removed > ?", (serial,))
+
+
+def forget_secrets(connection: sqlite3.Connection, committed: int) -> None:
+    """Take secrets whose removal is committed out of the log too: their puts become removals."""
+    gone = connection.execute(
+        "SELECT serial, key FROM secret_log WHERE removed <= ? ORDER BY serial", (committed,)
+    ).fetchall()
+    by_serial: dict[int, set[str]] = {}
+    for serial, key in gone:
+        by_serial.setdefault(serial, set()).add(key)
+    for serial, keys in by_serial.items():
+        row = connection.execute("SELECT data FROM log WHERE serial = ?", (serial,)).fetchone()
+        if row is None:
+            continue
+        entry = decode_entry(row[0])
+        changes = tuple(
+            Remove(Space.SECRET, change.key)
+            if isinstance(change, Put) and change.space is Space.SECRET and change.key in keys
+            else change
+            for change in entry.changes
+        )
+        clean = encode_entry(msgspec.structs.replace(entry, changes=changes))
+        connection.execute("UPDATE log SET data = ? WHERE serial = ?", (clean, serial))
+    connection.execute("DELETE FROM secret_log WHERE removed <= ?", (committed,))

@@ -1,0 +1,242 @@
+"""Reading a store: rows, jobs, history, the log, the cluster. Blocking; nothing here writes."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from gnt.model.cluster import Cluster, Kind, decode
+from gnt.model.epoch import START, Epoch, Position
+from gnt.model.errors import ConfigError
+from gnt.model.objects import ClusterSettings, ConfigObject
+from gnt.store.changes import Entry, Space, decode_entry
+from gnt.store.configuration import CLUSTER_SERIAL, ClusterStamp
+from gnt.store.migrations import RESTORE_HINT, check_identity, check_version
+
+_JOBS: Final = "SELECT id, archived, status, value FROM jobs "
+_JOBS_BY_ID: Final = (
+    "SELECT id, archived, status, value FROM jobs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+)
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as it is stored; `status` is the member of that name in its JSON, `""` where there is none."""
+
+    id: int
+    archived: bool
+    status: str
+    value: bytes
+
+
+@dataclass(frozen=True)
+class Version:
+    """What an object was before the entry at `position` replaced it; `value` None: it did not exist.
+
+    `time` in seconds; `job` made the change (0: none).
+    """
+
+    position: Position
+    time: float
+    job: int
+    value: bytes | None
+
+
+@dataclass(frozen=True)
+class State:
+    """The row that a store keeps about itself."""
+
+    cluster_uuid: str
+    promised: Epoch
+    committed: int
+    base: Position
+
+
+class Reader:
+    """A connection for reading; sees the last transaction that ended before each of its own reads."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str) -> None:
+        self._connection = connection
+        self.path = path
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a store that another connection may be writing. Raises `ConfigError` if it is none of ours."""
+        connection = connect(path, read_only=True)
+        try:
+            check_identity(connection, str(path))
+            check_version(connection, str(path))
+        except BaseException:
+            connection.close()
+            raise
+        return cls(connection, str(path))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    # The state of the store itself
+
+    def state(self) -> State:
+        """Read the store's own row."""
+        row = self._connection.execute(
+            "SELECT cluster_uuid, promised_number, promised_node, committed, base_number, base_node, base_serial"
+            " FROM state WHERE id = 1"
+        ).fetchone()
+        return State(
+            cluster_uuid=row[0],
+            promised=Epoch(number=row[1], node=row[2]),
+            committed=row[3],
+            base=Position(epoch=Epoch(number=row[4], node=row[5]), serial=row[6]),
+        )
+
+    def log_end(self) -> Position:
+        """Read where the log ends; `START` in a store without any entry."""
+        row = self._connection.execute(
+            "SELECT epoch_number, epoch_node, serial FROM log ORDER BY serial DESC LIMIT 1"
+        ).fetchone()
+        return _position(row) if row else self.state().base
+
+    # Rows
+
+    def get(self, space: Space, key: str) -> bytes | None:
+        """Give the value of a row, or None."""
+        if space is Space.JOB:
+            row = self._connection.execute("SELECT value FROM jobs WHERE id = ?", (int(key),)).fetchone()
+        elif space is Space.SECRET:
+            row = self._connection.execute("SELECT value FROM secrets WHERE key = ?", (key,)).fetchone()
+        else:
+            row = self._connection.execute(
+                "SELECT value FROM rows WHERE space = ? AND key = ?", (space, key)
+            ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def rows(self, space: Space, prefix: str = "") -> list[tuple[str, bytes]]:
+        """Give keys and values whose key begins with `prefix`, sorted by key; for jobs use `jobs`."""
+        if space is Space.JOB:
+            raise ValueError("jobs are read with jobs()")
+        table, where = ("secrets", "") if space is Space.SECRET else ("rows", f"space = '{space}' AND ")
+        query = f"SELECT key, value FROM {table} WHERE {where}key >= ? AND key < ? ORDER BY key"  # noqa: S608
+        # The greatest code point sorts behind every key that begins with the prefix.
+        return [(key, bytes(value)) for key, value in self._connection.execute(query, (prefix, prefix + "\U0010ffff"))]
+
+    def jobs(self, *, live: bool = True, ids: Collection[int] | None = None) -> list[JobRow]:
+        """Give jobs in the order of their ids: those in `ids`, wherever they are; else the live or the archived."""
+        if ids is not None:
+            wanted = msgspec.json.encode(sorted(set(ids))).decode()
+            found = self._connection.execute(_JOBS_BY_ID, (wanted,))
+        elif live:
+            found = self._connection.execute(_JOBS + "INDEXED BY jobs_live WHERE archived = 0 ORDER BY id")
+        else:
+            found = self._connection.execute(_JOBS + "WHERE archived = 1 ORDER BY id")
+        return [JobRow(number, bool(archived), status, bytes(value)) for number, archived, status, value in found]
+
+    def job_ids(self, *, live: bool = True) -> list[int]:
+        """Give the ids of the live or of the archived jobs, without reading the jobs."""
+        query = "SELECT id FROM jobs WHERE archived = ? ORDER BY id"
+        return [number for (number,) in self._connection.execute(query, (0 if live else 1,))]
+
+    def history(self, key: str, limit: int = 1000) -> list[Version]:
+        """Give what an object (`<kind>/<uuid>`) was before each change of it, the newest first."""
+        found = self._connection.execute(
+            "SELECT epoch_number, epoch_node, serial, time, job, value FROM history WHERE key = ?"
+            " ORDER BY serial DESC, number DESC LIMIT ?",
+            (key, limit),
+        )
+        return [Version(_position(row[:3]), row[3], row[4], None if row[5] is None else bytes(row[5])) for row in found]
+
+    def load_cluster(self) -> Cluster:
+        """Build the cluster from its rows. Raises `ConfigError` if they are damaged or there is no cluster."""
+        settings: ClusterSettings | None = None
+        objects: list[ConfigObject] = []
+        for key, value in self.rows(Space.OBJECT):
+            kind, _, _ = key.partition("/")
+            try:
+                found = decode(Kind(kind), value)
+            except (ValueError, msgspec.DecodeError) as error:
+                raise ConfigError(
+                    f"{self.path}: {key} is damaged: {error}", code="damaged", hint=RESTORE_HINT
+                ) from error
+            if isinstance(found, ClusterSettings):
+                settings = found
+            else:
+                objects.append(found)
+        stamp = self.get(Space.META, CLUSTER_SERIAL)
+        if settings is None or stamp is None:
+            raise ConfigError(f"{self.path} holds no cluster", code="no_cluster", hint=RESTORE_HINT)
+        when = msgspec.json.decode(stamp, type=ClusterStamp)
+        return Cluster.of(settings, objects, serial_no=when.serial_no, ctime=when.ctime, mtime=when.mtime)
+
+    # The log
+
+    def position_at(self, serial: int) -> Position | None:
+        """Give the position of the entry with this serial; None if it is not in the log (any more)."""
+        row = self._connection.execute(
+            "SELECT epoch_number, epoch_node, serial FROM log WHERE serial = ?", (serial,)
+        ).fetchone()
+        if row:
+            return _position(row)
+        base = self.state().base
+        return base if base.serial == serial else None
+
+    def common(self, position: Position) -> Position:
+        """Give the last position of this log that another log, which holds `position`, may have too.
+
+        Where the logs differ, asking both sides in turn comes to their common point in as many steps as epochs.
+        """
+        row = self._connection.execute(
+            "SELECT epoch_number, epoch_node, serial FROM log"
+            " WHERE serial <= ? AND (epoch_number, epoch_node) <= (?, ?) ORDER BY serial DESC LIMIT 1",
+            (position.serial, position.epoch.number, position.epoch.node),
+        ).fetchone()
+        return _position(row) if row else self.state().base
+
+    def entries_after(self, position: Position, limit_bytes: int) -> list[Entry] | None:
+        """Give the entries behind a position, at least one if there is one; None if the log does not hold `position`.
+
+        `limit_bytes` bounds their encoded size together, but for the first.
+        """
+        if self.position_at(position.serial) != position:
+            return None
+        entries: list[Entry] = []
+        size = 0
+        query = "SELECT data FROM log WHERE serial > ? ORDER BY serial"
+        for (data,) in self._connection.execute(query, (position.serial,)):
+            size += len(data)
+            if entries and size > limit_bytes:
+                break
+            entries.append(decode_entry(data))
+        return entries
+
+
+def _position(row: tuple[int, str, int]) -> Position:
+    number, node, serial = row
+    return START if serial == 0 else Position(epoch=Epoch(number=number, node=node), serial=serial)
+
+
+def connect(path: Path | None, *, read_only: bool = False) -> sqlite3.Connection:
+    """Connect to the file, or to memory of its own for None. Raises `ConfigError` for what is not an SQLite file."""
+    if path is None:
+        return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
+        with path.open("rb") as file:
+            header = file.read(16)
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path} does not exist", code="no_store", hint="run gnt-cluster init") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", code="unreadable") from error
+    if header != b"SQLite format 3\0":
+        raise ConfigError(f"{path} is not a store of gnt", code="foreign_file", hint=RESTORE_HINT)
+    uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        connection.execute("PRAGMA application_id").fetchone()
+    except sqlite3.Error as error:
+        connection.close()
+        raise ConfigError(f"{path} is damaged: {error}", code="damaged", hint=RESTORE_HINT) from error
+    return connection

@@ -15,9 +15,10 @@ import msgspec
 from gnt.masterd.jobs.lockset import Wanted
 from gnt.masterd.jobs.states import FINAL, Events, Status, after, job_priority, job_status
 from gnt.model.errors import ConfigError, GntError
+from gnt.model.secret import REDACTED
 from gnt.opcodes.base import HIDDEN_PARAMETERS, Opcode
 from gnt.opcodes.registry import decode_opcode, redacted
-from gnt.wire.errors import to_luxi
+from gnt.wire.errors import to_job_error
 
 Stamp = tuple[int, int]
 """A time as it crosses the wire: seconds and microseconds since the epoch."""
@@ -87,6 +88,7 @@ Change = Callable[[Job], Job]
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Job)
+_REDACTED: Final = f':"{REDACTED}"'.encode()
 _HIDDEN_KEYS: Final = tuple(sorted(name.encode() for name in HIDDEN_PARAMETERS))
 
 
@@ -121,6 +123,12 @@ def encode_input(op: Opcode) -> tuple[msgspec.Raw, bytes | None]:
     return msgspec.Raw(_encoder.encode(shown)), whole
 
 
+def has_redacted(data: msgspec.Raw) -> bool:
+    """Say whether an input stands for one with hidden values: without those the opcode cannot run."""
+    raw = bytes(data)
+    return _REDACTED in raw and any(key in raw for key in _HIDDEN_KEYS)
+
+
 def encode_result(result: Any) -> msgspec.Raw:
     """Give a result as its job keeps it. Raises `TypeError` if it is not plain JSON."""
     return msgspec.Raw(_encoder.encode(result)) if result is not None else NULL
@@ -128,7 +136,7 @@ def encode_result(result: Any) -> msgspec.Raw:
 
 def encode_error(error: GntError) -> msgspec.Raw:
     """Give an error as the result of an opcode: `[class name, [arguments]]`."""
-    return msgspec.Raw(_encoder.encode(to_luxi(error)))
+    return msgspec.Raw(_encoder.encode(to_job_error(error)))
 
 
 @lru_cache(maxsize=4096)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
-from gnt.masterd.jobs.job import Change, Job, encode_job
+from gnt.masterd.jobs.job import Change, Job, encode_job, has_redacted
+from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
 from gnt.store import changes
@@ -32,10 +33,13 @@ class LiveJob:
         self._waiters: list[Deferred[None]] = []
 
     def opcode(self, index: int) -> Opcode:
-        """Give an opcode whole. Raises `Refused` for a stored one that this version cannot read."""
+        """Give an opcode whole. Raises `Refused` for a stored one that cannot be read, or whose secrets are gone."""
         op = self._ops.get(index)
         if op is None:
-            op = decode_opcode(self.secrets.get(index) or bytes(self.head.ops[index].input))
+            whole = self.secrets.get(index)
+            op = decode_opcode(whole or bytes(self.head.ops[index].input))
+            if whole is None and has_redacted(self.head.ops[index].input):
+                raise Refused(WRONG_INPUT, "Please re-submit secret parameters to job.")
             self._ops[index] = op
         return op
 

@@ -1,0 +1,323 @@
+"""Runs jobs: a coroutine for each, its opcodes one after the other.
+
+An opcode waits for its dependencies and its locks; the names of the locks are computed from the model, and again after
+they were granted, because the model may have moved meanwhile. Then the engine has it (`gnt.masterd.jobs.seam`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from gnt.daemon.runtime import Clock
+from gnt.masterd.jobs import job as jobs
+from gnt.masterd.jobs.live import LiveJob
+from gnt.masterd.jobs.locks import Claim, Held, LockManager, WaitCanceled
+from gnt.masterd.jobs.lockset import Locks
+from gnt.masterd.jobs.queue import JobQueue
+from gnt.masterd.jobs.seam import Ending, Engine, LeftForRecovery, OpcodeEnd
+from gnt.masterd.jobs.states import Status
+from gnt.masterd.operation import Operation
+from gnt.model.cluster import Cluster
+from gnt.model.errors import INTERNAL, Failed, GntError, NoMajority, StaleEpoch
+from gnt.opcodes.base import Opcode
+from gnt.store.changes import Change
+
+UNCLEAN_SHUTDOWN: Final = "Unclean master daemon shutdown"
+
+_SHORT_WORDS: Final = (("BACKUP_", "B_"), ("CLUSTER_", "C_"), ("GROUP_", "G_"), ("NODE_", "N_"), ("INSTANCE_", "I_"))
+
+
+class Model(Protocol):
+    """Where the processor sees the cluster."""
+
+    @property
+    def head(self) -> Cluster:
+        """Give the model with everything that is on its way to the disk."""
+
+
+class Canceled(Exception):
+    """The job is to be canceled before its opcode runs."""
+
+
+class Run:
+    """One opcode that may run now; what the engine gets (`gnt.masterd.jobs.seam.OpcodeRun`)."""
+
+    __slots__ = ("_live", "_queue", "held", "index", "job", "op")
+
+    def __init__(self, queue: JobQueue, live: LiveJob, index: int, op: Opcode, held: Held) -> None:
+        self.job = live.head.id
+        self.index = index
+        self.op = op
+        self.held = held
+        self._queue = queue
+        self._live = live
+
+    def feedback(self, text: str) -> None:
+        """Add a line to the job's log."""
+        self._queue.note(self._live, self.index, text)
+
+    def beginning(self) -> tuple[Change, ...]:
+        """Give the changes that record the opcode as running, with its locks."""
+        return (self._live.row(),)
+
+    def ending(self, end: OpcodeEnd) -> Ending:
+        """Give the end of the opcode as changes."""
+        return self._queue.ending(self._live, self.index, end)
+
+
+class Processor:
+    """Starts jobs as long as there is room, and brings each to its end.
+
+    `operation_of` makes the operation of an opcode (`gnt.masterd.operation.operation_for`).
+    """
+
+    def __init__(
+        self,
+        *,
+        queue: JobQueue,
+        locks: LockManager,
+        engine: Engine,
+        model: Model,
+        clock: Clock,
+        operation_of: Callable[[Opcode], Operation[Any]],
+    ) -> None:
+        self._queue = queue
+        self._locks = locks
+        self._engine = engine
+        self._model = model
+        self._clock = clock
+        self._operation_of = operation_of
+        self._started: set[int] = set()
+        self._open = False
+        self._waking = False
+        self._idle: list[Deferred[None]] = []
+        self._log = Logger()
+
+    @property
+    def started(self) -> frozenset[int]:
+        """Give the jobs that are started and not over."""
+        return frozenset(self._started)
+
+    def start(self) -> None:
+        """Take the locks of interrupted opcodes again and have them settled; then start what is queued."""
+        for live, index in self._interrupted():
+            self._started.add(live.head.id)
+            Deferred.fromCoroutine(self._settle(live, index, self._retake(live, index)))
+        self._open = True
+        self._queue.attach(self)
+        self.wake()
+
+    async def stop(self) -> None:
+        """Start nothing more, and fire when nothing runs any more: opcodes end, or are left for recovery."""
+        self._open = False
+        self._engine.stop()
+        for number in self._started:
+            self._locks.cancel(number)
+        if self._started:
+            idle: Deferred[None] = Deferred()
+            self._idle.append(idle)
+            await idle
+
+    # What the queue tells
+
+    def wake(self) -> None:
+        """Start jobs while there is room."""
+        if self._waking or not self._open:
+            return
+        self._waking = True
+        try:
+            while len(self._started) < self._model.head.settings.max_running_jobs:
+                number = self._queue.schedule.next()
+                if number is None:
+                    return
+                live = self._queue.live(number)
+                if live is not None:
+                    self._started.add(number)
+                    Deferred.fromCoroutine(self._job(live))
+        finally:
+            self._waking = False
+
+    def let_go(self, job: int) -> None:
+        """End the wait of a job that is to be canceled."""
+        self._locks.cancel(job)
+
+    def reprioritize(self, job: int, priority: int) -> None:
+        """Change the place in line of a job that may wait for locks."""
+        self._locks.reprioritize(job, priority)
+
+    # One job
+
+    async def _job(self, live: LiveJob) -> None:
+        try:
+            for index, op in enumerate(live.head.ops):
+                if op.status is not Status.SUCCESS and not (self._open and await self._opcode(live, index)):
+                    break
+        except (LeftForRecovery, NoMajority, StaleEpoch) as reason:
+            self._log.warn("job {job} is left as it is: {reason!r}", job=live.head.id, reason=reason)
+        except Exception:  # noqa: BLE001  (one job's trouble must not keep others from starting)
+            self._log.failure("job {job} is left as it is", job=live.head.id)
+        self._over(live.head.id)
+
+    def _over(self, number: int) -> None:
+        self._started.discard(number)
+        self.wake()
+        if not self._started:
+            idle, self._idle = self._idle, []
+            for waiter in idle:
+                waiter.callback(None)
+
+    async def _opcode(self, live: LiveJob, index: int) -> bool:
+        """Bring one opcode to its end; say whether the next one may begin."""
+        live.step(jobs.picked_up(index, self._clock.seconds()))
+        try:
+            op = live.opcode(index)
+            for other, wanted in op.depends or ():
+                await self._depend(live, other, wanted)
+            operation = self._operation_of(op)
+            held = await self._locked(live, index, op, operation)
+        except (Canceled, WaitCanceled):
+            if live.head.status is Status.WAITING and not self._open:
+                return False
+            return await self._cancel(live)
+        except (NoMajority, StaleEpoch):
+            raise
+        except GntError as error:
+            return await self._fail(live, index, error)
+        except Exception as error:  # noqa: BLE001  (a fault of ours: the job ends in error, the daemon goes on)
+            return await self._fail(live, index, self._unexpected(live, index, error))
+        return await self._run(live, index, op, operation, held)
+
+    async def _depend(self, live: LiveJob, other: int, wanted: tuple[str, ...]) -> None:
+        """See that a job has ended as wanted. Raises `Failed`, or `Canceled`: `spec/jobs.md`, section 6."""
+        own = live.head.id
+        if other == own:
+            raise Failed("Job can't depend on itself")
+        if other > own:
+            raise Failed(f"Dependency error: job {other} did not exist when job {own} was submitted")
+        # A job is not started before those it depends on are over, so there is nothing to wait for here.
+        found = await self._queue.find(other)
+        if live.head.status is not Status.WAITING:
+            raise Canceled
+        if found is None:
+            raise Failed(f"Dependency error: job {other} not found")
+        status = found[0].status
+        if status is Status.CANCELED and status not in wanted:
+            raise Canceled
+        if wanted and status not in wanted:
+            listed = ", ".join(wanted)
+            raise Failed(f"Dependency job {other} finished with status '{status}', not one of '{listed}' as required")
+
+    async def _locked(self, live: LiveJob, index: int, op: Opcode, operation: Operation[Any]) -> Held:
+        """Take the locks that the operation names; ask anew while the model names others than those granted."""
+        if live.head.status is not Status.WAITING:
+            raise Canceled
+        claim = self._claim(live, index, op.op_id())
+        model = self._model.head
+        names = operation.locks(model)
+        while True:
+            held = await self._locks.acquire(claim, names)
+            try:
+                if self._model.head is model:
+                    return held
+                model = self._model.head
+                again = operation.locks(model)
+                if again == names:
+                    return held
+            except BaseException:
+                held.release()
+                raise
+            held.release()
+            names = again
+
+    def _claim(self, live: LiveJob, index: int, op_id: str) -> Claim:
+        number = live.head.id
+        priority = live.head.ops[index].priority
+        return self._locks.claim(
+            number,
+            f"Job{number}/{_short(op_id)}",
+            priority,
+            lambda escalated: live.step(jobs.prioritized(escalated, index)),
+        )
+
+    async def _run(self, live: LiveJob, index: int, op: Opcode, operation: Operation[Any], held: Held) -> bool:
+        keep = False
+        try:
+            live.step(jobs.locked(index, self._clock.seconds(), held.locks.in_order()))
+            run = Run(self._queue, live, index, op, held)
+            try:
+                ending = await self._engine.run(run, operation)
+            except (LeftForRecovery, NoMajority, StaleEpoch):
+                # What was begun is open: nobody else may touch it as long as this daemon lives.
+                keep = True
+                raise
+            except GntError as error:
+                return await self._fail(live, index, error)
+            except Exception as error:  # noqa: BLE001  (a fault of ours: the job ends in error, the daemon goes on)
+                return await self._fail(live, index, self._unexpected(live, index, error))
+            ending.seen()
+            return ending.end.error is None
+        finally:
+            if not keep:
+                held.release()
+
+    def _unexpected(self, live: LiveJob, index: int, error: Exception) -> Failed:
+        self._log.failure("job {job}: opcode {index} failed unexpectedly", job=live.head.id, index=index)
+        text = f"unexpected error: {type(error).__name__}: {error}"
+        return Failed(text, code=INTERNAL, hint="the log of the master daemon says more")
+
+    async def _fail(self, live: LiveJob, index: int, error: GntError) -> bool:
+        await self._queue.change(live, jobs.failed(index, self._clock.seconds(), jobs.encode_error(error)))
+        return False
+
+    async def _cancel(self, live: LiveJob) -> bool:
+        if live.head.status is Status.WAITING:
+            live.step(jobs.canceling)
+        await self._queue.change(live, jobs.canceled(self._clock.seconds()))
+        return False
+
+    # What an earlier master left
+
+    def _interrupted(self) -> Iterator[tuple[LiveJob, int]]:
+        for job in self._queue:
+            live = self._queue.live(job.id)
+            for index, op in enumerate(job.ops):
+                if live is not None and op.status in (Status.RUNNING, Status.CANCELING):
+                    yield live, index
+                    break
+
+    def _retake(self, live: LiveJob, index: int) -> Held:
+        stored = live.head.ops[index].locks
+        locks = Locks(frozenset(stored)) if isinstance(stored, tuple) else Locks()
+        return self._locks.retake(self._claim(live, index, jobs.summary(live.head.ops[index])), locks)
+
+    async def _settle(self, live: LiveJob, index: int, held: Held) -> None:
+        keep = False
+        try:
+            if live.head.ops[index].status is Status.CANCELING:
+                await self._fail(live, index, Failed(UNCLEAN_SHUTDOWN))
+            else:
+                run = Run(self._queue, live, index, live.opcode(index), held)
+                ending = await self._engine.recover(run)
+                ending.seen()
+        except (LeftForRecovery, NoMajority, StaleEpoch) as reason:
+            keep = True
+            self._log.warn("job {job} is left as it is: {reason!r}", job=live.head.id, reason=reason)
+        except Exception:  # noqa: BLE001  (what is open stays open, and its locks stay held)
+            keep = True
+            self._log.failure("job {job} cannot be settled; its locks stay held", job=live.head.id)
+        finally:
+            if not keep:
+                held.release()
+            self._over(live.head.id)
+
+
+def _short(op_id: str) -> str:
+    """Give the short name of an opcode that lock lists show: `I_STARTUP`."""
+    name = op_id.partition("(")[0].removeprefix("OP_")
+    for long, short in _SHORT_WORDS:
+        name = name.replace(long, short)
+    return name

@@ -1,0 +1,433 @@
+"""The job queue: takes jobs, keeps them, tells what became of them.
+
+A change of a job is handed to the store and shown, answered and acted upon once it is acknowledged. What runs the jobs
+is `gnt.masterd.jobs.processor`; making jobs out of opcodes is `gnt.masterd.jobs.submission`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from gnt.daemon.runtime import Clock
+from gnt.masterd.jobs import job as jobs
+from gnt.masterd.jobs.fields import plain, values_of
+from gnt.masterd.jobs.job import Job, LogEntry
+from gnt.masterd.jobs.live import LiveJob
+from gnt.masterd.jobs.schedule import Schedule
+from gnt.masterd.jobs.seam import Ending, OpcodeEnd
+from gnt.masterd.jobs.states import SUBMITTABLE, Status
+from gnt.masterd.jobs.submission import NewJob, children, earlier_jobs, with_places
+from gnt.model.cluster import Cluster
+from gnt.model.errors import WRONG_INPUT, ConfigError, GntError, JobLost, QueueDrained, Refused
+from gnt.opcodes.base import Opcode
+from gnt.store.changes import Archive, Change, Put, Remove, Space
+
+LONGEST_WAIT: Final = 89.0
+"""Seconds that a wait for changes lasts at most."""
+
+ARCHIVE_BATCH: Final = 100
+
+
+class Commits(Protocol):
+    """What the queue needs of the journal."""
+
+    @property
+    def head(self) -> Cluster:
+        """Give the model with everything that is on its way to the disk."""
+
+    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Any]:
+        """Fire when the changes are durable with a majority; in the order of the calls."""
+
+
+class Shelf(Protocol):
+    """Where archived jobs are read."""
+
+    async def archived_job(self, number: int) -> bytes | None:
+        """Give the row of an archived job, or None."""
+
+    async def archived_jobs(self) -> Sequence[bytes]:
+        """Give the rows of all archived jobs, by number."""
+
+
+class Runner(Protocol):
+    """What the queue tells the one who runs its jobs."""
+
+    def wake(self) -> None:
+        """See whether a job may be started."""
+
+    def let_go(self, job: int) -> None:
+        """End the wait of a job that is to be canceled."""
+
+    def reprioritize(self, job: int, priority: int) -> None:
+        """Change the place in line of a job that may wait for locks."""
+
+
+class JobQueue:
+    """All jobs that are not archived. Fill it with `restore`, then `attach` what runs them."""
+
+    def __init__(self, commits: Commits, shelf: Shelf, clock: Clock) -> None:
+        self.schedule = Schedule()
+        self._commits = commits
+        self._shelf = shelf
+        self._clock = clock
+        self._jobs: dict[int, LiveJob] = {}
+        self._last = 0
+        self._drained = False
+        self._runner: Runner | None = None
+        self._log = Logger()
+
+    @property
+    def drained(self) -> bool:
+        """Say whether the queue takes no jobs."""
+        return self._drained
+
+    @property
+    def last_job(self) -> int:
+        """Give the highest number that a job has got; 0 if there was none."""
+        return self._last
+
+    def attach(self, runner: Runner) -> None:
+        """Say who runs the jobs."""
+        self._runner = runner
+
+    def restore(
+        self, rows: Mapping[str, bytes], secrets: Mapping[str, bytes], last_job: int = 0, drained: bool = False
+    ) -> None:
+        """Take over what the store holds: rows of `Space.JOB` and `Space.SECRET`, and what `Space.META` says.
+
+        Jobs that waited start over; those that ran stay `running` until they are settled. A row that cannot be read
+        is left where it is, and its job is treated as missing.
+        """
+        self._drained = drained
+        self._last = max([last_job, *map(int, rows)])
+        hidden: dict[int, dict[int, bytes]] = {}
+        for key, value in secrets.items():
+            owner, _, index = key.partition("/")
+            hidden.setdefault(int(owner), {})[int(index)] = value
+        for number in sorted(map(int, rows)):
+            try:
+                stored = jobs.decode_job(rows[str(number)])
+            except ConfigError as error:
+                self._log.error("job {job} is left out: {error}", job=number, error=error)
+                continue
+            self._jobs[number] = live = LiveJob(jobs.put_back(stored), secrets=hidden.get(number))
+            if live.head.status is Status.QUEUED:
+                self._stand_in_line(live)
+
+    # Looking
+
+    def __iter__(self) -> Iterator[Job]:
+        """Go through the jobs as they are shown, by number."""
+        return (self._jobs[number].shown for number in sorted(self._jobs))
+
+    def live(self, number: int) -> LiveJob | None:
+        """Give a job of the live queue."""
+        return self._jobs.get(number)
+
+    async def find(self, number: int) -> tuple[Job, bool] | None:
+        """Give a job as it is shown, archived ones too, and whether it is archived."""
+        live = self._jobs.get(number)
+        if live is not None:
+            return live.shown, False
+        row = await self._shelf.archived_job(number) if 0 < number <= self._last else None
+        return None if row is None else (jobs.decode_job(row), True)
+
+    async def rows(self, numbers: Sequence[int] | None, fields: Sequence[str]) -> list[list[Any]]:
+        """Give rows of field values: of the named jobs, or of all (archived ones if the field `archived` is asked).
+
+        A job that is not known has a row with nothing but its number. Raises `Refused` for an unknown field.
+        """
+        values = values_of(fields)
+        if numbers:
+            found = [await self.find(number) for number in numbers]
+            return [
+                values(*one) if one else [number if name == "id" else None for name in fields]
+                for number, one in zip(numbers, found, strict=True)
+            ]
+        archived = await self._shelf.archived_jobs() if "archived" in fields else ()
+        return [values(jobs.decode_job(row), True) for row in archived] + [values(job, False) for job in self]
+
+    async def wait_for_change(
+        self, number: int, fields: Sequence[str], previous: Any, serial: int | None, within: float
+    ) -> list[Any] | None:
+        """Wait until a job differs from what the caller saw, and give `[values, log entries]`; None if it does not.
+
+        `previous` are the values that the caller has (None: none), `serial` the last log entry that it has; `within`
+        in seconds. Raises `JobLost`, and `Refused` for an unknown field.
+        """
+        values = values_of(fields)
+        live = self._jobs.get(number)
+        if live is None:
+            found = await self.find(number)
+            if found is None:
+                raise JobLost(f"Job {number} not found")
+            return [plain(values(*found)), _entries(found[0], serial)]
+        until = self._clock.seconds() + min(within, LONGEST_WAIT)
+        while True:
+            shown = live.shown
+            info = plain(values(shown, False))
+            entries = _entries(shown, serial)
+            if shown.final or entries or info != previous:
+                return [info, entries]
+            if not await self._news(live, until - self._clock.seconds()):
+                return None
+
+    async def _news(self, live: LiveJob, seconds: float) -> bool:
+        """Wait for news of a job; False if there was none within the time."""
+        if seconds <= 0:
+            return False
+        news = live.news()
+        timer = self._clock.callLater(seconds, news.cancel)
+        try:
+            await news
+        except CancelledError:
+            if timer.active():
+                raise
+            return False
+        finally:
+            if timer.active():
+                timer.cancel()
+        return True
+
+    # Taking jobs
+
+    async def submit(self, ops: Sequence[Opcode], *, though_drained: bool = False) -> int:
+        """Take a job and give its number once the job is durable. Raises `QueueDrained`, `Refused`."""
+        self._open(though_drained)
+        new = self._make(ops, ())
+        await self._take([new])
+        return new.number
+
+    async def submit_many(self, wanted: Sequence[Sequence[Opcode] | GntError]) -> list[tuple[bool, int | str]]:
+        """Take many jobs in one commit; give for each its number, or why it is not taken.
+
+        An error in `wanted` stands for a job that could not be read: it uses up a place, so that those which refer to
+        jobs before them by negative numbers still mean the right ones. Raises `QueueDrained`.
+        """
+        self._open(though_drained=False)
+        made = self._make_many(wanted)
+        await self._take([one for one in made if isinstance(one, NewJob)])
+        return [(True, one.number) if isinstance(one, NewJob) else (False, str(one)) for one in made]
+
+    def _open(self, though_drained: bool) -> None:
+        if self._drained and not though_drained:
+            raise QueueDrained
+
+    def _make(self, ops: Sequence[Opcode], before: Sequence[int | None]) -> NewJob:
+        """Make a job of the next number; `before` are the jobs that negative numbers may mean."""
+        placed = with_places(ops, self._last + 1, before, self._clock.seconds())
+        self._last += 1
+        return NewJob(self._last, placed, self._clock.seconds())
+
+    def _make_many(self, wanted: Sequence[Sequence[Opcode] | GntError]) -> list[NewJob | GntError]:
+        made: list[NewJob | GntError] = []
+        numbers: list[int | None] = []
+        for ops in wanted:
+            one: NewJob | GntError
+            try:
+                one = ops if isinstance(ops, GntError) else self._make(ops, numbers)
+            except GntError as error:
+                one = error
+            made.append(one)
+            numbers.append(one.number if isinstance(one, NewJob) else None)
+        return made
+
+    def _changes_for(self, new: Sequence[NewJob]) -> list[Change]:
+        changes: list[Change] = [Put(Space.META, "last_job", str(self._last).encode())] if new else []
+        for one in new:
+            changes += one.changes()
+        return changes
+
+    async def _take(self, new: Sequence[NewJob]) -> None:
+        if new:
+            await self._commits.enqueue(self._changes_for(new))
+            self._enter(new)
+
+    def _enter(self, new: Sequence[NewJob]) -> None:
+        """Let jobs that are durable stand in line."""
+        for one in new:
+            self._jobs[one.number] = one.live
+            self._stand_in_line(one.live)
+        if self._runner is not None:
+            self._runner.wake()
+
+    def _stand_in_line(self, live: LiveJob) -> None:
+        unfinished = []
+        for number in earlier_jobs(live):
+            other = self._jobs.get(number)
+            if other is not None and not other.shown.final:
+                unfinished.append(number)
+        self.schedule.add(live.head.id, live.head.priority, unfinished)
+
+    # Changing jobs
+
+    async def change(self, live: LiveJob, change: jobs.Change) -> None:
+        """Make a change of a job durable, then show it."""
+        before = live.head
+        live.head = then = change(before)
+        try:
+            await self._commits.enqueue(self._stored(live, then), then.id)
+        except BaseException:
+            # Nothing was promised. Should the change be in the log all the same, the next row of the job replaces it.
+            if live.head is then:
+                live.head = before
+            raise
+        self._shown(live, change, then)
+
+    def _stored(self, live: LiveJob, then: Job) -> list[Change]:
+        changes: list[Change] = [live.row()]
+        if then.final:
+            changes += [Remove(Space.SECRET, f"{then.id}/{index}") for index in live.secrets]
+        return changes
+
+    def _shown(self, live: LiveJob, change: jobs.Change, then: Job) -> None:
+        live.show(change, then)
+        if live.shown.final:
+            live.forget_input()
+            self.schedule.over(then.id)
+            if self._runner is not None:
+                self._runner.wake()
+
+    def ending(self, live: LiveJob, index: int, end: OpcodeEnd) -> Ending:
+        """Give the end of an opcode as changes for somebody's commit; see `gnt.masterd.jobs.seam`."""
+        now = self._clock.seconds()
+        new: list[NewJob] = []
+        if end.error is not None:
+            change = jobs.failed(index, now, jobs.encode_error(end.error))
+        else:
+            result = end.result
+            if end.jobs:
+                made = self._make_many([children(live.opcode(index), ops) for ops in end.jobs])
+                new = [one for one in made if isinstance(one, NewJob)]
+                listed = [[True, one.number] if isinstance(one, NewJob) else [False, str(one)] for one in made]
+                result = {**(result or {}), "jobs": listed}
+            change = jobs.succeeded(index, now, jobs.encode_result(result))
+        then = live.head = change(live.head)
+
+        def seen() -> None:
+            self._enter(new)
+            self._shown(live, change, then)
+
+        return Ending(live.head.id, index, end, (*self._changes_for(new), *self._stored(live, then)), seen)
+
+    def note(self, live: LiveJob, index: int, text: str) -> None:
+        """Add a line to a job's log: shown at once, stored in the background."""
+        live.step(jobs.noted(index, self._clock.seconds(), "message", text))
+        live.dirty = True
+        if not live.saving:
+            live.saving = True
+            Deferred.fromCoroutine(self._save(live))
+
+    async def _save(self, live: LiveJob) -> None:
+        """Store a job's log; lines that come while a write is under way go into the next one."""
+        try:
+            while live.dirty and not live.head.final:
+                live.dirty = False
+                await self._commits.enqueue([live.row()], live.head.id)
+        except GntError as error:
+            self._log.warn("the log of job {job} is not stored: {error}", job=live.head.id, error=error)
+        finally:
+            live.saving = False
+
+    # What clients ask
+
+    async def cancel(self, number: int) -> tuple[bool, str]:
+        """Cancel a job that does not run yet; give whether it is so, and a line that says it."""
+        live = self._jobs.get(number)
+        if live is None:
+            return False, f"Job {number} not found"
+        status = live.head.status
+        if status is Status.QUEUED:
+            self.schedule.remove(number)
+            try:
+                await self.change(live, jobs.canceled(self._clock.seconds()))
+            except BaseException:
+                self._stand_in_line(live)
+                raise
+            return True, f"Job {number} canceled"
+        if status is Status.WAITING:
+            live.step(jobs.canceling)
+            if self._runner is not None:
+                self._runner.let_go(number)
+        elif status is not Status.CANCELING:
+            return False, f"Job {number} is no longer waiting in the queue"
+        while not live.shown.final:
+            await live.news()
+        return True, f"Job {number} will be canceled"
+
+    async def change_priority(self, number: int, priority: int) -> tuple[bool, str]:
+        """Change the priority of what a job has yet to do; give whether it is so, and a line that says it.
+
+        Raises `JobLost`, and `Refused` for a priority that may not be asked for.
+        """
+        if priority not in SUBMITTABLE:
+            allowed = ", ".join(map(str, SUBMITTABLE))
+            raise Refused(WRONG_INPUT, f"Invalid priority {priority}, allowed are {allowed}")
+        live = self._jobs.get(number)
+        if live is None:
+            raise JobLost(f"Job {number} not found")
+        if live.head.final:
+            return False, f"Job {number} is finished"
+        if live.head.status is Status.CANCELING:
+            return False, f"Job {number} is cancelling"
+        if not any(op.status in (Status.QUEUED, Status.WAITING) for op in live.head.ops):
+            return False, f"Job {number} had no pending opcodes"
+        await self.change(live, jobs.prioritized(priority))
+        self.schedule.change(number, live.head.priority)
+        if self._runner is not None:
+            self._runner.reprioritize(number, priority)
+        return True, f"Priorities of pending opcodes for job {number} have been changed to {priority}"
+
+    async def archive(self, number: int) -> bool:
+        """Archive a job that is over; False if there is none of this number that is."""
+        live = self._jobs.get(number)
+        if live is None or not live.shown.final:
+            return False
+        await self._archive([number])
+        return True
+
+    async def auto_archive(self, age: float, within: float) -> tuple[int, int]:
+        """Archive the jobs that ended more than `age` seconds ago (-1: all that ended), within `within` seconds.
+
+        Gives how many were archived, and how many there was no time to look at.
+        """
+        now = self._clock.seconds()
+        numbers = sorted(self._jobs)
+        archived = 0
+        batch: list[int] = []
+        for place, number in enumerate(numbers, 1):
+            if _ended_before(self._jobs[number].shown, None if age == -1 else now - age):
+                batch.append(number)
+            if batch and (len(batch) >= ARCHIVE_BATCH or place == len(numbers)):
+                await self._archive(batch)
+                archived += len(batch)
+                batch = []
+                if self._clock.seconds() - now >= within:
+                    return archived, len(numbers) - place
+        return archived, 0
+
+    async def _archive(self, numbers: Sequence[int]) -> None:
+        await self._commits.enqueue([Archive(tuple(numbers))])
+        for number in numbers:
+            self._jobs.pop(number, None)
+
+    async def set_drained(self, drained: bool) -> None:
+        """Let the queue take no more jobs, or take jobs again."""
+        await self._commits.enqueue([Put(Space.META, "drained", b"true" if drained else b"false")])
+        self._drained = drained
+
+
+def _entries(job: Job, serial: int | None) -> list[LogEntry]:
+    """Give the log entries after a serial number (None: all), of all opcodes in order."""
+    return [entry for op in job.ops for entry in op.log if serial is None or entry.serial > serial]
+
+
+def _ended_before(job: Job, when: float | None) -> bool:
+    if not job.final:
+        return False
+    ended = job.end_timestamp or job.start_timestamp or job.received_timestamp or (0, 0)
+    return when is None or ended[0] + ended[1] / 1_000_000 < when

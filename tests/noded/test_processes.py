@@ -1,0 +1,249 @@
+"""Running real programs: what they get, how they end, what is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet import reactor, threads
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import deferLater
+from twisted.trial.unittest import TestCase
+
+from gnt.model.errors import NodeFailure
+from gnt.noded.handler import CallContext
+from gnt.noded.processes import IProcesses, Processes
+from gnt.noded.sessions import boot_id, leader_is, members, start_time
+from tests.noded.places import context, place_below
+
+ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+class ThreadPool:
+    """Blocking work on the reactor's threads."""
+
+    def run(self, work: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Do it on a thread."""
+        return threads.deferToThread(work, *args, **kwargs)
+
+
+class ProcessesTests(TestCase):
+    """Each test runs programs of Debian's base system for real."""
+
+    def setUp(self) -> None:
+        """Make a place for the children's records."""
+        kept = tempfile.TemporaryDirectory()
+        self.addCleanup(kept.cleanup)
+        self.root = Path(kept.name)
+        place = place_below(self.root, clock=reactor, pools=lambda _name: ThreadPool())  # type: ignore[arg-type]
+        self.processes = Processes(place, reactor, grace=0.3)  # type: ignore[arg-type]
+        self.records = place.layout.run / "children"
+
+    def start(self, *argv: str, **options: Any) -> Deferred[Any]:
+        """Run a program with the plain environment, for at most a minute."""
+        return ensureDeferred(self.processes.run(argv, **({"env": ENV, "timeout": 60} | options)))
+
+    async def until(self, condition: Any) -> Any:
+        """Wait until something holds, and give it."""
+        while not (found := condition()):
+            await deferLater(reactor, 0.02)  # type: ignore[arg-type]
+        return found
+
+    def pid_in(self, path: Path) -> int | None:
+        """Read a process id that a script wrote, once it has."""
+        text = path.read_text() if path.exists() else ""
+        return int(text) if text.endswith("\n") else None
+
+    def assert_dead(self, pid: int) -> None:
+        """Nothing lives under this id."""
+        assert members(-1, pid) == []
+
+    async def test_provides_the_interface(self) -> None:
+        """What the parts of the daemon expect."""
+        assert IProcesses.providedBy(self.processes)
+
+    async def test_output_and_status(self) -> None:
+        """Both streams apart, the exit status as it is."""
+        done = await self.start("sh", "-c", "echo out; echo err >&2; exit 3")
+        assert (done.status, done.signal, done.output, done.errors) == (3, None, "out\n", "err\n")
+        assert not done.ok
+        assert done.how == "exited with exit code 3"
+
+    async def test_the_environment_is_exact(self) -> None:
+        """Not one variable more than given, values of any form."""
+        done = await self.start("/usr/bin/env", "-0", env={"A": "x=y\nz", "LEER": "", "Ü": "é"})
+        assert sorted(done.output.split("\0")) == ["", "A=x=y\nz", "LEER=", "Ü=é"]
+
+    async def test_directory_arguments_umask_signals_and_descriptors(self) -> None:
+        """The working directory is the one given, nothing of ours is inherited."""
+        script = 'echo "$PWD" "$1"; umask; grep SigIgn /proc/self/status; ls /proc/self/fd'
+        done = await self.start("sh", "-c", script, "sh", "$HOME; *", cwd=Path("/usr/share"))
+        lines = done.output.splitlines()
+        assert lines[:2] == ["/usr/share $HOME; *", "0022"]
+        ignored = int(lines[2].split()[1], 16)
+        assert not ignored & (1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1)
+        assert lines[3:] == ["0", "1", "2", "3"]
+
+    async def test_a_session_of_its_own(self) -> None:
+        """The program leads its session and group."""
+        done = await self.start("sh", "-c", "cut -d' ' -f5,6 /proc/$$/stat; echo $$")
+        ids, pid = done.output.splitlines()
+        assert ids == f"{pid} {pid}"
+
+    async def test_standard_input(self) -> None:
+        """Given bytes arrive, larger than any pipe; without them there is nothing to read."""
+        assert (await self.start("wc", "-c", stdin=b"x" * 300_000)).output == "300000\n"
+        assert (await self.start("wc", "-c")).output == "0\n"
+
+    async def test_input_that_nobody_reads(self) -> None:
+        """A program that ends without reading does not block us."""
+        assert (await self.start("true", stdin=b"x" * 1_000_000)).ok
+
+    async def test_much_output_never_blocks(self) -> None:
+        """Far more than a pipe holds: the end is kept."""
+        done = await self.start("sh", "-c", "yes | head -c 5000000; echo; echo end")
+        assert done.ok
+        assert len(done.output) <= 65536
+        assert done.output.endswith("\nend\n")
+
+    async def test_log(self) -> None:
+        """Both streams go to a private file, appended; the end of it is the output."""
+        log = self.root / "log/os/add.log"
+        await self.start("sh", "-c", "echo one; echo two >&2", log=log)
+        done = await self.start("sh", "-c", "echo three", log=log)
+        assert log.read_text() == "one\ntwo\nthree\n"
+        assert done.output == "one\ntwo\nthree\n"
+        assert log.stat().st_mode & 0o777 == 0o600
+
+    async def test_a_program_that_cannot_run(self) -> None:
+        """Missing program, missing directory: status 127 and the reason; no exception."""
+        done = await self.start("/no/such/program")
+        assert (done.status, done.errors) == (127, "cannot run /no/such/program: No such file or directory\n")
+        assert (await self.start("true", cwd=Path("/no/such"))).status == 127
+
+    async def test_nul_is_refused(self) -> None:
+        """An argument with NUL would be two."""
+        with pytest.raises(NodeFailure):
+            await self.start("echo", "a\0b")
+        assert list(self.records.iterdir()) == []
+
+    async def test_ended_by_a_signal(self) -> None:
+        """A signal is told apart from a status."""
+        done = await self.start("sh", "-c", "kill -SEGV $$")
+        assert (done.status, done.signal, done.how) == (None, signal.SIGSEGV, "terminated by signal 11")
+
+    async def test_timeout_ends_the_whole_session(self) -> None:
+        """Also a child that ignores TERM, and has a process group of its own."""
+        pidfile = self.root / "pid"
+        script = (
+            f"set -m; (trap '' TERM; echo $(exec sh -c 'echo $PPID') > {pidfile}; while :; do sleep 60; done) & wait"
+        )
+        running = self.start("bash", "-c", script, timeout=0.5)
+        pid = await self.until(lambda: self.pid_in(pidfile))
+        done = await running
+        assert (done.ended_by, done.ok, done.signal) == ("timeout", False, signal.SIGTERM)
+        self.assert_dead(pid)
+        assert list(self.records.iterdir()) == []
+
+    async def test_abort_ends_it(self) -> None:
+        """A fence or an abort calls back; afterwards nothing of ours stays in the context."""
+        within = context()
+        running = self.start("sleep", "60", context=within)
+        await self.until(lambda: within.on_abort)
+        within.on_abort[0]()
+        done = await running
+        assert (done.ended_by, done.how) == ("abort", "ended because the call was aborted")
+        assert within.on_abort == []
+
+    async def test_cancelling_ends_it(self) -> None:
+        """A cancelled wait leaves no program."""
+        running = self.start("sleep", "60")
+        record = await self.until(lambda: list(self.records.glob("[0-9]*")))
+        pid = int(record[0].name)
+        running.addErrback(lambda _failure: None)
+        running.cancel()
+        await self.until(lambda: not record[0].exists())
+        self.assert_dead(pid)
+
+    async def test_what_a_program_leaves_in_its_session_ends_with_it(self) -> None:
+        """Nothing of a call outlives the call, and a held pipe does not hold us."""
+        done = await self.start("sh", "-c", "sleep 60 & echo $!")
+        assert done.ok
+        self.assert_dead(int(done.output))
+
+    async def test_the_child_is_on_record_before_it_runs(self) -> None:
+        """The program finds its own record; after its end there is none."""
+        done = await self.start("sh", "-c", f"cat {self.records}/$$", context=CallContext("c-9", None, print))
+        assert '"call":"c-9"' in done.output
+        assert list(self.records.iterdir()) == []
+
+    async def test_without_a_record_nothing_runs(self) -> None:
+        """Where the record cannot be written, the program never starts."""
+        self.records.parent.mkdir(parents=True)
+        self.records.write_text("in the way")
+        with pytest.raises(NodeFailure):
+            await self.start("touch", str(self.root / "ran"))
+        assert not (self.root / "ran").exists()
+
+    async def test_leftovers_of_a_killed_daemon_are_ended(self) -> None:
+        """A daemon killed by SIGKILL leaves a script and its child; the next one ends both before anything else."""
+        pidfile = self.root / "pid"
+        script = f"(trap '' TERM; echo $(exec sh -c 'echo $PPID') > {pidfile}; while :; do sleep 60; done) & wait"
+        daemon = subprocess.Popen([sys.executable, "-c", _DAEMON, str(self.root), script])  # noqa: ASYNC220
+        try:
+            child = await self.until(lambda: self.pid_in(pidfile))
+            record = next(self.records.glob("[0-9]*"))
+        finally:
+            daemon.kill()
+            daemon.wait()
+        assert leader_is(int(record.name), start_time(int(record.name)) or 0)
+        assert await self.processes.end_leftovers() == ["call-1"]
+        self.assert_dead(int(record.name))
+        self.assert_dead(child)
+        assert list(self.records.iterdir()) == []
+        assert await self.processes.end_leftovers() == []
+
+    async def test_a_reused_process_id_is_not_touched(self) -> None:
+        """A record whose id now belongs to another process, or that is not whole, is only forgotten."""
+        self.records.mkdir(parents=True)
+        other = subprocess.Popen(["sleep", "60"], start_new_session=True)  # noqa: ASYNC220
+        boot = boot_id()
+        text = f'{{"pid":{other.pid},"start":1,"boot":"{boot}","call":"c","program":"p"}}'
+        (self.records / str(other.pid)).write_text(text)
+        (self.records / "1").write_text('{"pid":')
+        try:
+            assert await self.processes.end_leftovers() == []
+            assert other.poll() is None
+        finally:
+            other.kill()
+            other.wait()
+        assert list(self.records.iterdir()) == []
+
+    async def test_a_record_of_another_boot_is_only_forgotten(self) -> None:
+        """After a reboot the same number means nothing."""
+        self.records.mkdir(parents=True)
+        pid = os.getpid()
+        text = f'{{"pid":{pid},"start":{start_time(pid)},"boot":"other","call":"c","program":"p"}}'
+        (self.records / str(pid)).write_text(text)
+        assert await self.processes.end_leftovers() == []
+
+
+_DAEMON = """
+import sys
+from pathlib import Path
+from twisted.internet import reactor
+from twisted.internet.defer import ensureDeferred
+from gnt.noded.processes import Processes
+from tests.noded.places import context, place_below
+processes = Processes(place_below(Path(sys.argv[1]), clock=reactor), reactor)
+env = {"PATH": "/usr/bin:/bin"}
+run = processes.run(["bash", "-c", sys.argv[2]], env=env, timeout=600, context=context())
+reactor.callWhenRunning(lambda: ensureDeferred(run))
+reactor.run()
+"""

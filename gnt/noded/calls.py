@@ -255,26 +255,29 @@ class Calls:
 
     async def _run(self, entry: UnderWay) -> None:
         """Take a call through its lane and to its end, whoever still waits for it."""
-        answer = Answer.error(INTERNAL_ERROR, _internal(entry.call))
-        lane_left = False
         try:
-            known = await self._known(entry)
-            if known is None:
-                if entry.turn is not None:
-                    await entry.turn
-                known = await self._begin(entry) if not entry.dropped else _dropped(entry.call)
-            elif entry.turn is not None and not entry.turn.called:
-                # Answered from the table: our place in the lane passes on by itself when its turn comes.
-                lane_left = True
-                entry.turn.addCallback(lambda _: self._lanes.leave(entry.call.lane))
-            answer = known
-        finally:
-            self._all.discard(entry)
-            if self._by_id.get(entry.id) is entry:
-                del self._by_id[entry.id]
-            entry.end(answer)
-            if not lane_left:
-                self._lanes.leave(entry.call.lane)
+            answer = await self._through(entry)
+        except Exception:  # noqa: BLE001 - whatever went wrong here, its waiters get an answer and its lane goes on
+            log.failure("unexpected failure of {tag}", tag=entry.call.tag())
+            answer = Answer.error(IN_DOUBT, _internal(entry.call))
+        self._all.discard(entry)
+        if self._by_id.get(entry.id) is entry:
+            del self._by_id[entry.id]
+        entry.end(answer)
+        if entry.turn is None or entry.turn.called:
+            self._lanes.leave(entry.call.lane)
+        else:
+            # Answered from the table before its turn: its place passes on when the turn comes.
+            entry.turn.addCallback(lambda _: self._lanes.leave(entry.call.lane))
+
+    async def _through(self, entry: UnderWay) -> Answer:
+        """Answer from the table, or wait for our turn and begin."""
+        known = await self._known(entry)
+        if known is not None:
+            return known
+        if entry.turn is not None:
+            await entry.turn
+        return _dropped(entry.call) if entry.dropped else await self._begin(entry)
 
     async def _known(self, entry: UnderWay) -> Answer | None:
         """Give the answer that a call with this id has got before."""
@@ -367,17 +370,20 @@ class Calls:
         if granted and not call.ask_only:
             self._saw(call.epoch)
         turn = self._lanes.enter(call.lane)
+        if turn is not None:
+            await turn
         try:
-            if turn is not None:
-                await turn
             if granted and not call.ask_only:
                 # A still higher one may have come while we waited: then that is what was promised.
                 granted = call.epoch == self._promised
                 if granted:
                     await self._table.promise(call.epoch)
-            return PromiseAnswer(granted=granted, log=self._log_state())
-        finally:
+            answer = PromiseAnswer(granted=granted, log=self._log_state())
+        except Exception:
             self._lanes.leave(call.lane)
+            raise
+        self._lanes.leave(call.lane)
+        return answer
 
     async def _fence(self, request: Request) -> list[Outcome]:
         """Refuse what is older, durably; end what is older; say how it ended."""

@@ -89,11 +89,13 @@ class MigrateInstance(Operation[InstanceMigrate]):
         await look.ask(target.uuid, HypervisorCheck(hypervisor=spec.hypervisor, parameters=parameters))
         bridges = bridges_of(spec)
         missing = await look.ask(target.uuid, BridgeCheck(bridges=bridges)) if bridges else []
+        source_facts = await look.ask(instance.primary_node, info)
+        target_facts = await look.ask(target.uuid, info)
         return Seen(
             here=here,
             there=there,
-            source=await look.ask(instance.primary_node, info),
-            target=await look.ask(target.uuid, info),
+            source=source_facts,
+            target=target_facts,
             missing_bridges=tuple(missing),
         )
 

@@ -189,14 +189,14 @@ class Database(Reader):
         a committed entry were to be cut off, or if the disk does not take it.
         """
         _check_order(previous, entries)
-        if epoch is not None and epoch < self.promised:
+        if epoch is not None and epoch.number < self.promised.number:
             raise StaleEpoch(f"epoch {epoch} is older than {self.promised}, which this node has promised")
         if not self._holds(previous):
             return AppendResult(stored=False, end=self.common(previous))
         new = self._new_part(entries)
         matched = entries[-1].position if entries else previous
         known = max(self.committed, min(committed, matched.serial))
-        promise = epoch if epoch is not None and epoch > self.promised else self.promised
+        promise = epoch if epoch is not None and epoch.number > self.promised.number else self.promised
         if not new and known == self.committed and promise == self.promised:
             return AppendResult(stored=True, end=matched)
         with self._transaction():
@@ -213,9 +213,12 @@ class Database(Reader):
         return AppendResult(stored=True, end=matched)
 
     def promise(self, epoch: Epoch) -> bool:
-        """Promise to take nothing from an epoch below this one. False: one as high or higher is promised already."""
-        if epoch <= self.promised:
-            return False
+        """Promise to take nothing from an epoch of a lower number. False: that number is promised to another, or past.
+
+        Promising the same epoch again is no change.
+        """
+        if epoch.number <= self.promised.number:
+            return epoch == self.promised
         with self._transaction():
             self._write_state(epoch, self.committed)
         return True

@@ -170,6 +170,7 @@ class Reader:
         if settings is None or stamp is None:
             raise ConfigError(f"{self.path} holds no cluster", code="no_cluster", hint=RESTORE_HINT)
         when = msgspec.json.decode(stamp, type=ClusterStamp)
+        settings = msgspec.structs.replace(settings, serial_no=when.settings_serial_no, mtime=when.settings_mtime)
         return Cluster.of(settings, objects, serial_no=when.serial_no, ctime=when.ctime, mtime=when.mtime)
 
     # The log

@@ -156,9 +156,19 @@ def typed(name: str, parameter: Parameter, value: Any) -> Any:
                 return None
             result = value if isinstance(value, str) else None
     if result is None:
-        shown = repr(value) if len(repr(value)) <= 60 else "what was given"
-        raise Refused(WRONG_INPUT, f"parameter {name} must be of type {parameter.type}, not {shown}")
+        raise Refused(WRONG_INPUT, f"parameter {name} must be of type {parameter.type}, not {_shown(value)}")
     return result
+
+
+def _shown(value: Any) -> str:
+    """Give a value for a refusal: short, and never failing, as printing a number of thousands of digits does."""
+    if value is None or isinstance(value, bool | float):
+        return repr(value)
+    if isinstance(value, int):
+        return repr(value) if abs(value) < _INT_LIMIT**2 else "a number beyond measure"
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else f"{value[:57]}...")
+    return f"a {'list' if isinstance(value, list | tuple) else 'object'}"
 
 
 def _boolean(value: Any) -> bool | None:

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from gnt.model.cluster import Cluster, Kind, bumped, bumps_cluster, encode, kind_of
-from gnt.model.objects import ClusterSettings, ConfigObject, JobFilter
+from gnt.model.objects import ConfigObject
 from gnt.store.changes import Change, Put, Remove, Space
 
 CLUSTER_SERIAL: Final = "cluster_serial"

@@ -59,7 +59,10 @@ def verify_config(cluster: Cluster) -> list[Finding]:
         *(_macs, _ports, _minors, _addresses, _volumes),
     )
     findings = [
-        Finding(code="ECLUSTERCFG", item="cluster", name="", text=text) for look in looks for text in look(cluster)
+        # A stored value may hold anything, a line break too.
+        Finding(code="ECLUSTERCFG", item="cluster", name="", text=" ".join(text.splitlines()))
+        for look in looks
+        for text in look(cluster)
     ]
     findings.extend(_dangling(cluster))
     findings.extend(_layouts(cluster))
@@ -102,7 +105,15 @@ def _cluster_parameters(cluster: Cluster) -> Iterator[str]:
     yield from _typed_then("nic", NIC, nic, lambda _: nic_problems(_with_nic_defaults(nic), ip="any"))
     yield from _typed_then("node", NODE, settings.ndparams, nd_problems)
     yield from _disk_parameters("cluster", settings.diskparams)
-    yield from _within("cluster", stored_ipolicy_problems(fill_ipolicy(cluster, None), complete=True))
+    yield from _within("cluster", _policy_problems(cluster, None))
+
+
+def _policy_problems(cluster: Cluster, group: NodeGroup | None) -> list[str]:
+    """Look at the parts of a policy, and only where they are sound at what they make together."""
+    own = group.ipolicy if group is not None else {}
+    parts = stored_ipolicy_problems(cluster.settings.ipolicy, complete=False)
+    parts += stored_ipolicy_problems(own, complete=False)
+    return parts or stored_ipolicy_problems(fill_ipolicy(cluster, group), complete=True)
 
 
 def _with_nic_defaults(params: Params) -> dict[str, object]:
@@ -196,6 +207,7 @@ def _candidates(cluster: Cluster) -> Iterator[str]:
 
 
 def _instances(cluster: Cluster) -> Iterator[str]:
+    seen: dict[str, list[str]] = {}
     for instance in cluster.sorted_instances():
         what = f"instance {instance.name}"
         yield from (f"{what} has the disk {u}, which does not exist" for u in instance.disks if u not in cluster.disks)
@@ -203,18 +215,26 @@ def _instances(cluster: Cluster) -> Iterator[str]:
             if uuid not in cluster.nodes:
                 yield f"{what} has the secondary node {uuid}, which does not exist"
         if not instance.forthcoming:
+            yield from _within(what, _hypervisor_parameters(cluster, instance, seen))
             yield from _within(what, _instance_parameters(cluster, instance))
         for index, disk in enumerate(cluster.disks_of(instance)):
             if disk.iv_name != f"disk/{index}":
                 yield f"{what}: disk {index} is called {disk.iv_name or 'nothing'}, not disk/{index}"
 
 
-def _instance_parameters(cluster: Cluster, instance: Instance) -> Iterator[str]:
+def _hypervisor_parameters(cluster: Cluster, instance: Instance, seen: dict[str, list[str]]) -> Iterator[str]:
+    """Check complete parameters; `seen` keeps what was found, since thousands of instances share a few sets."""
     hypervisor = instance.hypervisor
-    yield from hv_problems(hypervisor, fill_hv(cluster, hypervisor, instance.os, instance.hvparams))
+    key = repr((hypervisor, instance.os, sorted(instance.hvparams.items())))
+    if key not in seen:
+        seen[key] = hv_problems(hypervisor, fill_hv(cluster, hypervisor, instance.os, instance.hvparams))
+    yield from seen[key]
     for name in sorted(instance.hvparams):
         if name in HYPERVISOR[hypervisor] and HYPERVISOR[hypervisor][name].cluster_only:
             yield f"{name} is overridden, which only the cluster may set"
+
+
+def _instance_parameters(cluster: Cluster, instance: Instance) -> Iterator[str]:
     backend = fill_be(cluster, instance.beparams)
     yield from type_problems(BACKEND, backend) or be_problems(backend)
     group = group_of_instance(cluster, instance)
@@ -367,13 +387,21 @@ def _dangling(cluster: Cluster) -> Iterator[Finding]:
 
 
 def _layouts(cluster: Cluster) -> Iterator[Finding]:
+    policies = {group.uuid: _sound_policy(cluster, group) for group in cluster.groups.values()}
     for instance in cluster.sorted_instances():
         if not instance.forthcoming:
-            for code, text in _layout(cluster, instance):
+            group = group_of_instance(cluster, instance)
+            policy = policies[group.uuid] if group is not None else None
+            for code, text in _layout(cluster, instance, policy):
                 yield Finding(code=code, item="instance", name=instance.name, text=text, severity=Severity.WARNING)
 
 
-def _layout(cluster: Cluster, instance: Instance) -> Iterator[tuple[str, str]]:
+def _sound_policy(cluster: Cluster, group: NodeGroup) -> Params | None:
+    """Give the policy of a group; none if it is damaged, which is reported elsewhere."""
+    return None if _policy_problems(cluster, group) else fill_ipolicy(cluster, group)
+
+
+def _layout(cluster: Cluster, instance: Instance, policy: Params | None) -> Iterator[tuple[str, str]]:
     """Go through what is odd, though not wrong, about an instance: codes and texts."""
     secondaries = cluster.secondaries(instance)
     if len(secondaries) > 1:
@@ -384,9 +412,8 @@ def _layout(cluster: Cluster, instance: Instance) -> Iterator[tuple[str, str]]:
         if elsewhere:
             text = f"primary node {primary.name} and secondary {', '.join(elsewhere)} are in different groups"
             yield "EINSTANCESPLITGROUPS", text
-    policy = fill_ipolicy(cluster, group_of_instance(cluster, instance))
     backend_is_sound = not type_problems(BACKEND, fill_be(cluster, instance.beparams))
-    if backend_is_sound and not stored_ipolicy_problems(policy, complete=True):
+    if backend_is_sound and policy is not None:
         for text in policy_violations(policy, needs_of(cluster, instance)):
             yield "EINSTANCEPOLICY", text
 

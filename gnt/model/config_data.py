@@ -41,7 +41,8 @@ def public_view(obj: ConfigObject) -> dict[str, Any]:
     """Give one object as JSON values without its secrets; None on its own level is left out."""
     if isinstance(obj, Disk):
         obj = _public_disk(obj)
-    view = {name: value for name, value in msgspec.to_builtins(obj).items() if value is not None}
+    # Through JSON, so that what is here is what a reader of the file gets: lists, not tuples.
+    view = {name: value for name, value in msgspec.json.decode(msgspec.json.encode(obj)).items() if value is not None}
     for name in ("osparams_private", "osparams_private_cluster"):
         if name in view:
             view[name] = redacted_values(view[name])

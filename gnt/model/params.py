@@ -211,7 +211,8 @@ def known_parameter(table: Table, name: str, what: str) -> Parameter:
         hint = f"near it: {', '.join(near)}"
     else:
         hint = f"there are: {', '.join(sorted(table)[:12])}" if table else "it has no parameters"
-    raise Refused(WRONG_INPUT, f"{shown} is not a {what} parameter", hint=hint)
+    article = "an" if what[0] in "aeiou" else "a"
+    raise Refused(WRONG_INPUT, f"{shown} is not {article} {what} parameter", hint=hint)
 
 
 def _checked(table: Table, what: str, given: Params, current: Params, *, global_too: bool) -> dict[str, Any]:

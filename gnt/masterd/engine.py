@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
-from gnt.masterd.looking import Looking, Resolver
+from gnt.masterd.looking import Looking, Resolver, Rows
 from gnt.masterd.operation import Operation, Stage
 from gnt.masterd.plan import Forward, Note, Pause, Plan, Uncertain
 from gnt.masterd.segments import (
@@ -55,13 +55,6 @@ class Commits(Protocol):
         """Fire when the changes are durable with a majority."""
 
 
-class Rows(Protocol):
-    """What the engine reads back from the store: what a former master left open, and what nodes owe."""
-
-    async def rows(self, space: Space, prefix: str) -> Mapping[str, bytes]:
-        """Give the rows of a space whose keys begin with `prefix`."""
-
-
 Sleep = Callable[[float], Deferred[None]]
 """Waits on the daemon's clock: `Runtime.sleep`."""
 
@@ -96,7 +89,7 @@ class Engine:
         pass through.
         """
         course = Course(self._commits, self._calls, run, self._halt, self._sleep)
-        look = Looking(self._calls, self._commits.head, self._resolver, run.feedback)
+        look = Looking(self._calls, self._rows, self._commits.head, self._resolver, run.feedback)
         try:
             return await course.stages(operation.stages(), look)
         except (StaleEpoch, NoMajority, LeftForRecovery):

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, cast
 
+import msgspec
 from twisted.internet.defer import DeferredList, ensureDeferred
 from twisted.python.failure import Failure
 
-from gnt.masterd.settling import Calls
+from gnt.masterd.settling import Calls, Debt
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError
 from gnt.model.objects import Instance
+from gnt.store.changes import Space
 from gnt.wire.calls import GuestFacts, GuestFind, NodeCall
 
 R = TypeVar("R")
@@ -24,12 +26,22 @@ class Resolver(Protocol):
         """Give an address; raises `Refused` (`resolver_error`)."""
 
 
+class Rows(Protocol):
+    """What is read back from the store: what a former master left open, and what nodes owe."""
+
+    async def rows(self, space: Space, prefix: str) -> Mapping[str, bytes]:
+        """Give the rows of a space whose keys begin with `prefix`."""
+
+
 class Looking:
     """The `Look` of one opcode: it also remembers what the calls of its earlier stages answered."""
 
-    def __init__(self, calls: Calls, cluster: Cluster, resolver: Resolver, feedback: Callable[[str], None]) -> None:
+    def __init__(
+        self, calls: Calls, rows: Rows, cluster: Cluster, resolver: Resolver, feedback: Callable[[str], None]
+    ) -> None:
         self.cluster = cluster
         self._calls = calls
+        self._rows = rows
         self._resolver = resolver
         self._feedback = feedback
         self._answers: list[tuple[str, NodeCall[Any], Any]] = []
@@ -59,6 +71,12 @@ class Looking:
         """Ask the primary node for the guest."""
         call = GuestFind(hypervisor=instance.hypervisor, name=instance.name, uuid=instance.uuid)
         return await self.ask(instance.primary_node, call)
+
+    async def debts(self) -> list[tuple[str, str]]:
+        """Read what nodes owe."""
+        rows = await self._rows.rows(Space.DEBT, "")
+        debts = [msgspec.json.decode(row, type=Debt) for row in rows.values()]
+        return [(debt.node, debt.text) for debt in debts]
 
     async def resolve(self, name: str) -> str:
         """Resolve a host name."""

@@ -47,6 +47,9 @@ class Look(Protocol):
     async def guest(self, instance: Instance) -> GuestFacts | None:
         """Ask the primary node whether the guest is there; None if it is not."""
 
+    async def debts(self) -> list[tuple[str, str]]:
+        """Give what nodes owe: the UUID of the node, and what, for people."""
+
     async def resolve(self, name: str) -> str:
         """Resolve a host name to an address off the reactor's thread; raises `Refused(RESOLVER)`."""
 

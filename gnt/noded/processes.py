@@ -157,11 +157,14 @@ class _Child(ProcessProtocol):
         if any("\0" in word for word in words):
             self.transport.closeChildFD(_GATE_FD)
             raise NodeFailure("wrong_input", f"An argument or variable for {argv[0]} contains a NUL character")
-        if stdin is not None:
-            self.transport.writeToChild(0, stdin)
-            self.transport.closeChildFD(0)
-        self.transport.writeToChild(_GATE_FD, b"\0".join(os.fsencode(word) for word in words) + b"\0go")
-        self.transport.closeChildFD(_GATE_FD)
+        message = b"\0".join(os.fsencode(word) for word in words) + b"\0go"
+        # A gate that somebody killed already has no pipes any more; its end is noticed as any other.
+        with contextlib.suppress(KeyError):
+            if stdin is not None:
+                self.transport.writeToChild(0, stdin)
+                self.transport.closeChildFD(0)
+            self.transport.writeToChild(_GATE_FD, message)
+            self.transport.closeChildFD(_GATE_FD)
 
     def shut_gate(self) -> None:
         """Let the child end without having been anything."""
@@ -245,11 +248,20 @@ class Processes:
         child = _Child()
         run = _Run(child=child, pid=await self._spawn(child, stdin is not None, log))
         record = self._records / str(run.pid)
+
+        def abort() -> None:
+            self._bring_about(run, "abort")
+
+        if context is not None:
+            context.on_abort.append(abort)
         try:
             await self._pool.run(_write_record, record, run.pid, argv[0], context.id if context else "")
-            child.open_gate(cwd, argv, env, stdin)
-            await self._watch(run, timeout, context)
+            if not run.ended_by:
+                child.open_gate(cwd, argv, env, stdin)
+            await self._watch(run, timeout)
         finally:
+            if context is not None:
+                context.on_abort.remove(abort)
             child.shut_gate()
             if not child.has_exited:
                 await child.exited()
@@ -296,30 +308,23 @@ class Processes:
                 os.close(into)
         return int(transport.pid)
 
-    async def _watch(self, run: _Run, timeout: float, context: CallContext | None) -> None:  # noqa: ASYNC109
-        """Wait for the program's end; bring it about when its time is over, or the call's."""
+    def _bring_about(self, run: _Run, why: str) -> None:
+        """Begin to end a program, once."""
+        if not run.ended_by and not run.child.has_exited:
+            run.ended_by = why
+            run.ending.append(ensureDeferred(self._end(run.pid, run.pid)))
 
-        def end(why: str) -> None:
-            if not run.ended_by and not run.child.has_exited:
-                run.ended_by = why
-                run.ending.append(ensureDeferred(self._end(run.pid, run.pid)))
-
-        def abort() -> None:
-            end("abort")
-
-        timer = self._runtime.clock.callLater(timeout, end, "timeout")
-        if context is not None:
-            context.on_abort.append(abort)
+    async def _watch(self, run: _Run, timeout: float) -> None:  # noqa: ASYNC109 - not asyncio
+        """Wait for the program's end; bring it about when its time is over."""
+        timer = self._runtime.clock.callLater(timeout, self._bring_about, run, "timeout")
         try:
             await run.child.exited()
         except CancelledError:
-            end("abort")
+            self._bring_about(run, "abort")
             raise
         finally:
             if timer.active():
                 timer.cancel()
-            if context is not None:
-                context.on_abort.remove(abort)
 
     async def _end_session(self, run: _Run) -> None:
         """After the program: end what it left in its session, since nothing of a call may outlive the call."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-from twisted.internet import defer
+from twisted.internet import defer, threads
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -28,6 +28,14 @@ class InlinePool:
     def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> defer.Deferred[T]:
         """Do it now; the Deferred has fired already."""
         return defer.maybeDeferred(work, *args, **kwargs)
+
+
+class ThreadPool:
+    """Blocking work on the reactor's threads, for tests that run it."""
+
+    def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> defer.Deferred[T]:
+        """Do it on a thread."""
+        return threads.deferToThread(work, *args, **kwargs)
 
 
 def inline_pools(name: str) -> InlinePool:

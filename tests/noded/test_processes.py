@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet import reactor, threads
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
@@ -20,17 +20,9 @@ from gnt.model.errors import NodeFailure
 from gnt.noded.handler import CallContext
 from gnt.noded.processes import IProcesses, Processes
 from gnt.noded.sessions import boot_id, leader_is, members, start_time
-from tests.noded.places import context, place_below
+from tests.noded.places import ThreadPool, context, place_below
 
 ENV = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
-
-
-class ThreadPool:
-    """Blocking work on the reactor's threads."""
-
-    def run(self, work: Any, *args: Any, **kwargs: Any) -> Deferred[Any]:
-        """Do it on a thread."""
-        return threads.deferToThread(work, *args, **kwargs)
 
 
 class ProcessesTests(TestCase):
@@ -161,6 +153,15 @@ class ProcessesTests(TestCase):
         assert (done.ended_by, done.how) == ("abort", "ended because the call was aborted")
         assert within.on_abort == []
 
+    async def test_an_abort_that_comes_early(self) -> None:
+        """A call that is aborted before its program began never begins it."""
+        within = context()
+        running = self.start("touch", str(self.root / "ran"), context=within)
+        assert list(self.records.glob("[0-9]*")) == []
+        within.on_abort[0]()
+        assert (await running).ended_by == "abort"
+        assert not (self.root / "ran").exists()
+
     async def test_cancelling_ends_it(self) -> None:
         """A cancelled wait leaves no program."""
         running = self.start("sleep", "60")
@@ -240,7 +241,7 @@ from pathlib import Path
 from twisted.internet import reactor
 from twisted.internet.defer import ensureDeferred
 from gnt.noded.processes import Processes
-from tests.noded.places import context, place_below
+from tests.noded.places import ThreadPool, context, place_below
 processes = Processes(place_below(Path(sys.argv[1]), clock=reactor), reactor)
 env = {"PATH": "/usr/bin:/bin"}
 run = processes.run(["bash", "-c", sys.argv[2]], env=env, timeout=600, context=context())

@@ -8,6 +8,7 @@ the engine settles what is open (`gnt.masterd.settling`) and the opcode ends in 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
@@ -18,7 +19,7 @@ from twisted.python.failure import Failure
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking, Resolver, Rows
 from gnt.masterd.operation import Operation, Stage
-from gnt.masterd.plan import Forward, Note, Pause, Plan, Uncertain
+from gnt.masterd.plan import Forward, Note, Pause, Plan, Promote, Uncertain
 from gnt.masterd.segments import (
     Doing,
     OpenRow,
@@ -55,8 +56,23 @@ class Commits(Protocol):
         """Fire when the changes are durable with a majority."""
 
 
-Sleep = Callable[[float], Deferred[None]]
-"""Waits on the daemon's clock: `Runtime.sleep`."""
+class Voters(Protocol):
+    """What the engine needs of the replication."""
+
+    async def prepare(self, node: str) -> None:
+        """Bring a node so far that it may become a candidate with the next commit; raises `GntError`."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What the engine works with. `sleep` waits on the daemon's clock, in seconds."""
+
+    commits: Commits
+    rows: Rows
+    calls: Calls
+    voters: Voters
+    resolver: Resolver
+    sleep: Callable[[float], Deferred[None]]
 
 
 class Payment(msgspec.Struct, frozen=True):
@@ -69,12 +85,8 @@ class Payment(msgspec.Struct, frozen=True):
 class Engine:
     """Runs operations. One engine serves all jobs; what is open in an opcode stands in the store, not here."""
 
-    def __init__(self, commits: Commits, rows: Rows, calls: Calls, resolver: Resolver, sleep: Sleep) -> None:
-        self._sleep = sleep
-        self._commits = commits
-        self._rows = rows
-        self._calls = calls
-        self._resolver = resolver
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
         self._log = Logger()
         self._stopped = False
 
@@ -88,8 +100,10 @@ class Engine:
         Raises `LeftForRecovery` when stopped, `StaleEpoch` when another master has taken over; errors of the journal
         pass through.
         """
-        course = Course(self._commits, self._calls, run, self._halt, self._sleep)
-        look = Looking(self._calls, self._rows, self._commits.head, self._resolver, run.feedback)
+        course = Course(self._tools, run, self._halt)
+        look = Looking(
+            self._tools.calls, self._tools.rows, self._tools.commits.head, self._tools.resolver, run.feedback
+        )
         try:
             return await course.stages(operation.stages(), look)
         except (StaleEpoch, NoMajority, LeftForRecovery):
@@ -102,8 +116,8 @@ class Engine:
 
     async def recover(self, run: OpcodeRun) -> Ending:
         """Settle an opcode that a former master left open, and end it in error."""
-        rows = await self._rows.rows(Space.UNDO, f"{run.job}/{run.index}/")
-        course = Course(self._commits, self._calls, run, self._halt, self._sleep)
+        rows = await self._tools.rows.rows(Space.UNDO, f"{run.job}/{run.index}/")
+        course = Course(self._tools, run, self._halt)
         await course.adopt(rows)
         return await course.fail(Failed("The master daemon ended while this ran", code="interrupted"))
 
@@ -116,7 +130,7 @@ class Engine:
 
         A debt that fails again stays.
         """
-        rows = await self._rows.rows(Space.DEBT, "")
+        rows = await self._tools.rows.rows(Space.DEBT, "")
         debts = {key: msgspec.json.decode(value, type=Debt) for key, value in rows.items()}
         paid: list[str] = []
         still: list[str] = []
@@ -133,20 +147,20 @@ class Engine:
             drop: list[ConfigObject] = []
             if not any(other.opcode == debt.opcode for other in debts.values()):
                 drop = self._present(debt)
-            changes = self._commits.object_changes(put=keep, drop=drop)
-            await self._commits.enqueue([Remove(Space.DEBT, key), *changes])
+            changes = self._tools.commits.object_changes(put=keep, drop=drop)
+            await self._tools.commits.enqueue([Remove(Space.DEBT, key), *changes])
         return Payment(paid, still)
 
     async def _pay_one(self, debt: Debt) -> list[ConfigObject]:
         if debt.call is not None:
             action = debt.call.action()
-            await self._calls.call(action.node, action.call, id=f"{debt.id}/debt")
+            await self._tools.calls.call(action.node, action.call, id=f"{debt.id}/debt")
             return []
-        happened = await SETTLERS[debt.settle](self._calls, debt.arguments)
+        happened = await SETTLERS[debt.settle](self._tools.calls, debt.arguments)
         return [stored.load() for stored in debt.keep] if happened else []
 
     def _present(self, debt: Debt) -> list[ConfigObject]:
-        head = self._commits.head
+        head = self._tools.commits.head
         tables: dict[str, Mapping[str, ConfigObject]] = {
             "instance": head.instances,
             "disk": head.disks,
@@ -160,10 +174,10 @@ class Engine:
 class Course:
     """One opcode under way: which rows are open, how its calls ended, what waits for the next commit."""
 
-    def __init__(self, commits: Commits, calls: Calls, run: OpcodeRun, halt: Callable[[], None], sleep: Sleep) -> None:
-        self._sleep = sleep
-        self._commits = commits
-        self._calls = calls
+    def __init__(self, tools: Tools, run: OpcodeRun, halt: Callable[[], None]) -> None:
+        self._tools = tools
+        self._commits = tools.commits
+        self._calls = tools.calls
         self._run = run
         self._halt = halt
         self._begun = False
@@ -230,7 +244,9 @@ class Course:
             if isinstance(group, Note):
                 self._run.feedback(group.text)
             elif isinstance(group, Pause):
-                await self._sleep(group.seconds)
+                await self._tools.sleep(group.seconds)
+            elif isinstance(group, Promote):
+                await self._tools.voters.prepare(group.node)
             else:
                 await self._do_group(group, look)
         if segment.keep or segment.forget:
@@ -319,7 +335,7 @@ class Course:
         if not (isinstance(doing.step, Forward) and doing.step.tolerant):
             raise Failed(f"{where}: {error}", code=error.code, hint=error.hint) from error
         self._run.feedback(f" - WARNING: {where}: {error}")
-        if not isinstance(error, NodeFailure):
+        if doing.step.owed and not isinstance(error, NodeFailure):
             opcode, call = f"{self._run.job}/{self._run.index}", StoredCall.of(doing.do)
             text = f"finish {doing.do.call.tag()}: {error}"
             self._owe(Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call))

@@ -67,6 +67,10 @@ class Looking:
             found[node] = failure.value
         return found
 
+    async def meet(self, name: str, address: str, call: NodeCall[R]) -> R:
+        """Make a reading call to a node that is not in the cluster yet."""
+        return await self._calls.meet(name, address, call)
+
     async def guest(self, instance: Instance) -> GuestFacts | None:
         """Ask the primary node for the guest."""
         call = GuestFind(hypervisor=instance.hypervisor, name=instance.name, uuid=instance.uuid)

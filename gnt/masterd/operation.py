@@ -44,6 +44,9 @@ class Look(Protocol):
     async def ask_all(self, calls: Mapping[str, NodeCall[R]]) -> dict[str, R | Exception]:
         """Make a call to each node side by side; errors are values, one deadline at most for all."""
 
+    async def meet(self, name: str, address: str, call: NodeCall[R]) -> R:
+        """Make a reading call to a node that is not in the cluster yet, but has its certificate."""
+
     async def guest(self, instance: Instance) -> GuestFacts | None:
         """Ask the primary node whether the guest is there; None if it is not."""
 

@@ -10,7 +10,8 @@ simulator cuts it at every step. A step says what it is, so that a crash at any 
 * `Keep`      commits objects and is a milestone: what was done before it is not undone any more;
 * `Forget`    commits the removal of objects; a milestone likewise;
 * `Note`      a line for the job's log;
-* `Pause`     a wait on the master.
+* `Pause`     a wait on the master;
+* `Promote`   a node is made ready to vote.
 """
 
 from __future__ import annotations
@@ -46,11 +47,13 @@ class Forward(msgspec.Struct, frozen=True):
     """Do it; once begun it is finished, by recovery if need be.
 
     `tolerant`: a failure is told in the job's log and does not end the operation (releasing disks after a guest
-    stopped, cleaning a source after a migration); what stays undone becomes the node's debt.
+    stopped, cleaning a source after a migration); what stays undone becomes the node's debt, unless it is not `owed`
+    (a node that leaves the cluster).
     """
 
     do: Action
     tolerant: bool = False
+    owed: bool = True
 
 
 class Uncertain(msgspec.Struct, frozen=True):
@@ -94,13 +97,22 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Promote(msgspec.Struct, frozen=True):
+    """Prepare a node (its UUID) to vote: it gets the authority's key and a copy of the store, and follows the log.
+
+    The `Keep` after it makes the node a candidate. Without that, nothing but a copy has changed.
+    """
+
+    node: str
+
+
 class Together(msgspec.Struct, frozen=True):
     """Steps that are begun side by side; the next step waits for all of them."""
 
     steps: tuple[Undoable | Forward, ...]
 
 
-Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Pause | Together
+Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Pause | Promote | Together
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ and what the model becomes. One commit opens a segment and, in the same commit, 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union
 
 import msgspec
 
@@ -20,6 +20,7 @@ from gnt.masterd.plan import (
     Note,
     Pause,
     Plan,
+    Promote,
     Reserve,
     Step,
     Together,
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     AnyCall: TypeAlias = NodeCall[Any]
 else:
     AnyCall = Union[tuple(call_types().values())]  # noqa: UP007
+
+
+NOT_CALLS: Final = (Note, Pause, Promote)
 
 
 class StoredObject(msgspec.Struct, frozen=True):
@@ -134,14 +138,14 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A segment as the engine runs it: `groups` of calls that go side by side, with notes and pauses between them."""
 
     reserve: tuple[ConfigObject, ...]
-    groups: tuple[tuple[Doing, ...] | Note | Pause, ...]
+    groups: tuple[tuple[Doing, ...] | Note | Pause | Promote, ...]
     keep: tuple[ConfigObject, ...]
     forget: tuple[ConfigObject, ...]
 
     def doings(self) -> Iterator[Doing]:
         """Go through all calls in order."""
         for group in self.groups:
-            if not isinstance(group, Note | Pause):
+            if not isinstance(group, NOT_CALLS):
                 yield from group
 
     def stored(self) -> OpenSegment:
@@ -174,11 +178,11 @@ def segments_of(plan: Plan, prefix: str) -> list[Segment]:
     """
     segments: list[Segment] = []
     reserve: tuple[ConfigObject, ...] = ()
-    groups: list[tuple[Doing, ...] | Note | Pause] = []
+    groups: list[tuple[Doing, ...] | Note | Pause | Promote] = []
     number, onward, called = 0, False, False
     for step in plan.steps:
         match step:
-            case Note() | Pause():
+            case Note() | Pause() | Promote():
                 groups.append(step)
             case Reserve():
                 if called:
@@ -202,7 +206,9 @@ def segments_of(plan: Plan, prefix: str) -> list[Segment]:
     return _merged(segments)
 
 
-def _closed(reserve: tuple[ConfigObject, ...], groups: list[tuple[Doing, ...] | Note | Pause], step: Step) -> Segment:
+def _closed(
+    reserve: tuple[ConfigObject, ...], groups: list[tuple[Doing, ...] | Note | Pause | Promote], step: Step
+) -> Segment:
     keep = step.objects if isinstance(step, Keep) else ()
     forget = step.objects if isinstance(step, Forget) else ()
     return Segment(reserve=reserve, groups=tuple(groups), keep=keep, forget=forget)

@@ -54,6 +54,9 @@ class Calls(Protocol):
     async def call(self, node: str, call: NodeCall[R], *, id: str | None = None) -> R:  # noqa: A002
         """Make a call; raises `NotReached`, `InDoubt`, `NodeFailure` or `StaleEpoch`."""
 
+    async def meet(self, name: str, address: str, call: NodeCall[R]) -> R:
+        """Make a reading call, over a connection of its own, to a node that is not in the model."""
+
 
 Settler = Callable[[Calls, Mapping[str, Any]], Awaitable[bool]]
 SETTLERS: dict[str, Settler] = {}

@@ -126,6 +126,7 @@ class Nodes:
     answers: dict[str, Callable[[str, Any], Any]] = field(default_factory=dict)
     made: list[tuple[str, NodeCall[Any]]] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
+    prepared: list[str] = field(default_factory=list)
     before: Callable[[str, NodeCall[Any]], None] = lambda _node, _call: None
 
     async def call(self, node: str, call: NodeCall[Any], *, id: str | None = None) -> Any:
@@ -141,6 +142,14 @@ class Nodes:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def meet(self, name: str, address: str, call: NodeCall[Any]) -> Any:
+        """Call a node that is not in the model: it is known by its name."""
+        return await self.call(name, call)
+
+    async def prepare(self, node: str) -> None:
+        """Bring a node so far that it may vote."""
+        self.prepared.append(node)
 
     def tags(self) -> list[str]:
         """Give the names of the changing calls, in order."""

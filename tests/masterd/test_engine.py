@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
-from gnt.masterd.engine import Engine
+from gnt.masterd.engine import Engine, Tools
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.jobs.seam import LeftForRecovery
 from gnt.masterd.operation import Operation, Stage
@@ -79,7 +79,7 @@ class World:
         self.journal = Journal(cluster_of_three())
         self.nodes = Nodes(answers=dict(answers))
         self.slept: list[float] = []
-        self.engine = Engine(self.journal, self.journal, self.nodes, Resolver(), self.sleep)
+        self.engine = Engine(Tools(self.journal, self.journal, self.nodes, self.nodes, Resolver(), self.sleep))
 
     def sleep(self, seconds: float) -> Deferred[None]:
         """Note the wait and go on."""

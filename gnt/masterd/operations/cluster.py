@@ -1,0 +1,38 @@
+"""Operations on the cluster as a whole."""
+
+from __future__ import annotations
+
+from gnt.masterd.jobs.lockset import Locks
+from gnt.masterd.operation import Operation, executes
+from gnt.masterd.plan import Plan
+from gnt.model.cluster import Cluster
+from gnt.model.errors import WRONG_INPUT, Refused
+from gnt.opcodes.cluster import ClusterDestroy
+
+
+@executes(ClusterDestroy)
+class DestroyCluster(Operation[ClusterDestroy]):
+    """See that nothing is left but the master; the client then ends the daemons and wipes the node."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Lock everything."""
+        del cluster
+        return Locks().whole_cluster()
+
+    def plan(self, cluster: Cluster, seen: object) -> Plan:
+        """Refuse while there is something to lose; answer the master's name."""
+        del seen
+        master = cluster.master
+        others = [node.name for node in cluster.sorted_nodes() if node.uuid != master.uuid]
+        if others:
+            raise Refused(
+                WRONG_INPUT, f"There are still {len(others)} other node(s): {others[0]}", hint="gnt-node remove NODE"
+            )
+        instances = cluster.sorted_instances()
+        if instances:
+            raise Refused(
+                WRONG_INPUT,
+                f"There are still {len(instances)} instance(s): {instances[0].name}",
+                hint="gnt-instance remove INSTANCE",
+            )
+        return Plan(result=master.name)

@@ -1,0 +1,208 @@
+"""Taking nodes in, and letting them go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from gnt.masterd.jobs.lockset import Locks
+from gnt.masterd.operation import Look, Operation, executes
+from gnt.masterd.plan import Forget, Forward, Keep, Note, Plan, Promote, Step, on
+from gnt.model.cluster import CONFIG_VERSION, Cluster
+from gnt.model.errors import (
+    ALREADY_EXISTS,
+    ENVIRONMENT,
+    NOT_UNIQUE,
+    WRONG_INPUT,
+    WRONG_STATE,
+    GntError,
+    Refused,
+    Unsupported,
+)
+from gnt.model.names import check_ip, check_name
+from gnt.model.objects import Node, NodeGroup
+from gnt.model.params import check_nd
+from gnt.opcodes.node import NodeAdd, NodeRemove
+from gnt.wire.calls import LeaveCluster, NodeVerify, Peer, VerifyFacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Newcomer:
+    """What was seen of a node that wants to join: its address and what it says of itself."""
+
+    address: str
+    facts: VerifyFacts
+
+
+@executes(NodeAdd)
+class AddNode(Operation[NodeAdd]):
+    """Record a node that has got its certificate; make it a candidate while there are fewer than wanted."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Lock everything."""
+        del cluster
+        return Locks().whole_cluster()
+
+    async def observe(self, cluster: Cluster, look: Look) -> Newcomer:
+        """Resolve the name and ask the node for its versions, its certificate, and whether it reaches the master."""
+        name = self._name(cluster)
+        self._refuse_unsupported()
+        address = self.op.primary_ip or await look.resolve(name)
+        master = cluster.master
+        peer = Peer(name=master.name, primary_ip=master.primary_ip, secondary_ip=master.secondary_ip)
+        try:
+            facts = await look.meet(name, address, NodeVerify(peers=[peer]))
+        except GntError as error:
+            raise Refused(
+                ENVIRONMENT,
+                f"{name} ({address}) does not answer as a node of this cluster: {error}",
+                hint="gnt-node add sets it up; is its daemon gnt-noded running?",
+            ) from error
+        return Newcomer(address=address, facts=facts)
+
+    def plan(self, cluster: Cluster, seen: Newcomer) -> Plan:
+        """Record it as a regular node first; as a candidate once it has everything that a candidate needs."""
+        node = self._node(cluster, seen)
+        self._refuse_clash(cluster, node)
+        self._refuse_setup(cluster, node, seen.facts)
+        joined: tuple[Step, ...] = (Keep((node,)),)
+        if not _wants_candidate(cluster.put(node), node):
+            return Plan((*joined, Note(f"{node.name} has joined as a regular node")))
+        return Plan((*joined, *promote(cluster.put(node), node, seen.facts.certificate)))
+
+    def _name(self, cluster: Cluster) -> str:
+        name = check_name(self.op.node_name, "node")
+        known = cluster.nodes.by_name(name)
+        if self.op.readd:
+            if known is None:
+                raise Refused("unknown_entity", f"{name} is not a node of this cluster", hint="add it without --readd")
+            if known.uuid == cluster.settings.master_node:
+                raise Refused(WRONG_STATE, f"{name} is the master and cannot be added again")
+            if self.op.group is not None:
+                raise Refused(WRONG_INPUT, "A node that is added again keeps its group", hint="leave out --node-group")
+        elif known is not None:
+            raise Refused(ALREADY_EXISTS, f"Node {name} is already in the cluster", hint="--readd takes it in again")
+        elif cluster.instances.by_name(name) is not None or name == cluster.settings.cluster_name:
+            raise Refused(NOT_UNIQUE, f"{name} is the name of an instance or of the cluster")
+        return name
+
+    def _refuse_unsupported(self) -> None:
+        for what in ("hv_state", "disk_state"):
+            if getattr(self.op, what):
+                raise Unsupported(f"OP_NODE_ADD: {what} is not supported by this version")
+
+    def _node(self, cluster: Cluster, seen: Newcomer) -> Node:
+        op, name, uuid = self.op, self._name(cluster), seen.facts.version.uuid
+        old = cluster.nodes.by_name(name)
+        secondary = check_ip(op.secondary_ip) if op.secondary_ip else seen.address
+        if old is not None:
+            if (old.primary_ip, old.secondary_ip) != (seen.address, op.secondary_ip or old.secondary_ip):
+                raise Refused(WRONG_INPUT, f"{name} had other addresses: {old.primary_ip} and {old.secondary_ip}")
+            return replace(old, offline=False, drained=False, master_candidate=False)
+        return Node(
+            uuid=uuid,
+            name=name,
+            primary_ip=check_ip(seen.address),
+            secondary_ip=secondary,
+            group=self._group(cluster).uuid,
+            master_capable=op.master_capable is not False,
+            vm_capable=op.vm_capable is not False,
+            ndparams=check_nd(op.ndparams) if op.ndparams else {},
+        )
+
+    def _group(self, cluster: Cluster) -> NodeGroup:
+        if self.op.group is not None:
+            return cluster.group(self.op.group)
+        if len(cluster.groups) == 1:
+            return next(iter(cluster.groups.values()))
+        raise Refused(WRONG_INPUT, "There are several node groups", hint="--node-group GROUP")
+
+    def _refuse_clash(self, cluster: Cluster, node: Node) -> None:
+        for other in cluster.nodes.values():
+            if other.name == node.name:
+                continue
+            if other.uuid == node.uuid:
+                raise Refused(NOT_UNIQUE, f"{node.name} presents the certificate of {other.name}")
+            for address in {node.primary_ip, node.secondary_ip} & {other.primary_ip, other.secondary_ip}:
+                raise Refused(NOT_UNIQUE, f"{address} is already an address of {other.name}")
+        master = cluster.master
+        if (master.secondary_ip == master.primary_ip) != (node.secondary_ip == node.primary_ip):
+            has = "has no" if master.secondary_ip == master.primary_ip else "has a"
+            raise Refused(
+                WRONG_INPUT, f"The master {has} secondary address of its own, so {node.name} must do likewise"
+            )
+
+    def _refuse_setup(self, cluster: Cluster, node: Node, facts: VerifyFacts) -> None:
+        if facts.version.protocol != CONFIG_VERSION:
+            raise Refused(
+                ENVIRONMENT,
+                f"{node.name} speaks protocol {facts.version.protocol}, this cluster {CONFIG_VERSION}",
+                hint="install the same release on all nodes",
+            )
+        if facts.version.name != node.name:
+            raise Refused(ENVIRONMENT, f"The node at {node.primary_ip} calls itself {facts.version.name}")
+        why = facts.unreachable.get(cluster.master.name)
+        if why is not None:
+            raise Refused(ENVIRONMENT, f"{node.name} does not reach the master {cluster.master.name}: {why}")
+
+
+@executes(NodeRemove)
+class RemoveNode(Operation[NodeRemove]):
+    """Let a node go: it forgets the cluster, the cluster forgets it; another becomes candidate in its place."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Lock everything."""
+        cluster.node(self.op.node_name)
+        return Locks().whole_cluster()
+
+    def plan(self, cluster: Cluster, seen: object) -> Plan:
+        """Take its vote first, then itself."""
+        del seen
+        node = cluster.node(self.op.node_name)
+        self._refuse(cluster, node)
+        certificates = {uuid: digest for uuid, digest in cluster.settings.candidate_certs.items() if uuid != node.uuid}
+        demote: tuple[Step, ...] = ()
+        if node.master_candidate:
+            settings = replace(cluster.settings, candidate_certs=certificates)
+            demote = (Keep((replace(node, master_candidate=False), settings)),)
+        leave = Forward(on(node.uuid, LeaveCluster()), tolerant=True, owed=False)
+        return Plan((*demote, leave, Forget((node,))))
+
+    def _refuse(self, cluster: Cluster, node: Node) -> None:
+        if node.uuid == cluster.settings.master_node:
+            raise Refused(
+                WRONG_INPUT,
+                "Node is the master node, failover to another node is required",
+                hint="gnt-cluster master-failover on another candidate",
+            )
+        held = {instance.name for instance in cluster.instances_on(node.uuid)}
+        held |= {instance.name for instance in cluster.secondary_instances_on(node.uuid)}
+        if held:
+            raise Refused(
+                WRONG_INPUT,
+                f"Instance {min(held)} is still on the node ({len(held)} in all)",
+                hint="move or remove its instances first",
+            )
+
+
+def _wants_candidate(cluster: Cluster, node: Node) -> bool:
+    """Say whether the pool has room for this node."""
+    able = [
+        other
+        for other in cluster.nodes.values()
+        if other.master_capable and not other.offline and not other.drained and other.uuid != node.uuid
+    ]
+    wanted = min(cluster.settings.candidate_pool_size, len(able) + 1)
+    return node.master_capable and sum(other.master_candidate for other in able) < wanted
+
+
+def promote(cluster: Cluster, node: Node, digest: str) -> tuple[Step, ...]:
+    """Give the steps that make a regular node a candidate; `digest` is that of its certificate."""
+    certificates = {**cluster.settings.candidate_certs, node.uuid: digest}
+    settings = replace(cluster.settings, candidate_certs=certificates)
+    return (
+        Note(f"{node.name} becomes a master candidate"),
+        Promote(node.uuid),
+        Keep((replace(node, master_candidate=True), settings)),
+    )

@@ -7,7 +7,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 
 unusable() {
     note "hardware virtualization: $1" >&2
-    note "guests run under TCG, QEMU's own emulation: everything works, a guest boots in 5 s instead of 1 s" >&2
+    note "guests run under TCG, QEMU's own emulation: everything works, only slower (a small guest boots in 5 s)" >&2
     echo tcg
     exit 0
 }

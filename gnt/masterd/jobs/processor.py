@@ -115,7 +115,7 @@ class Processor:
         """Start nothing more, and fire when nothing runs any more: opcodes end, or are left for recovery."""
         self._open = False
         self._engine.stop()
-        for number in self._started:
+        for number in sorted(self._started):
             self._locks.cancel(number)
         if self._started:
             idle: Deferred[None] = Deferred()

@@ -1,0 +1,221 @@
+"""What stands in for the store, the engine and the operations in tests of the job queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from gnt.masterd.jobs.locks import LockManager
+from gnt.masterd.jobs.lockset import Level, Locks
+from gnt.masterd.jobs.processor import Processor
+from gnt.masterd.jobs.queue import JobQueue
+from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
+from gnt.masterd.operation import Operation
+from gnt.model.cluster import Cluster
+from gnt.model.errors import GntError
+from gnt.model.objects import ClusterSettings
+from gnt.opcodes.base import Opcode
+from gnt.opcodes.test import TestDelay
+from gnt.store.changes import Archive, Change, Put, Space
+
+SETTINGS = ClusterSettings(
+    uuid="c", serial_no=1, ctime=0.0, mtime=0.0, cluster_name="cluster.example.com", master_node="m"
+)
+
+
+def delay(locks: str = "", **common: Any) -> TestDelay:
+    """Make an opcode whose locks are named in its comment: `instance/a! node/b` (`!`: exclusive)."""
+    return TestDelay(duration=0, comment=locks or None, **common)
+
+
+def locks_of(text: str) -> Locks:
+    """Read locks as `delay` has them."""
+    locks = Locks()
+    for word in text.split() if "/" in text else ():
+        level, name = word.rstrip("!").split("/")
+        if level == "cluster":
+            locks = locks.whole_cluster()
+        elif word.endswith("!"):
+            locks = locks.exclusive(Level[level.upper()], name)
+        else:
+            locks = locks.shared(Level[level.upper()], name)
+    return locks
+
+
+class Delay(Operation[TestDelay]):
+    """Locks as the comment says."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Name the locks."""
+        return locks_of(self.op.comment or "")
+
+
+class FakeJournal:
+    """A store in memory. With `hold`, commits are acknowledged only when `acknowledge` is called."""
+
+    def __init__(self) -> None:
+        self.head = Cluster.of(SETTINGS)
+        self.rows: dict[tuple[Space, str], bytes] = {}
+        self.archived: dict[int, bytes] = {}
+        self.hold = False
+        self.refuse: GntError | None = None
+        self.commits: list[tuple[Change, ...]] = []
+        self._pending: list[Deferred[None]] = []
+
+    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[None]:
+        """Store at once; acknowledge at once, or when told."""
+        done: Deferred[None] = Deferred()
+        if self.refuse is not None:
+            done.errback(self.refuse)
+            return done
+        self.commits.append(tuple(changes))
+        for change in changes:
+            if isinstance(change, Put):
+                self.rows[change.space, change.key] = change.value
+            elif isinstance(change, Archive):
+                for number in change.jobs:
+                    self.archived[number] = self.rows.pop((Space.JOB, str(number)))
+            else:
+                self.rows.pop((change.space, change.key), None)
+        if self.hold:
+            self._pending.append(done)
+        else:
+            done.callback(None)
+        return done
+
+    def acknowledge(self, count: int | None = None) -> None:
+        """Acknowledge what is held, in order."""
+        now, self._pending = self._pending[:count], self._pending[len(self._pending[:count]) :]
+        for done in now:
+            done.callback(None)
+
+    def space(self, space: Space) -> dict[str, bytes]:
+        """Give the rows of a space by key."""
+        return {key: value for (where, key), value in self.rows.items() if where is space}
+
+    def job(self, number: int) -> Any:
+        """Give a stored job as JSON."""
+        return msgspec.json.decode(self.rows[Space.JOB, str(number)])
+
+    async def archived_job(self, number: int) -> bytes | None:
+        """Give an archived row."""
+        return self.archived.get(number)
+
+    async def archived_jobs(self) -> Sequence[bytes]:
+        """Give all archived rows."""
+        return [self.archived[number] for number in sorted(self.archived)]
+
+
+class FakeEngine:
+    """Runs what the test says. Without `hold`, each opcode ends at once with `end`."""
+
+    def __init__(self, journal: FakeJournal) -> None:
+        self.journal = journal
+        self.hold = False
+        self.end: OpcodeEnd | Exception = OpcodeEnd(result=True)
+        self.runs: list[OpcodeRun] = []
+        self.waiting: dict[int, Deferred[OpcodeEnd]] = {}
+        self.recovered: list[tuple[int, Locks]] = []
+        self.stopped = False
+
+    async def run(self, run: OpcodeRun, operation: Operation[Any]) -> Ending:
+        """Run an opcode."""
+        self.runs.append(run)
+        end = self.end
+        if self.hold:
+            self.waiting[run.job] = waiting = Deferred()
+            await self.journal.enqueue(run.beginning())
+            end = await waiting
+        if isinstance(end, Exception):
+            raise end
+        return await self._ended(run, end)
+
+    async def recover(self, run: OpcodeRun) -> Ending:
+        """Settle an opcode."""
+        self.recovered.append((run.job, run.held.locks))
+        if self.hold:
+            self.waiting[run.job] = waiting = Deferred()
+            return await self._ended(run, await waiting)
+        assert isinstance(self.end, OpcodeEnd)
+        return await self._ended(run, self.end)
+
+    async def _ended(self, run: OpcodeRun, end: OpcodeEnd) -> Ending:
+        ending = run.ending(end)
+        await self.journal.enqueue(ending.changes)
+        return ending
+
+    def stop(self) -> None:
+        """Leave what runs."""
+        self.stopped = True
+        for waiting in list(self.waiting.values()):
+            waiting.errback(LeftForRecovery())
+        self.waiting = {}
+
+    def finish(self, job: int, end: OpcodeEnd | None = None) -> None:
+        """Let a held opcode end."""
+        self.waiting.pop(job).callback(end or OpcodeEnd(result=True))
+
+
+@dataclass
+class Brain:
+    """Queue, locks, processor, on a false clock and a false store."""
+
+    journal: FakeJournal = field(default_factory=FakeJournal)
+    clock: Clock = field(default_factory=Clock)
+    operation_of: Callable[[Opcode], Operation[Any]] = lambda op: Delay(op, None)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        self.clock.advance(1000)
+        self.engine = FakeEngine(self.journal)
+        self.locks = LockManager(self.clock)
+        self.queue = JobQueue(self.journal, self.journal, self.clock)
+        self.processor = Processor(
+            queue=self.queue,
+            locks=self.locks,
+            engine=self.engine,
+            model=self.journal,
+            clock=self.clock,
+            operation_of=lambda op: self.operation_of(op),  # noqa: PLW0108  (tests put another one in later)
+        )
+
+    def start(self) -> Brain:
+        """Take over what the store holds and begin."""
+        meta = self.journal.space(Space.META)
+        self.queue.restore(
+            self.journal.space(Space.JOB),
+            self.journal.space(Space.SECRET),
+            last_job=int(meta.get("last_job", b"0")),
+            drained=meta.get("drained") == b"true",
+        )
+        self.processor.start()
+        return self
+
+    def submit(self, *ops: Opcode) -> int:
+        """Submit a job that is acknowledged at once."""
+        return result(self.queue.submit(ops))
+
+    def status(self, number: int) -> str:
+        """Give the status that clients see."""
+        live = self.queue.live(number)
+        assert live is not None
+        return live.shown.status.value
+
+
+def started(coroutine: Any) -> Deferred[Any]:
+    """Start a coroutine."""
+    return Deferred.fromCoroutine(coroutine)
+
+
+def result(coroutine: Any) -> Any:
+    """Give the result of a coroutine that must be over by now; raises what it raised."""
+    outcome: list[Any] = []
+    Deferred.fromCoroutine(coroutine).addBoth(outcome.append)
+    assert outcome, "it still waits"
+    if hasattr(outcome[0], "raiseException"):
+        outcome[0].raiseException()
+    return outcome[0]

@@ -1,0 +1,14 @@
+"""Imports every module of operations, so that each registers what it executes."""
+
+from gnt.masterd.operations import (  # noqa: F401
+    cluster,
+    instance_create,
+    instance_data,
+    instance_migrate,
+    instance_power,
+    instance_remove,
+    node,
+    os,
+    test,
+    verify,
+)

@@ -1,0 +1,172 @@
+"""Operations on nodes and on the cluster as a whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from gnt.model.errors import NotReached
+from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
+from gnt.wire.calls import GuestFacts, NodeVersion
+from tests.masterd.fakes import NODE1, NODE2
+from tests.masterd.operations.ground import Ground
+
+
+def test_a_node_joins_and_becomes_a_candidate() -> None:
+    """It is recorded first, prepared to vote, then a candidate whose certificate counts."""
+    ground = Ground()
+    assert ground.run("OP_NODE_ADD", node_name="node4.example.com").error is None
+    node = ground.journal.head.node("node4")
+    assert (node.primary_ip, node.master_candidate) == ("192.0.2.99", True)
+    assert ground.nodes.prepared == ["n4"]
+    assert ground.journal.head.settings.candidate_certs == {"n4": "d4"}
+
+
+def test_a_full_pool_takes_no_candidate() -> None:
+    """With the pool full the node stays regular."""
+    ground = Ground(candidate_pool_size=3)
+    assert ground.run("OP_NODE_ADD", node_name="node4.example.com").error is None
+    assert not ground.journal.head.node("node4").master_candidate
+    assert ground.nodes.prepared == []
+
+
+def test_nodes_that_cannot_join() -> None:
+    """Each refusal names what is wrong."""
+    ground = Ground()
+    assert "already_exists" in ground.refused("OP_NODE_ADD", node_name="node1.example.com")
+    assert "does not resolve" in ground.refused("OP_NODE_ADD", node_name="node4.elsewhere.org")
+    assert "not a node" in ground.refused("OP_NODE_ADD", node_name="node4.example.com", readd=True)
+    assert "is the master" in ground.refused("OP_NODE_ADD", node_name="node1.example.com", readd=True)
+    taken = ground.refused("OP_NODE_ADD", node_name="node4.example.com", primary_ip="192.0.2.1")
+    assert "192.0.2.1 is already an address of node1.example.com" in taken
+    dual = ground.refused("OP_NODE_ADD", node_name="node4.example.com", secondary_ip="198.51.100.4")
+    assert "no secondary address" in dual
+    ground.nodes.answers["node_verify"] = lambda _n, _c: NotReached("no connection")
+    assert "environment_error" in ground.refused("OP_NODE_ADD", node_name="node4.example.com")
+    old = NodeVersion(protocol=2000000, release="0", name="node4.example.com", uuid="n4")
+    ground.nodes.answers["node_verify"] = lambda _n, _c: ground.verified(version=old)
+    assert "speaks protocol 2000000" in ground.refused("OP_NODE_ADD", node_name="node4.example.com")
+
+
+def test_a_node_leaves() -> None:
+    """Its vote goes first, then it forgets the cluster, then the cluster forgets it."""
+    ground = Ground()
+    assert ground.run("OP_NODE_REMOVE", node_name="node3").error is None
+    assert ground.nodes.tags() == ["leave_cluster"]
+    assert len(ground.journal.head.nodes) == 2
+
+
+def test_a_dead_node_can_be_removed() -> None:
+    """That it cannot be told is a warning, and nothing is owed by a node that is gone."""
+    ground = Ground()
+    ground.nodes.answers["leave_cluster"] = lambda _n, _c: NotReached("no connection")
+    assert ground.run("OP_NODE_REMOVE", node_name="node3").error is None
+    assert any("WARNING" in line for line in ground.said)
+    assert len(ground.journal.head.nodes) == 2
+    assert not ground.journal.rows_.keys() & {key for key in ground.journal.rows_ if key[0] == "debt"}
+
+
+def test_nodes_that_cannot_leave() -> None:
+    """The master, and one with instances."""
+    ground = Ground()
+    assert "master node" in ground.refused("OP_NODE_REMOVE", node_name="node1")
+    ground.add(pnode="node2")
+    assert "Instance web1" in ground.refused("OP_NODE_REMOVE", node_name="node2")
+
+
+def test_a_cluster_with_something_in_it_is_not_destroyed() -> None:
+    """Other nodes and instances are named."""
+    ground = Ground()
+    assert "2 other node(s)" in ground.refused("OP_CLUSTER_DESTROY")
+    for name in ("node2", "node3"):
+        ground.run("OP_NODE_REMOVE", node_name=name)
+    ground.add()
+    assert "1 instance(s): web1" in ground.refused("OP_CLUSTER_DESTROY")
+    ground.run("OP_INSTANCE_REMOVE", instance_name="web1")
+    assert ground.run("OP_CLUSTER_DESTROY").result == "node1.example.com"
+
+
+def test_verify_submits_one_job_for_each_group() -> None:
+    """The group's job waits for the one about the configuration."""
+    end = Ground().run("OP_CLUSTER_VERIFY", error_codes=True)
+    (config,), (group,) = end.jobs
+    assert isinstance(config, ClusterVerifyConfig)
+    assert isinstance(group, ClusterVerifyGroup)
+    assert (group.depends, group.error_codes) == (((-1, ()),), True)
+
+
+def test_a_healthy_group_verifies() -> None:
+    """No error, the result is true."""
+    ground = Ground()
+    ground.add()
+    end = ground.run("OP_CLUSTER_VERIFY_GROUP", group_name="default")
+    assert (end.result, end.error) == (True, None), ground.said
+
+
+def found(ground: Ground, **answers: Any) -> list[str]:
+    """Verify with some answers changed; gives the lines with their codes."""
+    ground.nodes.answers.update({tag: (lambda _n, _c, value=value: value) for tag, value in answers.items()})
+    end = ground.run("OP_CLUSTER_VERIFY_GROUP", group_name="default", error_codes=True)
+    assert end.result is (not any("ERROR" in line for line in ground.said))
+    return [line.strip() for line in ground.said if line.startswith("  - ")]
+
+
+def test_what_verify_finds() -> None:
+    """Each trouble with its code and its item."""
+    ground = Ground()
+    ground.add()
+    stranger = GuestFacts(name="old1", uuid="u-old", hypervisor="fake", state="running", memory=1, vcpus=1)
+    lines = found(ground, guest_list=[stranger])
+    assert "- ERROR:EINSTANCEDOWN:instance:web1:does not run on its node node1.example.com" in lines
+    assert any("ENODEORPHANINSTANCE:node:node1.example.com" in line for line in lines)
+    ground = Ground()
+    assert any("ENODERPC:node:node2.example.com" in line for line in found(ground, node_verify=NotReached("cut off")))
+    ground = Ground()
+    assert any("ENODETIME" in line for line in found(ground, node_verify=ground.verified(time=5000.0)))
+    ground = Ground()
+    assert any("ENODENET" in line for line in found(ground, node_verify=ground.verified(unreachable={"x": "no"})))
+    ground = Ground()
+    assert any("ECLUSTERCERT" in line for line in found(ground, node_verify=ground.verified(certificate_ends=1.0)))
+
+
+def test_a_guest_on_the_wrong_node_is_found() -> None:
+    """Named with both nodes."""
+    ground = Ground()
+    ground.add()
+    uuid = ground.instance().uuid
+    ground.guests[NODE2] = {uuid: ground.guests[NODE1].pop(uuid)}
+    assert any("EINSTANCEWRONGNODE:instance:web1" in line for line in found(ground))
+
+
+def test_an_offline_node_is_no_error_but_its_instances_are() -> None:
+    """It is not asked, it is noted."""
+    ground = Ground()
+    ground.add(pnode="node2")
+    node = ground.journal.head.node("node2")
+    ground.journal.head = ground.journal.head.put(replace(node, offline=True, master_candidate=False))
+    lines = found(ground)
+    assert any("EINSTANCEBADNODE:instance:web1" in line for line in lines)
+    assert not any("ENODERPC" in line for line in lines)
+
+
+def test_guest_os_definitions_of_all_nodes() -> None:
+    """Valid on all, or partly; variants that all have."""
+    ground = Ground()
+    rows = ground.run("OP_OS_DIAGNOSE", output_fields=["name", "valid", "variants"]).result
+    assert rows == [["broken", False, []], ["debian", True, ["stable", "testing"]], ["noop", True, []]]
+    assert "Unknown output fields" in ground.refused("OP_OS_DIAGNOSE", output_fields=["nope"])
+
+
+def test_a_delay_sleeps_on_nodes_side_by_side() -> None:
+    """Twice on two nodes is four calls; a negative one is refused."""
+    ground = Ground()
+    end = ground.run("OP_TEST_DELAY", duration=0.1, on_master=False, on_nodes=["node1", "node2"], repeat=2)
+    assert end.error is None
+    assert ground.nodes.tags() == ["delay"] * 4
+    assert "negative" in ground.refused("OP_TEST_DELAY", duration=-1)
+
+
+def test_an_opcode_without_operation_is_refused_by_name() -> None:
+    """It is known, but not supported."""
+    assert "OP_BACKUP_REMOVE is not supported" in Ground().refused("OP_BACKUP_REMOVE", instance_name="web1")

@@ -14,6 +14,7 @@ check() {
 check $bin/ruff check .
 check $bin/ruff format --check .
 check $bin/mypy --strict
+check $bin/mypy --strict --explicit-package-bases tools
 check $bin/lint-imports
 for script in tools/*.sh tools/demo/*.sh .ci/run os/busybox/{create,import,export,rename,verify}; do
     bash -n "$script" || failed=1

@@ -17,7 +17,7 @@ nodes=3
 # on NODE COMMAND...: run a command on a node, in its namespaces.
 on() { tools/demo/enter.sh "$@" </dev/null; }
 
-# greeting NODE SECONDS: attach to web1's console, press Enter, and show what the guest says, until it has greeted.
+# greeting NODE SECONDS: attach to web1's console, type "greet" until the guest answers, show the answer.
 greeting() {
     local out=.demo/console.txt keys pid
     keys=.demo/keys
@@ -28,7 +28,7 @@ greeting() {
     exec 3>$keys
     for _ in $(seq "$2"); do
         running $pid || break
-        echo >&3 || break
+        echo greet >&3 || break
         sleep 1
         ! grep -q 'hello from web1' $out || break
     done
@@ -36,7 +36,7 @@ greeting() {
     kill $pid 2>/dev/null || true
     wait $pid 2>/dev/null || true
     rm -f $keys
-    tr -d '\r' <$out | grep -v '^$' | head -n 8 | sed 's/^/    | /'
+    tr -d '\r' <$out | grep -A 2 'hello from web1' | tail -n 3 | sed 's/^/    | /'
     grep -q 'hello from web1' $out || die "the guest did not greet within $2 seconds" "serial log and domain: $base/node*/libvirt/log/qemu"
 }
 

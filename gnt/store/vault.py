@@ -51,6 +51,9 @@ class Vault(Protocol):
     def open(self) -> Database:
         """Open the store for writing. Raises `ConfigError`."""
 
+    def checkpoint(self) -> None:
+        """Fold what is written into the main file, beside the writing."""
+
     def snapshot(self, database: Database, transfer: str) -> Snapshot:
         """Copy the store, secrets and log included, as of the last transaction; writing may go on meanwhile."""
 
@@ -133,6 +136,16 @@ class FileVault:
         for left in self.path.parent.glob(f"{self.path.name}.sending-*"):
             left.unlink(missing_ok=True)
         return database
+
+    def checkpoint(self) -> None:
+        """Fold the write-ahead log in on a connection of its own; the writer does not wait. Raises `ConfigError`."""
+        connection = connect(self.path)
+        try:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.Error as error:
+            raise storage_error(str(self.path), error) from error
+        finally:
+            connection.close()
 
     def snapshot(self, database: Database, transfer: str) -> FileSnapshot:  # noqa: ARG002
         """Copy the store on a connection of its own, so that writing goes on meanwhile."""
@@ -244,6 +257,9 @@ class MemoryVault:
         if self._disk is None:
             raise ConfigError("there is no store", code="no_store", hint="run gnt-cluster init")
         return Database.adopt(self._disk, self._limits)
+
+    def checkpoint(self) -> None:
+        """Nothing to do in memory."""
 
     def snapshot(self, database: Database, transfer: str) -> MemorySnapshot:  # noqa: ARG002
         """Copy the store."""

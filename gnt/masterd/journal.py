@@ -1,0 +1,467 @@
+"""Every change goes through here: gathered, written, shipped to the candidates, and only then true.
+
+While one fsync and one round trip are under way the next changes gather into one entry. `head` is the cluster with
+everything that was asked for; `cluster` is what a majority of the voters has on disk, and the only thing that queries
+and operations may act upon. The master's own disk always counts: what is committed is in its own log, so a master that
+starts again has all of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnt.daemon.runtime import Runtime
+from gnt.masterd.candidates import Candidates
+from gnt.masterd.local_log import LocalLog
+from gnt.masterd.replication import Peers
+from gnt.masterd.tail import Tail
+from gnt.masterd.voting import voters
+from gnt.model.cluster import Cluster
+from gnt.model.epoch import Epoch, Position
+from gnt.model.errors import WRONG_STATE, ConfigError, GntError, NoMajority, Refused, StaleEpoch
+from gnt.model.objects import ConfigObject
+from gnt.store.changes import Archive, Change, Entry, Put, Space, encode_entry
+from gnt.store.configuration import object_changes
+from gnt.store.vault import Snapshot
+
+log: Final = Logger()
+
+DEADLINE: Final = 30.0
+ENTRY_BYTES: Final = 192 * 1024
+WRITE_AGAIN: Final = 1.0
+
+CommitListener = Callable[[Position, Sequence[Change]], None]
+
+
+@dataclass
+class _Item:
+    """The changes of one call to `enqueue`, and who waits for them (None: has been told otherwise)."""
+
+    changes: tuple[Change, ...]
+    job: int
+    cluster: Cluster
+    voters: frozenset[str]
+    time: float
+    waiting: Deferred[Position] | None
+    size: int
+    moves_voters: bool
+
+    def fail(self, error: GntError) -> None:
+        """Tell who waits that it will not be, or that nobody knows."""
+        waiting, self.waiting = self.waiting, None
+        if waiting is not None:
+            waiting.errback(error)
+
+
+@dataclass
+class _Batch:
+    """One entry of the log on its way."""
+
+    entry: Entry
+    size: int
+    items: list[_Item]
+
+    @property
+    def serial(self) -> int:
+        return self.entry.position.serial
+
+
+class Journal:
+    """The log as its master writes it: one for each term of mastership. `missing` names absent voters for people."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        local: LocalLog,
+        peers: Peers,
+        *,
+        epoch: Epoch,
+        cluster: Cluster,
+        deadline: float = DEADLINE,
+    ) -> None:
+        self.epoch = epoch
+        self._runtime = runtime
+        self._local = local
+        self._deadline = deadline
+        self._cluster = self._tip = self._head = cluster
+        self._staged: list[Change] = []
+        self._voters = self._tip_voters = voters(cluster)
+        self._voters_moving = False
+        self._tail = Tail(local.end)
+        self._position = local.end
+        self._pending: deque[_Item] = deque()
+        self._unwritten: list[_Batch] = []
+        self._open: deque[_Batch] = deque()
+        self._writing = False
+        self._flush_due: IDelayedCall | None = None
+        self._timer: IDelayedCall | None = None
+        self._trouble: GntError | None = None
+        self._ended: GntError | None = None
+        self._listeners: list[CommitListener] = []
+        self._deposed_listeners: list[Callable[[StaleEpoch], None]] = []
+        self._free: list[Deferred[None]] = []
+        # Entries of earlier epochs are on a majority once one of ours behind them is: Raft's rule, and the reason why
+        # a new master commits something at once.
+        self._committed = local.committed
+        self._candidates = Candidates(runtime, peers, self, epoch.node)
+        self._candidates.follow(self._voters)
+
+    # What is known
+
+    @property
+    def head(self) -> Cluster:
+        """Give the cluster with everything that was asked for, durable or not: what the next change builds on."""
+        return self._head
+
+    @property
+    def cluster(self) -> Cluster:
+        """Give the cluster as a majority of the voters has it on disk."""
+        return self._cluster
+
+    @property
+    def committed(self) -> int:
+        """Give the serial up to which everything is on a majority."""
+        return self._committed
+
+    @property
+    def position(self) -> Position:
+        """Give the position of the last entry of this term that is on a majority; before the first, where it began."""
+        return self._position
+
+    @property
+    def voters(self) -> frozenset[str]:
+        """Give the UUIDs of the voters in the log."""
+        return self._voters
+
+    def missing(self) -> list[str]:
+        """Name the voters that do not have everything, with the reason."""
+        end, lines = self._tail.end.serial, []
+        for node in sorted(self._voters - {self.epoch.node}, key=self._name):
+            problem = self._candidates.problem(node)
+            if problem or self._candidates.matched.get(node, 0) < end:
+                lines.append(f"{self._name(node)} ({problem or 'has not confirmed yet'})")
+        return lines
+
+    def on_commit(self, listener: CommitListener) -> None:
+        """Hear of every entry that is on a majority, in order, once `cluster` has it and before those who wait do."""
+        self._listeners.append(listener)
+
+    def on_deposed(self, listener: Callable[[StaleEpoch], None]) -> None:
+        """Hear that a newer master was met: this process is no master any more."""
+        self._deposed_listeners.append(listener)
+
+    async def rows(self, space: Space, prefix: str = "") -> Mapping[str, bytes]:
+        """Read rows from the local disk."""
+        return await self._local.rows(space, prefix)
+
+    # Changing
+
+    def object_changes(self, put: Sequence[ConfigObject] = (), drop: Sequence[ConfigObject] = ()) -> list[Change]:
+        """Stamp objects, put them into `head`, and give the changes: enqueue all of them in the same turn."""
+        self._head, changes = object_changes(self._head, put, drop, self._runtime.now())
+        self._staged.extend(changes)
+        return changes
+
+    async def commit(self, changes: Sequence[Change], *, job: int = 0) -> Position:
+        """Make changes durable with a majority of the voters; gives where they stand. Raises what `enqueue` says."""
+        return await self.enqueue(changes, job)
+
+    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Position]:
+        """Take changes in, in the order of the calls; fires when a majority of the voters has them on disk.
+
+        All of one call are in one entry. Fails with `NoMajority`, or with `ConfigError` where the disk takes nothing;
+        the text says whether nothing was changed, or the change may still come true. Fails with `StaleEpoch` once
+        another node is master, with `Refused` where a new voter has not been caught up.
+        """
+        try:
+            self._check(changes)
+        except GntError as error:
+            self._head, self._staged = self._tip, []
+            return fail(error)
+        waiting: Deferred[Position] = Deferred()
+        new_voters = voters(self._head) if self._staged else self._tip_voters
+        item = _Item(
+            changes=tuple(changes),
+            job=job,
+            cluster=self._head,
+            voters=new_voters,
+            time=self._runtime.now(),
+            waiting=waiting,
+            size=sum(map(_size, changes)),
+            moves_voters=new_voters != self._tip_voters,
+        )
+        self._tip, self._staged, self._tip_voters = self._head, [], new_voters
+        self._pending.append(item)
+        self._schedule()
+        if self._timer is None:
+            self._timer = self._runtime.clock.callLater(self._deadline, self._deadline_passed)
+        return waiting
+
+    def when_free(self) -> Deferred[None]:
+        """Fire when changes are taken: at once, or when a majority is back. Fails once this term has ended."""
+        if self._ended is not None:
+            return fail(self._ended)
+        # The list is another one by the time of a cancel.
+        waiting: Deferred[None] = Deferred(lambda this: self._free.remove(this))  # noqa: PLW0108
+        self._free.append(waiting)
+        if self._trouble is None:
+            self._tell_free()
+        return waiting
+
+    async def add_voter(self, node: str) -> None:
+        """Bring a node's log up to date before the commit that makes it a candidate; waits as long as that takes.
+
+        Where the commit does not come, `drop_voter` leaves the node alone again.
+        """
+        if node not in self._voters:
+            await self._candidates.learn(node, self._voters)
+
+    def drop_voter(self, node: str) -> None:
+        """Leave a node alone that was brought up to date and did not become a candidate."""
+        self._candidates.unlearn(node, self._voters)
+
+    async def stop(self) -> None:
+        """Take nothing more, wait for what is being written, record what is committed. The database stays open."""
+        self._end(NoMajority("The master daemon is stopping", hint="try again when it runs"))
+        await self._local.mark_committed(self._committed)
+
+    # Taking in
+
+    def _check(self, changes: Sequence[Change]) -> None:
+        if self._ended is not None:
+            raise self._ended
+        if self._trouble is not None:
+            raise self._trouble
+        staged = set(map(id, self._staged))
+        if not staged <= set(map(id, changes)):
+            raise AssertionError("changes of objects were made and not enqueued in the same turn")
+        for change in changes:
+            if not isinstance(change, Archive) and change.space is Space.OBJECT and id(change) not in staged:
+                raise AssertionError(f"{change.key}: objects are changed with object_changes()")
+        if self._staged:
+            self._check_voters()
+
+    def _check_voters(self) -> None:
+        before, after = self._tip_voters, voters(self._head)
+        if len(before ^ after) > 1:
+            raise AssertionError("one voter changes per commit")
+        for node in after - before:
+            if not self._candidates.has_learnt(node):
+                raise Refused(
+                    WRONG_STATE, f"{self._name(node)} was not brought up to date, it cannot be a candidate yet"
+                )
+
+    def _schedule(self) -> None:
+        if self._flush_due is None and not self._writing and self._ended is None:
+            self._flush_due = self._runtime.clock.callLater(0, self._flush)
+
+    # Writing
+
+    def _flush(self) -> None:
+        """Make entries of what has gathered; begin one fsync and one append to each candidate, side by side."""
+        self._flush_due = None
+        if self._writing or self._ended is not None:
+            return
+        while self._pending and not self._voters_moving:
+            self._make_batch()
+        if self._unwritten:
+            self._writing = True
+            Deferred.fromCoroutine(self._write()).addErrback(self._broken)
+            self._candidates.wake()
+
+    def _make_batch(self) -> None:
+        """Make one entry of what has gathered, up to a size; a change of voters is an entry of its own."""
+        items = [self._pending.popleft()]
+        size = items[0].size
+        while self._pending and not (items[0].moves_voters or self._pending[0].moves_voters):
+            size += self._pending[0].size
+            if size > ENTRY_BYTES:
+                break
+            items.append(self._pending.popleft())
+        position = Position(epoch=self.epoch, serial=self._tail.end.serial + 1)
+        changes = tuple(change for item in items for change in item.changes)
+        entry = Entry(position, self._runtime.now(), changes, tuple(item.job for item in items for _ in item.changes))
+        encoded = encode_entry(entry)
+        self._tail.add(position, encoded)
+        batch = _Batch(entry, len(encoded), items)
+        self._unwritten.append(batch)
+        self._open.append(batch)
+        if items[0].moves_voters:
+            # Whom the log names counts from the moment that it is in the log; the next change of voters, and all that
+            # comes after it, waits until this one is on a majority.
+            self._voters_moving = True
+            self._voters = items[0].voters
+            self._candidates.follow(self._voters)
+
+    async def _write(self) -> None:
+        batches, self._unwritten = self._unwritten, []
+        last = batches[-1].serial
+        # Alone, what is on this disk is on a majority: said in the same transaction.
+        alone = self._voters == {self.epoch.node}
+        entries = [batch.entry for batch in batches]
+        try:
+            await self._local.write(entries, sum(batch.size for batch in batches), last if alone else self._committed)
+        except ConfigError as error:
+            self._writing = False
+            self._unwritten = batches + self._unwritten
+            self._not_written(error)
+            return
+        self._writing = False
+        self._advance()
+        if self._pending or self._unwritten:
+            self._flush()
+
+    def _not_written(self, error: ConfigError) -> None:
+        """Tell everybody, take nothing more, and try again until the disk takes it.
+
+        Entries may be on candidates' disks already, so they cannot be taken back: unless there is no candidate.
+        """
+        log.error("the log cannot be written: {error}", error=error)
+        if self._voters == {self.epoch.node} and not self._voters_moving:
+            self._take_back(error)
+            return
+        self._trouble = ConfigError(f"{error}; nothing was changed", code=error.code, hint=error.hint)
+        doubt = ConfigError(f"{error}; the change may come true once that is mended", code=error.code, hint=error.hint)
+        self._fail_waiting(doubt)
+        self._flush_due = self._runtime.clock.callLater(WRITE_AGAIN, self._flush)
+
+    def _take_back(self, error: ConfigError) -> None:
+        items = [item for batch in self._open for item in batch.items] + list(self._pending)
+        self._open.clear()
+        self._pending.clear()
+        self._unwritten = []
+        self._tail.cut_after(self._local.end)
+        self._head = self._tip = self._cluster
+        self._staged, self._tip_voters = [], self._voters
+        told = ConfigError(f"{error}; nothing was changed", code=error.code, hint=error.hint)
+        for item in items:
+            item.fail(told)
+
+    def _broken(self, failure: Failure) -> None:
+        """End this term: what went wrong was not foreseen, and going on might write what is wrong."""
+        log.failure("writing the log", failure=failure)
+        self._end(ConfigError("the log cannot be written any more; see the master daemon's log", code="broken"))
+
+    # Committing
+
+    def _advance(self) -> None:
+        """See what a majority has now, and make it true."""
+        if self._ended is not None:
+            return
+        serial = self._candidates.agreed(self._voters, self._local.end.serial)
+        while self._open and self._open[0].serial <= serial:
+            batch = self._open.popleft()
+            self._make_true(batch)
+        self._tail.shrink(self._local.end.serial, self._candidates.slowest(self._local.end.serial))
+
+    def _make_true(self, batch: _Batch) -> None:
+        self._committed, self._position = batch.serial, batch.entry.position
+        self._cluster = batch.items[-1].cluster
+        if batch.items[0].moves_voters:
+            self._voters_moving = False
+            for node in self._voters:
+                self._candidates.unlearn(node, self._voters)
+            self._schedule()
+        if self._trouble is not None:
+            self._trouble = None
+            log.info("changes are taken again")
+            self._tell_free()
+        for listener in list(self._listeners):
+            listener(batch.entry.position, batch.entry.changes)
+        for item in batch.items:
+            waiting, item.waiting = item.waiting, None
+            if waiting is not None:
+                waiting.callback(batch.entry.position)
+
+    def _deadline_passed(self) -> None:
+        """Tell those who have waited too long, and take nothing more until a majority is back."""
+        self._timer = None
+        items = [item for batch in self._open for item in batch.items] + list(self._pending)
+        now = self._runtime.now()
+        late = [item for item in items if now - item.time >= self._deadline]
+        rest = [item.time for item in items if item.waiting is not None and now - item.time < self._deadline]
+        if late:
+            missing = ", ".join(self.missing()) or "this node itself"
+            hint = "gnt-node list shows the candidates; reads and guests go on"
+            text = f"Too few master candidates answer to make changes durable: {missing}"
+            if self._trouble is None:
+                self._trouble = NoMajority(f"{text}; nothing was changed", hint=hint)
+                log.error("{text}", text=text)
+            for item in late:
+                item.fail(NoMajority(f"{text}; the change is written down here and holds if they return", hint=hint))
+        if rest:
+            self._timer = self._runtime.clock.callLater(
+                max(0.0, min(rest) + self._deadline - now), self._deadline_passed
+            )
+
+    def _fail_waiting(self, error: GntError) -> None:
+        for batch in list(self._open):
+            for item in batch.items:
+                item.fail(error)
+        for item in list(self._pending):
+            item.fail(error)
+
+    def _tell_free(self) -> None:
+        free, self._free = self._free, []
+        for waiting in free:
+            waiting.callback(None)
+
+    def _end(self, error: GntError) -> None:
+        if self._ended is not None:
+            return
+        self._ended = error
+        for call in (self._timer, self._flush_due):
+            if call is not None and call.active():
+                call.cancel()
+        self._candidates.stop()
+        self._fail_waiting(error)
+        free, self._free = self._free, []
+        for waiting in free:
+            waiting.errback(error)
+
+    def _name(self, node: str) -> str:
+        found = self._head.nodes.get(node)
+        return found.name if found is not None else node
+
+    # What the streams to the candidates need: `replication.Source`
+
+    def matched(self, node: str, serial: int) -> None:
+        """Hear that a candidate has everything up to this serial on disk."""
+        self._candidates.heard(node, serial, self._tail.end.serial)
+        self._advance()
+
+    def deposed(self, error: StaleEpoch) -> None:
+        """Hear that a candidate follows a newer master: this term is over."""
+        if self._ended is None:
+            log.critical("another master has taken over: {error}", error=error.text)
+            self._end(error)
+            for listener in list(self._deposed_listeners):
+                listener(error)
+
+    def newest_after(self, position: Position, limit: int) -> Sequence[tuple[Position, bytes]] | None:
+        """Give encoded entries if they are in memory."""
+        return self._tail.after(position, limit)
+
+    async def entries_after(self, position: Position, limit: int) -> Sequence[tuple[Position, bytes]] | None:
+        """Give encoded entries; None if the log does not hold the position any more."""
+        return await self._local.entries_after(position, limit)
+
+    async def common(self, position: Position) -> Position | None:
+        """Give our last position at or before the given one; None if that is not in the log any more."""
+        return await self._local.common(position)
+
+    async def snapshot(self, transfer: str) -> Snapshot:
+        """Copy the store."""
+        return await self._local.snapshot(transfer)
+
+
+def _size(change: Change) -> int:
+    return len(change.value) + len(change.key) + 16 if isinstance(change, Put) else 64

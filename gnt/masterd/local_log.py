@@ -1,0 +1,92 @@
+"""The master's own copy of the log: written in the pool `store`, read for candidates that are behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnt.daemon.runtime import Runtime
+from gnt.model.epoch import Epoch, Position
+from gnt.store.changes import Entry, Space, encode_entry
+from gnt.store.database import Database
+from gnt.store.vault import Snapshot, Vault
+
+log: Final = Logger()
+
+# Folding the write-ahead log in on the way of a commit would make that commit wait: it is done beside the writing.
+CHECKPOINT_BYTES: Final = 4 * 2**20
+
+
+class LocalLog:
+    """The local database, off the reactor's thread. `end` is the last position known to be on this disk."""
+
+    def __init__(self, runtime: Runtime, vault: Vault, database: Database, epoch: Epoch) -> None:
+        self.end = database.end
+        self.committed = database.committed
+        self._runtime = runtime
+        self._vault = vault
+        self._database = database
+        self._epoch = epoch
+        self._pool = runtime.pools("store")
+        self._bytes = 0
+        self._folding = False
+
+    async def write(self, entries: Sequence[Entry], size: int, committed: int) -> None:
+        """Put entries on the disk, behind what is there; `size` is theirs in bytes. Raises `ConfigError`."""
+        await self._pool.run(self._append, self.end, entries, committed)
+        self.end = entries[-1].position
+        self._bytes += size
+        if self._bytes >= CHECKPOINT_BYTES and not self._folding:
+            self._fold()
+
+    async def mark_committed(self, serial: int) -> None:
+        """Record what is on a majority, behind all writing that was begun. Raises `ConfigError`."""
+        await self._pool.run(self._database.mark_committed, serial)
+
+    async def rows(self, space: Space, prefix: str) -> Mapping[str, bytes]:
+        """Read rows as they are on this disk."""
+        return dict(await self._pool.run(self._database.rows, space, prefix))
+
+    async def common(self, position: Position) -> Position | None:
+        """Give our last position at or before the given one; None if that is not in the log any more."""
+        return await self._pool.run(self._common, position)
+
+    async def entries_after(self, position: Position, limit: int) -> list[tuple[Position, bytes]] | None:
+        """Give encoded entries; None if the log does not hold the position any more."""
+        return await self._pool.run(self._encoded_after, position, limit)
+
+    async def snapshot(self, transfer: str) -> Snapshot:
+        """Copy the store while writing goes on. Raises `ConfigError`."""
+        return await self._runtime.pools("snapshot").run(self._vault.snapshot, self._database, transfer)
+
+    # In the pool
+
+    def _append(self, previous: Position, entries: Sequence[Entry], committed: int) -> None:
+        result = self._database.append(previous, entries, epoch=self._epoch, committed=committed)
+        if not result.stored:
+            raise AssertionError(f"the local log holds {result.end}, not {previous}")
+
+    def _common(self, position: Position) -> Position | None:
+        found = self._database.common(position)
+        # Below the base nothing is known; the base itself is in the log still, as what the first entry follows.
+        return None if found > position else found
+
+    def _encoded_after(self, position: Position, limit: int) -> list[tuple[Position, bytes]] | None:
+        entries = self._database.entries_after(position, limit)
+        return None if entries is None else [(entry.position, encode_entry(entry)) for entry in entries]
+
+    # Beside
+
+    def _fold(self) -> None:
+        self._folding, self._bytes = True, 0
+        folding: Deferred[None] = self._runtime.pools("checkpoint").run(self._vault.checkpoint)
+        folding.addBoth(self._folded)
+
+    def _folded(self, result: object) -> None:
+        self._folding = False
+        if isinstance(result, Failure):
+            log.failure("folding the write-ahead log in", failure=result)

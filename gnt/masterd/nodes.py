@@ -1,0 +1,287 @@
+"""The master's connections to all nodes, and how calls go over them.
+
+A changing call goes only to a node that has been fenced in this epoch: whatever an older master began there has ended
+by then. A node that was away is fenced when it comes back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList, fail
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnt.daemon.runtime import Runtime
+from gnt.model.cluster import Cluster
+from gnt.model.epoch import Epoch
+from gnt.model.errors import GntError, NotReached, StaleEpoch
+from gnt.model.objects import Node
+from gnt.wire.calls import Fence, LogAppend, LogSnapshot, NodeCall, Outcome, Promise, Version
+from gnt.wire.contract import Link, NodeEvent
+from gnt.wire.envelope import Request
+
+log: Final = Logger()
+
+R = TypeVar("R")
+
+CONNECT: Final = 5.0
+RETRY_FENCE: Final = 5.0
+# These carry out the change of masters, or are safe beside anything: an append is refused by its epoch alone.
+BEFORE_FENCE: Final = (Fence, Promise, LogAppend, LogSnapshot)
+TO_OFFLINE: Final = (Version,)
+
+Connect = Callable[[Node], Link]
+FenceListener = Callable[[str, Sequence[Outcome]], None]
+
+
+@dataclass
+class _Peer:
+    """One node: its link, and whether it was fenced in this epoch."""
+
+    node: Node
+    link: Link
+    fenced: bool = False
+    fencing: bool = False
+    waiting: list[Deferred[None]] = field(default_factory=list)
+
+
+class Nodes:
+    """Connections to all nodes of the cluster, the master's own among them, kept as the model has them."""
+
+    def __init__(self, runtime: Runtime, connect: Connect) -> None:
+        self.epoch: Epoch | None = None
+        self._runtime = runtime
+        self._connect = connect
+        self._peers: dict[str, _Peer] = {}
+        self._count = 0
+        self._prefix = ""
+        self._open_calls: Callable[[str], Collection[str]] = lambda _node: ()
+        self._fence_listeners: list[FenceListener] = []
+        self._event_listeners: list[Callable[[str, NodeEvent], None]] = []
+        self._deposed_listeners: list[Callable[[StaleEpoch], None]] = []
+        self._stopped = False
+
+    # Connections
+
+    def update(self, cluster: Cluster) -> None:
+        """Connect to nodes that are new or have moved, let go of those that are gone."""
+        for uuid in sorted(set(self._peers) - set(cluster.nodes)):
+            self._let_go(self._peers.pop(uuid))
+        for uuid, node in cluster.nodes.items():
+            peer = self._peers.get(uuid)
+            if peer is not None and _same_place(peer.node, node):
+                peer.node = node
+                continue
+            if peer is not None:
+                self._let_go(peer)
+            link = self._connect(node)
+            peer = self._peers[uuid] = _Peer(node, link)
+            link.listen(partial(self._told, uuid))
+            link.start()
+            self._watch(peer)
+
+    def stop(self) -> Deferred[Any]:
+        """Close all connections."""
+        self._stopped = True
+        closing = [peer.link.stop() for peer in self._peers.values()]
+        self._peers = {}
+        return DeferredList(closing, consumeErrors=True)
+
+    def when_connected(self, node: str) -> Deferred[None]:
+        """Fire when calls can be sent to the node; fails with `NotReached` when it is given up."""
+        peer = self._peers.get(node)
+        if peer is None:
+            return fail(NotReached(f"{node} is not a node of this cluster"))
+        return peer.link.when_connected()
+
+    def problem(self, node: str) -> str:
+        """Say why there is no connection to a node; empty while there is one."""
+        peer = self._peers.get(node)
+        return "not a node of this cluster" if peer is None else peer.link.problem
+
+    def on_event(self, listener: Callable[[str, NodeEvent], None]) -> None:
+        """Hear of events that nodes send: `listener(node uuid, event)`."""
+        self._event_listeners.append(listener)
+
+    def on_deposed(self, listener: Callable[[StaleEpoch], None]) -> None:
+        """Hear that a node follows a newer master."""
+        self._deposed_listeners.append(listener)
+
+    # Calls
+
+    async def call(
+        self,
+        node: str,
+        call: NodeCall[R],
+        *,
+        id: str | None = None,  # noqa: A002
+        deadline: float | None = None,
+    ) -> R:
+        """Make a call and give its result. `id`: stable where the call may be sent again; `deadline` in seconds.
+
+        Raises `NotReached` (it never began), `InDoubt` (nobody knows; `CallOutcome` with its id asks the node),
+        `NodeFailure`, or `StaleEpoch`.
+        """
+        peer = self._peer(node)
+        if peer.node.offline and not isinstance(call, TO_OFFLINE):
+            raise NotReached("Node is marked offline")
+        seconds = call.deadline if deadline is None else deadline
+        if not peer.link.connected and not peer.link.problem:
+            await self._first_connection(peer, min(CONNECT, seconds))
+        if call.CHANGES and not isinstance(call, BEFORE_FENCE):
+            await self._fenced(peer)
+        request = Request(id=id or self._fresh_id(), epoch=self.epoch, deadline=seconds, call=call)
+        try:
+            answer = await peer.link.call(request)
+        except StaleEpoch as error:
+            self._deposed(error)
+            raise
+        return answer.result(call)
+
+    async def ask_all(
+        self, calls: Mapping[str, NodeCall[R]], *, deadline: float | None = None
+    ) -> dict[str, R | GntError]:
+        """Make a call to each node side by side, with one deadline (seconds); errors are values."""
+        asked = [Deferred.fromCoroutine(self.call(node, call, deadline=deadline)) for node, call in calls.items()]
+        found: dict[str, R | GntError] = {}
+        for node, (good, value) in zip(calls, await DeferredList(asked, consumeErrors=True), strict=True):
+            if isinstance(value, Failure):
+                if not isinstance(value.value, GntError):
+                    value.raiseException()
+                found[node] = value.value
+            elif good:
+                found[node] = value
+        return found
+
+    # Fences
+
+    def begin_term(self, epoch: Epoch, open_calls: Callable[[str], Collection[str]] | None = None) -> None:
+        """Speak for this epoch from now on, and fence every node, those that are away when they come.
+
+        `open_calls` gives the ids of calls of former masters whose outcome is wanted from a node.
+        """
+        self.epoch = epoch
+        self._prefix = f"{epoch.number}/"
+        self._open_calls = open_calls or self._open_calls
+        for peer in list(self._peers.values()):
+            peer.fenced = False
+            self._watch(peer)
+
+    def on_fenced(self, listener: FenceListener) -> None:
+        """Hear how calls of older epochs ended on a node that has been fenced: `listener(node uuid, outcomes)`.
+
+        Those nodes that are fenced already are not told again.
+        """
+        self._fence_listeners.append(listener)
+
+    def is_fenced(self, node: str) -> bool:
+        """Say whether everything older has ended on a node."""
+        peer = self._peers.get(node)
+        return peer is not None and peer.fenced
+
+    async def fence(self, node: str) -> None:
+        """Have a node fenced now. Raises as `call` does."""
+        await self._fenced(self._peer(node))
+
+    async def _fenced(self, peer: _Peer) -> None:
+        """Wait for the fence of a node; several who wait share one."""
+        if peer.fenced:
+            return
+        if self.epoch is None:
+            raise AssertionError("a changing call before this node is master")
+        waiting: Deferred[None] = Deferred(lambda this: peer.waiting.remove(this))  # noqa: PLW0108  (another list by then)
+        peer.waiting.append(waiting)
+        if not peer.fencing:
+            peer.fencing = True
+            Deferred.fromCoroutine(self._do_fence(peer, self.epoch)).addBoth(self._fence_ended, peer)
+        await waiting
+
+    async def _do_fence(self, peer: _Peer, epoch: Epoch) -> None:
+        wanted = sorted(self._open_calls(peer.node.uuid))
+        outcomes = await self.call(peer.node.uuid, Fence(epoch=epoch, calls=wanted))
+        if self.epoch == epoch:
+            peer.fenced = True
+            for listener in list(self._fence_listeners):
+                listener(peer.node.uuid, outcomes)
+
+    def _fence_ended(self, result: Failure | None, peer: _Peer) -> None:
+        peer.fencing = False
+        waiting, peer.waiting = peer.waiting, []
+        for one in waiting:
+            if isinstance(result, Failure):
+                one.errback(result)
+            else:
+                one.callback(None)
+
+    def _watch(self, peer: _Peer) -> None:
+        """Fence a node as soon as it can be reached, without being asked."""
+        if self.epoch is not None:
+            watching = Deferred.fromCoroutine(self._fence_when_connected(peer, self.epoch))
+            watching.addErrback(lambda failure: log.failure("fencing {node}", failure=failure, node=peer.node.name))
+
+    async def _fence_when_connected(self, peer: _Peer, epoch: Epoch) -> None:
+        while self._is_current(peer, epoch) and not peer.fenced:
+            try:
+                await peer.link.when_connected()
+                if self._is_current(peer, epoch) and not peer.node.offline:
+                    await self._fenced(peer)
+                    return
+            except StaleEpoch:
+                return
+            except GntError as error:
+                if not self._is_current(peer, epoch):
+                    return
+                log.warn("fencing {node}: {error}", node=peer.node.name, error=error.text)  # noqa: G010
+            await self._runtime.sleep(RETRY_FENCE)
+
+    def _is_current(self, peer: _Peer, epoch: Epoch) -> bool:
+        return not self._stopped and self.epoch == epoch and self._peers.get(peer.node.uuid) is peer
+
+    # Inside
+
+    def _peer(self, node: str) -> _Peer:
+        peer = self._peers.get(node)
+        if peer is None:
+            raise NotReached(f"{node} is not a node of this cluster")
+        return peer
+
+    async def _first_connection(self, peer: _Peer, seconds: float) -> None:
+        """Give a link that was only just started a moment; what comes of it, the call will see."""
+        connecting = peer.link.when_connected()
+        waiting: Deferred[None] = Deferred()
+        timer = self._runtime.clock.callLater(seconds, waiting.callback, None)
+
+        def connected(_: object) -> None:
+            if timer.active():
+                timer.cancel()
+                waiting.callback(None)
+
+        connecting.addBoth(connected)
+        await waiting
+
+    def _fresh_id(self) -> str:
+        if not self._prefix:
+            return self._runtime.uuid()
+        self._count += 1
+        return f"{self._prefix}-/{self._count}"
+
+    def _told(self, uuid: str, event: NodeEvent) -> None:
+        for listener in list(self._event_listeners):
+            listener(uuid, event)
+
+    def _deposed(self, error: StaleEpoch) -> None:
+        if self.epoch is not None:
+            for listener in list(self._deposed_listeners):
+                listener(error)
+
+    def _let_go(self, peer: _Peer) -> None:
+        stopping = peer.link.stop()
+        stopping.addErrback(lambda failure: log.failure("closing the link to {node}", failure=failure, node=peer.node))
+
+
+def _same_place(one: Node, other: Node) -> bool:
+    return (one.name, one.primary_ip) == (other.name, other.primary_ip)

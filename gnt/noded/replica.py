@@ -1,0 +1,181 @@
+"""A candidate's copy of the log: what the master appends is on this node's disk when it is answered.
+
+On the master's own node the store belongs to the master daemon. Whoever writes holds the vault; this daemon takes it
+for each call, so a master daemon that starts here gets it at once, and a call that comes meanwhile is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import msgspec
+from twisted.logger import Logger
+
+from gnt.model.epoch import START, Epoch
+from gnt.model.errors import ConfigError, NodeFailure
+from gnt.noded.handler import CallContext, Handlers, Place
+from gnt.store.changes import Entry, decode_entry
+from gnt.store.database import Database
+from gnt.store.vault import IN_USE, FileVault, Vault
+from gnt.wire.calls import AppendAnswer, LogAppend, LogDiscard, LogSnapshot, LogState, PromiseAnswer
+
+T = TypeVar("T")
+
+log: Final = Logger()
+
+OWNER: Final = "gnt-noded"
+_EMPTY: Final = LogState(end=START, committed=0, promised=START.epoch)
+
+
+class Replica:
+    """This node's copy. `start` reads where it ends; without a store it ends at `START` and takes only a snapshot."""
+
+    def __init__(self, place: Place, vault: Vault | None = None) -> None:
+        self._name = place.name
+        self._vault = vault or FileVault(place.layout.config_db)
+        self._pool = place.runtime.pools("log")
+        self._database: Database | None = None
+        self._state = _EMPTY
+
+    def handlers(self) -> Handlers:
+        """Give the calls that it takes."""
+        return {LogAppend: self._append, LogSnapshot: self._snapshot, LogDiscard: self._discard}
+
+    def state(self) -> LogState:
+        """Say where the log ended when it was last looked at; `refresh` looks again."""
+        return self._state
+
+    async def start(self) -> None:
+        """Look at the store. A store that cannot be read, or that the master daemon holds, is no error here."""
+        try:
+            await self.refresh()
+        except NodeFailure as error:
+            log.info("the copy of the log is not served now: {error}", error=error.text)
+
+    async def refresh(self) -> LogState:
+        """Read where the log ends now. Raises `NodeFailure` (`in_use` while the master daemon runs here)."""
+        await self._with_database(lambda _database: None)
+        return self._state
+
+    async def promise(self, epoch: Epoch, *, ask_only: bool) -> PromiseAnswer:
+        """Promise an epoch in the store as well. Raises `NodeFailure`: `in_use` while the master daemon runs here."""
+
+        def work(database: Database | None) -> bool:
+            if database is None:
+                return False
+            if ask_only:
+                return epoch.number > database.promised.number or epoch == database.promised
+            return database.promise(epoch)
+
+        granted = await self._with_database(work)
+        return PromiseAnswer(granted=granted, log=self._state)
+
+    async def stop(self) -> None:
+        """Fold the write-ahead log in and close the store."""
+        await self._pool.run(self._close)
+
+    # Calls
+
+    async def _append(self, call: LogAppend, context: CallContext) -> AppendAnswer:
+        try:
+            entries = [decode_entry(entry) for entry in call.entries]
+        except msgspec.DecodeError as error:
+            raise NodeFailure("bad_entries", f"a log entry cannot be read: {error}") from error
+
+        def work(database: Database | None) -> AppendAnswer:
+            if database is None:
+                return AppendAnswer(stored=False, end=START)
+            return _append(database, call, entries, context.epoch)
+
+        return await self._with_database(work)
+
+    async def _snapshot(self, call: LogSnapshot, context: CallContext) -> None:
+        def work() -> LogState:
+            self._vault.receive(call.transfer, call.offset, call.piece)
+            return self._install(call, context.epoch) if call.last else self._state
+
+        await self._run(work)
+
+    async def _discard(self, _call: LogDiscard, _context: CallContext) -> None:
+        def work() -> LogState:
+            self._close()
+            self._vault.discard()
+            return _EMPTY
+
+        await self._run(work)
+
+    # In the pool
+
+    def _install(self, call: LogSnapshot, epoch: Epoch | None) -> LogState:
+        """Put the store that was received in place of ours, unless it lacks what is committed here."""
+        old = self._open()
+        new = self._vault.received(call.transfer, call.digest)
+        promised = old.promised if old is not None else START.epoch
+        if old is not None:
+            if old.cluster_uuid != new.cluster_uuid:
+                new.close()
+                raise ConfigError(f"{self._name} holds the store of another cluster", code="other_cluster")
+            if old.committed > new.end.serial:
+                new.close()
+                raise ConfigError("the store that was received is older than what is committed here", code="older")
+            self._close()
+        self._database = database = self._vault.install(call.transfer, new)
+        for known in (promised, epoch):
+            if known is not None and known.number > database.promised.number:
+                database.promise(known)
+        return _state_of(database)
+
+    def _open(self) -> Database | None:
+        if self._database is not None and not self._vault.exists():
+            self._database.abandon()
+            self._database = None
+        if self._database is None and self._vault.exists():
+            self._database = self._vault.open()
+        if self._database is not None:
+            self._database.refresh()
+        return self._database
+
+    def _close(self) -> None:
+        database, self._database = self._database, None
+        if database is not None:
+            database.close()
+
+    # Around it
+
+    async def _with_database(self, work: Callable[[Database | None], T]) -> T:
+        results: list[T] = []
+
+        def both() -> LogState:
+            database = self._open()
+            results.append(work(database))
+            return _EMPTY if database is None else _state_of(database)
+
+        await self._run(both)
+        return results[0]
+
+    async def _run(self, work: Callable[[], LogState]) -> LogState:
+        """Work on the store in the pool, holding it; what the store refuses is this call's failure."""
+
+        def held() -> LogState:
+            self._vault.hold(OWNER)
+            try:
+                return work()
+            finally:
+                self._vault.release()
+
+        try:
+            self._state = await self._pool.run(held)
+        except ConfigError as error:
+            code = error.code
+            raise NodeFailure(code, f"{self._name}: {error.text}", hint=error.hint, retry=code == IN_USE) from error
+        return self._state
+
+
+def _append(database: Database, call: LogAppend, entries: list[Entry], epoch: Epoch | None) -> AppendAnswer:
+    result = database.append(call.previous, entries, epoch=epoch, committed=call.committed)
+    return AppendAnswer(stored=result.stored, end=result.end)
+
+
+def _state_of(database: Database) -> LogState:
+    return LogState(end=database.end, committed=database.committed, promised=database.promised)

@@ -1,0 +1,78 @@
+"""Which cluster this node belongs to, and whose certificates may order changes: kept in one small file.
+
+The door reads it for every connection, `Configure` replaces it; joining writes the first one, leaving removes it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gnt.daemon.files import remove_durably, write_atomically
+from gnt.model.errors import ConfigError, NodeFailure
+from gnt.model.layout import Layout
+from gnt.wire.calls import Membership
+
+MODE: Final = 0o600
+
+
+def membership_path(layout: Layout) -> Path:
+    """Give the file that says which cluster a node belongs to."""
+    return layout.data / "membership.json"
+
+
+class MembershipFile:
+    """This node's membership. `current` is what is on disk, None before the node has joined; `load` first.
+
+    Everything else blocks.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self._path = membership_path(layout)
+        self.current: Membership | None = None
+
+    def load(self) -> Membership | None:
+        """Read the file; raises `ConfigError` if it is damaged."""
+        try:
+            self.current = msgspec.json.decode(self._path.read_bytes(), type=Membership)
+        except FileNotFoundError:
+            self.current = None
+        except (msgspec.DecodeError, OSError) as problem:
+            raise ConfigError(
+                f"{self._path} cannot be used: {problem}", hint="gnt-node add --readd writes it anew"
+            ) from problem
+        return self.current
+
+    def is_news(self, membership: Membership) -> bool:
+        """Say whether a membership is at least as new as ours. Raises `NodeFailure` if it is of another cluster."""
+        known = self.current
+        if known is None:
+            return True
+        if membership.cluster_uuid != known.cluster_uuid or membership.node_uuid != known.node_uuid:
+            raise NodeFailure(
+                "other_cluster",
+                f"{known.node_name} belongs to the cluster {known.cluster_name} ({known.cluster_uuid}) as "
+                f"{known.node_uuid}, not to {membership.cluster_name} ({membership.cluster_uuid}) as "
+                f"{membership.node_uuid}",
+                hint="take it out of its cluster first, with gnt-node remove there",
+            )
+        return membership.position >= known.position
+
+    def store(self, membership: Membership) -> bool:
+        """Store a membership unless a newer one is known; says whether it did."""
+        if not self.is_news(membership):
+            return False
+        write_atomically(self._path, msgspec.json.encode(membership), MODE)
+        self.current = membership
+        return True
+
+    def forget(self) -> None:
+        """Belong to no cluster any more."""
+        remove_durably(self._path)
+        self.current = None
+
+    def may_order(self, digest: str) -> bool:
+        """Say whether the owner of a certificate (SHA-256 of its DER, lower-case hex) may order changes here."""
+        return self.current is not None and digest in self.current.candidates.values()

@@ -1,0 +1,86 @@
+"""How much room there is: free and total MiB of directories and volume groups."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from typing import Final
+
+from gnt.model.errors import NodeFailure
+from gnt.noded.handler import Place
+from gnt.noded.processes import IProcesses
+from gnt.wire.calls import URGENT, StorageFacts, StorageUnit
+
+MIB: Final = 1 << 20
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_VGS: Final = (
+    "vgs",
+    "--noheadings",
+    "--nosuffix",
+    "--units=m",
+    "--unbuffered",
+    "--separator=|",
+    "-ovg_name,vg_free,vg_attr,vg_size",
+)
+
+
+class StorageUnits:
+    """Reports on the storage of a node."""
+
+    def __init__(self, place: Place, processes: IProcesses) -> None:
+        self._pool = place.runtime.pools("storage")
+        self._processes = processes
+
+    async def facts(self, units: Sequence[StorageUnit]) -> tuple[list[StorageFacts], dict[str, str]]:
+        """Give what was asked for, in that order, and the problems by `kind key`."""
+        found: list[StorageFacts] = []
+        problems: dict[str, str] = {}
+        groups: dict[str, tuple[int, int]] | None = None
+        for unit in units:
+            room: tuple[int, int] | None = None
+            try:
+                if unit.kind == "file":
+                    room = await self._pool.run(_file_system, unit.key)
+                elif unit.kind == "lvm-vg":
+                    groups = groups if groups is not None else await self._groups()
+                    room = groups.get(unit.key)
+                else:
+                    problems[f"{unit.kind} {unit.key}"] = f"storage of the kind {unit.kind!r} is not reported on"
+            except NodeFailure as failure:
+                problems[f"{unit.kind} {unit.key}"] = failure.text
+            free, size = room if room is not None else (None, None)
+            found.append(StorageFacts(kind=unit.kind, key=unit.key, free=free, size=size))
+        return found, problems
+
+    async def _groups(self) -> dict[str, tuple[int, int]]:
+        """Ask LVM for the volume groups that can be written; a machine without LVM has none."""
+        if await self._pool.run(shutil.which, "vgs", path=PATH) is None:
+            return {}
+        done = await self._processes.run(_VGS, env={"PATH": PATH, "LC_ALL": "C"}, timeout=URGENT)
+        if not done.ok:
+            said = done.errors.strip().splitlines()
+            raise NodeFailure("storage_error", f"vgs {done.how}: {said[-1] if said else 'it said nothing'}")
+        return parse_groups(done.output)
+
+
+def parse_groups(output: str) -> dict[str, tuple[int, int]]:
+    """Read what `vgs` says: free and total MiB by name, without groups that are read-only."""
+    found = {}
+    for line in output.splitlines():
+        fields = line.strip().split("|")
+        if len(fields) < 4 or fields[2].startswith("r"):
+            continue
+        found[fields[0]] = (int(float(fields[1])), int(float(fields[3])))
+    return found
+
+
+def _file_system(directory: str) -> tuple[int, int] | None:
+    """Give free and total MiB of the file system of a directory; None where there is no such directory."""
+    try:
+        facts = os.statvfs(directory)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise NodeFailure("storage_error", f"{directory}: {error.strerror}") from error
+    return facts.f_frsize * facts.f_bavail // MIB, facts.f_frsize * facts.f_blocks // MIB

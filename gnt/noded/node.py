@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -125,7 +125,7 @@ class NodeItself:
 
     async def _verify(self, call: NodeVerify, _context: CallContext) -> VerifyFacts:
         unreachable = await self._unreachable(call.peers)
-        parameters = [(source, name, text) async for source, name, text in self._bad_parameters(call.parameters)]
+        parameters = await self._bad_parameters(call.parameters)
         certificate, ends = await self._pool.run(self._certificate)
         return VerifyFacts(
             version=self.version(),
@@ -185,13 +185,15 @@ class NodeItself:
             found.append(known.get(self._place.name, ""))
         return found[0], found[1]
 
-    async def _bad_parameters(self, wanted: list[tuple[str, str, dict[str, Any]]]) -> Any:
+    async def _bad_parameters(self, wanted: Sequence[tuple[str, str, Mapping[str, Any]]]) -> list[tuple[str, str, str]]:
         """Give those parameters that do not fit this node, with the reason."""
+        found = []
         for source, name, parameters in wanted:
             try:
                 await self._hypervisors.check(name, parameters)
             except NodeFailure as failure:
-                yield source, name, failure.text
+                found.append((source, name, failure.text))
+        return found
 
     def _bad_storage(self, paths: Mapping[str, str]) -> dict[str, str]:
         """Give the problems of storage directories by template. Blocks."""

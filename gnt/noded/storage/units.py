@@ -60,7 +60,7 @@ class StorageUnits:
         done = await self._processes.run(_VGS, env={"PATH": PATH, "LC_ALL": "C"}, timeout=URGENT)
         if not done.ok:
             said = done.errors.strip().splitlines()
-            raise NodeFailure("storage_error", f"vgs {done.how}: {said[-1] if said else 'it said nothing'}")
+            raise NodeFailure("storage_error", f"vgs {done.how}: {said[-1].strip() if said else 'it said nothing'}")
         return parse_groups(done.output)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -221,3 +222,27 @@ def test_a_missing_base_is_named(template: FileDisks, disk: DiskSpec, base: Path
         template.create(disk)
     assert caught.value.code == "not_found"
     assert str(base) in caught.value.text
+
+
+@pytest.fixture
+def tiny(base: Path) -> Iterator[None]:
+    """Mount a file system with room for three names over the cluster's directory."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a file system")
+    mounting = ["mount", "-t", "tmpfs", "-o", "size=16m,nr_inodes=3", "tmpfs", str(base)]
+    if subprocess.run(mounting, check=False, capture_output=True).returncode != 0:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    yield
+    subprocess.run(["umount", str(base)], check=True)
+
+
+@pytest.mark.root
+def test_a_file_system_that_is_really_full(template: FileDisks, disk: DiskSpec, base: Path, tiny: None) -> None:
+    """Directory and mark fit, the file does not: all of it is taken back, and the next smaller wish works."""
+    with pytest.raises(NodeFailure) as caught:
+        template.create(disk)
+    assert caught.value.code == "no_space"
+    assert list(base.iterdir()) == []
+    small = disk_at(base / "disk0")
+    template.create(small)
+    assert template.find(small) is not None

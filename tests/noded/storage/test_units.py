@@ -1,0 +1,105 @@
+"""How much room there is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import ensureDeferred
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from gnt.noded.processes import Finished, IProcesses
+from gnt.noded.storage.units import StorageUnits, parse_groups
+from gnt.wire.calls import StorageFacts, StorageUnit
+from tests.noded.places import place_below
+
+_trial: Any = SynchronousTestCase()
+
+VGS = "  xenvg|1023.50|wz--n-|2048.00\n  ro|10.00|rz--n-|20.00\n\n  broken line\n"
+
+
+@implementer(IProcesses)
+class Scripted:
+    """Gives one answer to whatever is run."""
+
+    def __init__(self, answer: Finished) -> None:
+        self.answer = answer
+        self.runs: list[list[str]] = []
+
+    async def run(self, argv: Any, **_options: Any) -> Finished:
+        """Remember and answer."""
+        self.runs.append(list(argv))
+        return self.answer
+
+    async def end_leftovers(self) -> list[str]:
+        """Nothing is ever left."""
+        return []
+
+
+@pytest.fixture
+def has_vgs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pretend that LVM is installed."""
+    monkeypatch.setattr("shutil.which", lambda name, path=None: f"/sbin/{name}")
+
+
+def facts(tmp_path: Path, processes: Scripted, *units: StorageUnit) -> tuple[list[StorageFacts], dict[str, str]]:
+    """Ask for units."""
+    part = StorageUnits(place_below(tmp_path), processes)
+    return _trial.successResultOf(ensureDeferred(part.facts(units)))  # type: ignore[no-any-return]
+
+
+def test_a_directory_and_one_that_is_missing(tmp_path: Path) -> None:
+    """The file system's free and total MiB; None where there is nothing."""
+    silent = Scripted(Finished(status=0, signal=None))
+    found, problems = facts(
+        tmp_path, silent, StorageUnit(kind="file", key=str(tmp_path)), StorageUnit(kind="file", key="/no/such")
+    )
+    system = os.statvfs(tmp_path)
+    assert found[0].size == system.f_frsize * system.f_blocks >> 20
+    assert found[0].free is not None
+    assert 0 <= found[0].free <= found[0].size
+    assert found[1] == StorageFacts(kind="file", key="/no/such", free=None, size=None)
+    assert problems == {}
+
+
+def test_volume_groups(tmp_path: Path, has_vgs: None) -> None:
+    """Asked for once, whatever the number of groups; read-only and missing ones are None."""
+    lvm = Scripted(Finished(status=0, signal=None, output=VGS))
+    found, problems = facts(tmp_path, lvm, *(StorageUnit(kind="lvm-vg", key=key) for key in ("xenvg", "ro", "none")))
+    assert [(one.free, one.size) for one in found] == [(1023, 2048), (None, None), (None, None)]
+    assert problems == {}
+    assert [run[0] for run in lvm.runs] == ["vgs"]
+
+
+def test_without_lvm_there_are_no_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without LVM is no problem, and nothing is run."""
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None)
+    lvm = Scripted(Finished(status=0, signal=None))
+    found, problems = facts(tmp_path, lvm, StorageUnit(kind="lvm-vg", key="xenvg"))
+    assert (found[0].size, problems, lvm.runs) == (None, {}, [])
+
+
+def test_lvm_that_fails(tmp_path: Path, has_vgs: None) -> None:
+    """The last line of what it said becomes the problem; other units are reported all the same."""
+    lvm = Scripted(Finished(status=5, signal=None, errors="warning\n  no permission\n"))
+    found, problems = facts(
+        tmp_path, lvm, StorageUnit(kind="lvm-vg", key="xenvg"), StorageUnit(kind="file", key=str(tmp_path))
+    )
+    assert problems == {"lvm-vg xenvg": "vgs exited with exit code 5: no permission"}
+    assert found[0].size is None
+    assert found[1].size is not None
+
+
+def test_other_kinds_are_named(tmp_path: Path) -> None:
+    """Nothing is silently left out."""
+    silent = Scripted(Finished(status=0, signal=None))
+    _, problems = facts(tmp_path, silent, StorageUnit(kind="rados", key="rbd"))
+    assert problems == {"rados rbd": "storage of the kind 'rados' is not reported on"}
+
+
+def test_reading_vgs() -> None:
+    """Whole MiB by name, without what is read-only or no line of the table."""
+    assert parse_groups(VGS) == {"xenvg": (1023, 2048)}

@@ -11,6 +11,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 from OpenSSL import SSL, crypto
 from service_identity import VerificationError
 from service_identity.cryptography import extract_patterns
@@ -88,8 +90,9 @@ def make_context(identity: Identity, authority: bytes) -> SSL.Context:
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.use_certificate(crypto.load_certificate(crypto.FILETYPE_PEM, identity.certificate))
-    context.use_privatekey(crypto.load_privatekey(crypto.FILETYPE_PEM, identity.key))
+    context.use_certificate(x509.load_pem_x509_certificate(identity.certificate))
+    key: Any = serialization.load_pem_private_key(identity.key, None)
+    context.use_privatekey(key)
     store = context.get_cert_store()
     if store is None:
         raise ConfigError("OpenSSL gave no certificate store", code=ENVIRONMENT)

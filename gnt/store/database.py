@@ -21,6 +21,7 @@ from gnt.store.migrations import RESTORE_HINT, check_identity, migrate
 from gnt.store.reading import Reader, State, connect
 from gnt.store.schema import APPLICATION_ID, TABLES, VERSION
 
+MEMORY: Final = ":memory:"
 LOG_ENTRIES: Final = 10_000
 LOG_BYTES: Final = 64 * 2**20
 # Trimming a few entries at each append would touch the oldest pages every time.
@@ -55,7 +56,7 @@ class Database(Reader):
     def __init__(self, connection: sqlite3.Connection, path: str, limits: Limits | None = None) -> None:
         super().__init__(connection, path)
         self._limits = limits or Limits()
-        self._data_version = -1
+        self._seen_version = -1
         self._history_trimmed = 0.0
         self._secrets = False
         self._bytes = 0
@@ -73,7 +74,7 @@ class Database(Reader):
         if path is None:
             connection = connect(None)
             _lay_out(connection, cluster_uuid)
-            return cls(connection, ":memory:", limits)
+            return cls(connection, MEMORY, limits)
         if path.exists():
             raise ConfigError(f"{path} exists already", code="exists", hint="this node is in a cluster already")
         new = path.with_name(path.name + ".new")
@@ -114,9 +115,9 @@ class Database(Reader):
         """Take over a connection to memory, as a daemon that starts again takes over the disk; open work is lost."""
         if connection.in_transaction:
             connection.rollback()
-        check_identity(connection, ":memory:")
-        migrate(connection, ":memory:")
-        return cls(connection, ":memory:", limits)
+        check_identity(connection, MEMORY)
+        migrate(connection, MEMORY)
+        return cls(connection, MEMORY, limits)
 
     @classmethod
     def deserialize(cls, image: bytes, limits: Limits | None = None) -> Self:
@@ -135,14 +136,20 @@ class Database(Reader):
         return self._connection
 
     def close(self) -> None:
-        """Fold the write-ahead log in and end the connection: afterwards the file alone is the store."""
+        """Fold the write-ahead log in and end the connection: afterwards the file alone is the store.
+
+        A store in memory stays for `adopt`.
+        """
+        if self.path == MEMORY:
+            return
         with _told(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
     def abandon(self) -> None:
-        """End the connection as a crash would: nothing is folded in beyond what SQLite does by itself."""
-        self._connection.close()
+        """End the connection without folding in more than SQLite does by itself."""
+        if self.path != MEMORY:
+            self._connection.close()
 
     # What it knows about itself
 
@@ -173,7 +180,7 @@ class Database(Reader):
 
     def refresh(self) -> None:
         """Look whether another connection has written meanwhile, and read the state anew if so."""
-        if self._connection.execute("PRAGMA data_version").fetchone()[0] != self._data_version:
+        if self._version() != self._seen_version:
             self._read_state()
 
     # Writing
@@ -238,7 +245,7 @@ class Database(Reader):
     # Inside
 
     def _read_state(self) -> None:
-        self._data_version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        self._seen_version = self._version()
         self._state: State = self.state()
         self._end = self.log_end()
         self._bytes = self._log_bytes()
@@ -328,6 +335,14 @@ class Database(Reader):
                     self._connection.execute("ROLLBACK")
                 raise
         self._state, self._end, self._bytes = self._next, self._next_end, self._next_bytes
+        if self.path == MEMORY:
+            self._seen_version = self._version()
+
+    def _version(self) -> int:
+        """Give a number that moves when others write; in memory all share one connection, and its count of changes."""
+        if self.path == MEMORY:
+            return self._connection.total_changes
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 def _writes_secret(entry: Entry) -> bool:

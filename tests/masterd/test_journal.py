@@ -1,0 +1,451 @@
+"""What the journal promises: order, gathering, majorities, catching up, honest errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from gnt.model.epoch import Epoch, Position
+from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
+from gnt.model.objects import Node
+from gnt.store.changes import Change, Put, Space
+from gnt.store.database import Limits
+from gnt.wire.calls import LogAppend, LogSnapshot
+from tests.masterd.journal_world import SECOND, World, meta, node
+from tests.store.support import entry
+
+_trial: Any = SynchronousTestCase()  # type: ignore[no-untyped-call]
+
+
+def result(waiting: Deferred[Any]) -> Any:
+    """Give what a Deferred has come to."""
+    return _trial.successResultOf(waiting)
+
+
+def error(waiting: Deferred[Any]) -> Any:
+    """Give the error that a Deferred has come to."""
+    return _trial.failureResultOf(waiting).value
+
+
+def waits(waiting: Deferred[Any]) -> bool:
+    """Say whether a Deferred has not fired."""
+    _trial.assertNoResult(waiting)
+    return True
+
+
+def test_a_lone_master_commits_on_its_own_disk() -> None:
+    """One entry, committed in the transaction that writes it."""
+    world = World()
+    journal = world.journal()
+    done = journal.enqueue([meta("x")])
+    assert waits(done)
+    world.turn()
+    assert result(done) == Position(epoch=SECOND, serial=3)
+    database = world.vaults["a"].open()
+    assert (database.end.serial, database.committed) == (3, 3)
+
+
+def test_changes_of_one_turn_share_an_entry_and_keep_their_order() -> None:
+    """And changes that come while it is being written gather in the next one."""
+    world = World()
+    journal = world.journal()
+    world.pool.manual = True
+    first = [journal.enqueue([meta("x", value)]) for value in range(5)]
+    world.turn()
+    later = [journal.enqueue([meta("x", value)]) for value in range(5, 9)]
+    world.turn()
+    assert len(world.pool.waiting) == 1
+    world.pool.step()
+    assert {result(one).serial for one in first} == {3}
+    world.pool.step()
+    assert {result(one).serial for one in later} == {4}
+    assert world.content("a")["x"] == b"8"
+
+
+def test_a_change_is_true_once_a_majority_has_it() -> None:
+    """Three voters: one candidate is enough; before that neither callers, queries nor listeners see it."""
+    world = World("abc")
+    world.slow = {"b", "c"}
+    journal = world.journal()
+    world.deliver()
+    world.turn()
+    world.deliver()
+    world.turn()
+    heard: list[tuple[int, int]] = []
+    journal.on_commit(lambda position, changes: heard.append((position.serial, len(changes))))
+    renamed = msgspec.structs.replace(node("b"), tags=("x",))
+    done = journal.enqueue(journal.object_changes(put=[renamed]))
+    world.turn()
+    assert waits(done)
+    assert journal.head.nodes["b"].tags == ("x",)
+    assert journal.cluster.nodes["b"].tags == ()
+    assert heard == []
+    world.cut("c")
+    world.deliver()
+    world.turn()
+    assert result(done).serial == 3
+    assert journal.cluster.nodes["b"].tags == ("x",)
+    assert heard == [(3, 2)]
+
+
+def test_local_disk_and_candidates_work_side_by_side() -> None:
+    """The append to a candidate leaves while the own disk is still writing; both are needed."""
+    world = World("ab")
+    journal = world.journal()
+    world.pool.manual = True
+    done = journal.enqueue([meta("x")])
+    world.turn()
+    assert world.content("b")["x"] == b"1"
+    assert waits(done)
+    world.pool.step()
+    assert result(done).serial == 3
+
+
+def test_several_appends_are_on_their_way_at_once() -> None:
+    """A slow candidate gets them in order and all are confirmed."""
+    world = World("ab")
+    journal = world.journal()
+    world.slow = {"b"}
+    waiting = []
+    for value in range(4):
+        waiting.append(journal.enqueue([meta("x", value)]))
+        world.turn()
+    assert len(world.held) == 4
+    assert all(waits(one) for one in waiting)
+    world.deliver()
+    world.turn()
+    assert [result(one).serial for one in waiting] == [3, 4, 5, 6]
+
+
+def test_appends_that_arrive_out_of_order_or_whose_answer_is_lost_are_sent_again() -> None:
+    """The stream begins again at the common point; nothing is lost, doubled or cut off."""
+    world = World("ab")
+    journal = world.journal()
+    world.slow = {"b"}
+    waiting = []
+    for value in range(3):
+        waiting.append(journal.enqueue([meta("x", value), meta(f"y{value}")]))
+        world.turn()
+    world.slow = set()
+    world.deliver(last_first=True)
+    world.turn(1)
+    assert [result(one).serial for one in waiting] == [3, 4, 5]
+    world.lost = {"b"}
+    lost = journal.enqueue([meta("z")])
+    world.turn()
+    assert waits(lost)
+    world.lost = set()
+    world.turn(1)
+    assert result(lost).serial == 6
+    assert world.content("b") == world.content("a")
+
+
+def test_a_candidate_that_was_away_gets_what_it_missed() -> None:
+    """From memory or from the disk, and it learns what is committed although nothing more is written."""
+    world = World("abc")
+    journal = world.journal()
+    world.cut("c")
+    waiting = []
+    for value in range(30):
+        waiting.append(journal.enqueue([meta("x", value)]))
+        world.turn()
+    assert [result(one).serial for one in waiting] == list(range(3, 33))
+    assert "node-c" in journal.missing()[0]
+    world.heal("c")
+    world.turn(20)
+    world.turn(1)
+    assert journal.missing() == []
+    assert world.content("c") == world.content("a")
+    assert world.vaults["c"].open().committed == 32
+
+
+def test_a_candidate_too_far_behind_gets_a_copy() -> None:
+    """What it lacks has left the log; large stores go in pieces, and the stream goes on behind the copy."""
+    world = World("abc", limits=Limits(log_entries=20))
+    journal = world.journal()
+    world.cut("c")
+    filler = Put(Space.META, "filler", b'"' + b"x" * 600_000 + b'"')
+    result_of = journal.enqueue([filler])
+    for value in range(400):
+        result_of = journal.enqueue([meta("x", value)])
+        world.turn()
+    assert result(result_of)
+    world.heal("c")
+    world.turn(20)
+    world.turn(1)
+    pieces = [call for to, call in world.calls if to == "c" and isinstance(call, LogSnapshot)]
+    assert len(pieces) > 2
+    assert [piece.last for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert world.content("c") == world.content("a")
+    assert journal.missing() == []
+
+
+def test_entries_that_no_majority_had_are_cut_off_at_the_candidate() -> None:
+    """A candidate that kept what an older master wrote for it alone takes the new master's instead."""
+    world = World("abc")
+    old = Epoch(number=1, node="a")
+    stray = world.vaults["b"].open()
+    stray.append(
+        Position(epoch=old, serial=1),
+        [entry(2, meta("stray"), epoch=old), entry(3, meta("stray2"), epoch=old)],
+        epoch=old,
+    )
+    journal = world.journal()
+    done = journal.enqueue([meta("x")])
+    world.turn(1)
+    assert result(done).serial == 3
+    assert world.content("b") == world.content("a")
+    assert "stray" not in world.content("b")
+
+
+def test_without_a_majority_changes_wait_then_say_so_honestly() -> None:
+    """Those under way are in doubt, new ones are refused with nothing changed, and all goes on when voters return."""
+    world = World("abc")
+    journal = world.journal()
+    world.cut("b", "c")
+    doubtful = journal.enqueue([meta("x")])
+    world.turn(29)
+    assert waits(doubtful)
+    world.turn(1.5)
+    told = error(doubtful)
+    assert isinstance(told, NoMajority)
+    assert "node-b" in told.text
+    assert "node-c" in told.text
+    assert "holds if they return" in told.text
+    before = journal.head
+    refused = error(journal.enqueue([*journal.object_changes(put=[msgspec.structs.replace(node("b"), tags=("q",))])]))
+    assert isinstance(refused, NoMajority)
+    assert "nothing was changed" in refused.text
+    assert journal.head is before
+    free = journal.when_free()
+    assert waits(free)
+    world.heal("b")
+    world.turn(20)
+    result(free)
+    assert world.content("b")["x"] == b"1"
+    done = journal.enqueue([meta("y")])
+    world.turn()
+    assert result(done).serial == 4
+
+
+def test_two_voters_need_both() -> None:
+    """The same rule as for any number."""
+    world = World("ab")
+    journal = world.journal()
+    world.cut("b")
+    done = journal.enqueue([meta("x")])
+    world.turn(31)
+    assert isinstance(error(done), NoMajority)
+
+
+def test_a_newer_master_ends_the_term() -> None:
+    """A candidate that promised a higher number makes this one step down, once, and nothing more is taken."""
+    world = World("abc")
+    journal = world.journal()
+    told: list[StaleEpoch] = []
+    journal.on_deposed(told.append)
+    database = world.vaults["b"].open()
+    database.promise(Epoch(number=7, node="b"))
+    world.vaults["c"].open().promise(Epoch(number=7, node="b"))
+    doubtful = journal.enqueue([meta("x")])
+    world.turn()
+    assert isinstance(error(doubtful), StaleEpoch)
+    assert len(told) == 1
+    assert isinstance(error(journal.enqueue([meta("y")])), StaleEpoch)
+    assert isinstance(error(journal.when_free()), StaleEpoch)
+    assert journal.cluster is not None
+
+
+def _full(text: str = "cannot write config.db: the disk is full") -> ConfigError:
+    return ConfigError(text, code="no_space", hint="free space")
+
+
+def test_a_full_disk_alone_changes_nothing_and_passes() -> None:
+    """Nobody else has the entries, so they are taken back; when there is room again changes go through."""
+    world = World()
+    journal = world.journal()
+    before = journal.head
+    world.pool.failing = _full()
+    lost = [
+        journal.enqueue(journal.object_changes(put=[msgspec.structs.replace(node("a"), tags=("x",))])),
+        journal.enqueue([meta("x")]),
+    ]
+    world.turn()
+    for one in lost:
+        told = error(one)
+        assert (told.code, "nothing was changed" in told.text) == ("no_space", True)
+    assert journal.head is before
+    world.pool.failing = None
+    done = journal.enqueue([meta("y")])
+    world.turn()
+    assert result(done).serial == 3
+    assert "x" not in world.content("a")
+
+
+def test_a_full_disk_with_candidates_is_in_doubt_until_it_has_room() -> None:
+    """They may have the entries: new changes are refused, the old ones come true later."""
+    world = World("ab")
+    journal = world.journal()
+    world.pool.failing = _full()
+    doubtful = journal.enqueue([meta("x")])
+    world.turn()
+    assert "may come true" in error(doubtful).text
+    assert "nothing was changed" in error(journal.enqueue([meta("y")])).text
+    world.pool.failing = None
+    world.turn(1)
+    assert world.content("a")["x"] == b"1"
+    done = journal.enqueue([meta("y")])
+    world.turn()
+    assert result(done).serial == 4
+
+
+def _role(uuid: str, **flags: bool) -> Node:
+    return msgspec.structs.replace(node(uuid), **flags)
+
+
+def test_a_node_becomes_a_voter_after_it_was_caught_up() -> None:
+    """Before that the commit is refused; afterwards its vote is needed."""
+    world = World("a", "d")
+    journal = world.journal()
+    early = error(journal.enqueue(journal.object_changes(put=[_role("d")])))
+    assert isinstance(early, Refused)
+    assert not journal.head.nodes["d"].master_candidate
+    learning = Deferred.fromCoroutine(journal.add_voter("d"))
+    world.turn()
+    result(learning)
+    done = journal.enqueue(journal.object_changes(put=[_role("d")]))
+    world.turn()
+    result(done)
+    assert journal.voters == {"a", "d"}
+    assert world.content("d") == world.content("a")
+    world.slow = {"d"}
+    needed = journal.enqueue([meta("x")])
+    world.turn()
+    assert waits(needed)
+    world.deliver()
+    assert result(needed)
+
+
+def test_catching_up_waits_for_the_node() -> None:
+    """A node that is away is waited for; giving up leaves it alone."""
+    world = World("a", "d")
+    journal = world.journal()
+    world.cut("d")
+    learning = Deferred.fromCoroutine(journal.add_voter("d"))
+    world.turn(5)
+    assert waits(learning)
+    journal.drop_voter("d")
+    world.heal("d")
+    world.turn(60)
+    assert world.calls == []
+    assert not world.vaults["d"].exists()
+    learning.addErrback(lambda _: None)
+    learning.cancel()
+
+
+def test_a_node_stops_being_a_voter() -> None:
+    """Its vote does not count from the entry on that says so, and it gets nothing any more."""
+    world = World("abc")
+    journal = world.journal()
+    done = journal.enqueue(journal.object_changes(put=[_role("c", master_candidate=False)]))
+    world.turn()
+    result(done)
+    assert journal.voters == {"a", "b"}
+    count = len(world.calls)
+    journal.enqueue([meta("x")])
+    world.turn(1)
+    assert {to for to, _ in world.calls[count:]} == {"b"}
+
+
+def test_voters_change_one_at_a_time() -> None:
+    """Two in one commit are a fault; two commits wait for each other, and keep what comes behind them in order."""
+    world = World("abc")
+    journal = world.journal()
+    gone_b, gone_c = _role("b", master_candidate=False), _role("c", master_candidate=False)
+    with pytest.raises(AssertionError, match="one voter"):
+        journal.enqueue(journal.object_changes(put=[gone_b, gone_c]))
+    world = World("abc")
+    journal = world.journal()
+    world.slow = {"b", "c"}
+    first = journal.enqueue(journal.object_changes(put=[gone_c]))
+    second = journal.enqueue(journal.object_changes(put=[gone_b]))
+    behind = journal.enqueue([meta("x")])
+    world.turn()
+    assert journal.voters == {"a", "b"}
+    assert world.vaults["a"].open().end.serial == 3
+    world.deliver()
+    world.turn()
+    assert [result(one).serial for one in (first, second, behind)] == [3, 4, 5]
+    assert journal.voters == {"a"}
+
+
+def test_objects_are_stamped_and_true_together() -> None:
+    """Serial and times move, the configuration's serial too, and a restart reads the same."""
+    world = World("a")
+    journal = world.journal()
+    done = journal.enqueue(journal.object_changes(put=[_role("a", powered=False)], drop=[]), 17)
+    world.turn()
+    result(done)
+    stored = world.vaults["a"].open()
+    assert stored.load_cluster().nodes["a"] == journal.cluster.nodes["a"]
+    assert journal.cluster.nodes["a"].serial_no == 2
+    assert (journal.cluster.serial_no, journal.cluster.settings.serial_no) == (2, 2)
+    assert stored.history("node/a")[0].job == 17
+
+
+def test_changes_of_objects_are_not_forgotten() -> None:
+    """What was put into head goes into the log in the same turn, and nothing gets there past head."""
+    world = World()
+    journal = world.journal()
+    journal.object_changes(put=[_role("a", powered=False)])
+    with pytest.raises(AssertionError, match="same turn"):
+        journal.enqueue([meta("x")])
+    other: list[Change] = [Put(Space.OBJECT, "node/z", b"{}")]
+    with pytest.raises(AssertionError):
+        journal.enqueue(other)
+
+
+def test_large_batches_are_several_entries_in_one_write() -> None:
+    """So that an append stays small; each call's changes stay together."""
+    world = World("ab")
+    journal = world.journal()
+    big = b'"' + b"x" * 50_000 + b'"'
+    waiting = [journal.enqueue([Put(Space.META, f"k{n}", big), meta(f"n{n}")]) for n in range(10)]
+    world.turn()
+    serials = [result(one).serial for one in waiting]
+    assert serials == sorted(serials)
+    assert len(set(serials)) == 4
+    sizes = [sum(map(len, call.entries)) for to, call in world.calls if isinstance(call, LogAppend)]
+    assert max(sizes) <= 256 * 1024
+    assert world.content("b") == world.content("a")
+
+
+def test_stopping_refuses_what_comes_and_folds_nothing_away() -> None:
+    """Waiting callers are told; what is committed is recorded."""
+    world = World("ab")
+    journal = world.journal()
+    world.cut("b")
+    doubtful = journal.enqueue([meta("x")])
+    world.turn()
+    stopping = Deferred.fromCoroutine(journal.stop())
+    world.turn()
+    result(stopping)
+    assert isinstance(error(doubtful), NoMajority)
+    assert isinstance(error(journal.enqueue([meta("y")])), NoMajority)
+    assert world.vaults["a"].open().committed == 2
+    world.turn(100)
+
+
+def test_an_unforeseen_failure_ends_the_term() -> None:
+    """Going on might write what is wrong."""
+    world = World()
+    journal = world.journal()
+    world.pool.failing = RuntimeError("surprise")
+    doubtful = journal.enqueue([meta("x")])
+    world.turn()
+    assert isinstance(error(doubtful), ConfigError)
+    assert isinstance(error(journal.enqueue([meta("y")])), ConfigError)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from gnt.daemon.runtime import Clock
@@ -22,11 +22,17 @@ from gnt.masterd.jobs.seam import Ending, Engine, LeftForRecovery, OpcodeEnd
 from gnt.masterd.jobs.states import Status
 from gnt.masterd.operation import Operation
 from gnt.model.cluster import Cluster
-from gnt.model.errors import INTERNAL, Failed, GntError, NoMajority, StaleEpoch
+from gnt.model.errors import INTERNAL, ConfigError, Failed, GntError, NoMajority, StaleEpoch
 from gnt.opcodes.base import Opcode
 from gnt.store.changes import Change
 
 UNCLEAN_SHUTDOWN: Final = "Unclean master daemon shutdown"
+
+AGAIN: Final = 1.0
+"""Seconds before a change that could not be made is tried again."""
+
+# What the journal raises when changes cannot be made at the moment.
+_TROUBLE: Final = (NoMajority, ConfigError)
 
 _SHORT_WORDS: Final = (("BACKUP_", "B_"), ("CLUSTER_", "C_"), ("GROUP_", "G_"), ("NODE_", "N_"), ("INSTANCE_", "I_"))
 
@@ -38,6 +44,9 @@ class Model(Protocol):
     def head(self) -> Cluster:
         """Give the model with everything that is on its way to the disk."""
 
+    def when_free(self) -> Deferred[None]:
+        """Fire when changes can be made; fails when this master's term is over."""
+
 
 class Canceled(Exception):
     """The job is to be canceled before its opcode runs."""
@@ -46,13 +55,14 @@ class Canceled(Exception):
 class Run:
     """One opcode that may run now; what the engine gets (`gnt.masterd.jobs.seam.OpcodeRun`)."""
 
-    __slots__ = ("_live", "_queue", "held", "index", "job", "op")
+    __slots__ = ("_live", "_queue", "handed_out", "held", "index", "job", "op")
 
     def __init__(self, queue: JobQueue, live: LiveJob, index: int, op: Opcode, held: Held) -> None:
         self.job = live.head.id
         self.index = index
         self.op = op
         self.held = held
+        self.handed_out: Ending | None = None
         self._queue = queue
         self._live = live
 
@@ -66,7 +76,8 @@ class Run:
 
     def ending(self, end: OpcodeEnd) -> Ending:
         """Give the end of the opcode as changes."""
-        return self._queue.ending(self._live, self.index, end)
+        self.handed_out = ending = self._queue.ending(self._live, self.index, end)
+        return ending
 
 
 class Processor:
@@ -95,6 +106,7 @@ class Processor:
         self._open = False
         self._waking = False
         self._idle: list[Deferred[None]] = []
+        self._pauses: set[Deferred[None]] = set()
         self._log = Logger()
 
     @property
@@ -117,6 +129,8 @@ class Processor:
         self._engine.stop()
         for number in sorted(self._started):
             self._locks.cancel(number)
+        for pause in list(self._pauses):
+            pause.cancel()
         if self._started:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
@@ -174,6 +188,7 @@ class Processor:
         """Bring one opcode to its end; say whether the next one may begin."""
         live.step(jobs.picked_up(index, self._clock.seconds()))
         try:
+            await self._pause(self._model.when_free())
             op = live.opcode(index)
             for other, wanted in op.depends or ():
                 await self._depend(live, other, wanted)
@@ -183,7 +198,7 @@ class Processor:
             if live.head.status is Status.WAITING and not self._open:
                 return False
             return await self._cancel(live)
-        except (NoMajority, StaleEpoch):
+        except (LeftForRecovery, NoMajority, StaleEpoch):
             raise
         except GntError as error:
             return await self._fail(live, index, error)
@@ -247,22 +262,29 @@ class Processor:
         keep = False
         try:
             live.step(jobs.locked(index, self._clock.seconds(), held.locks.in_order()))
-            run = Run(self._queue, live, index, op, held)
-            try:
-                ending = await self._engine.run(run, operation)
-            except (LeftForRecovery, NoMajority, StaleEpoch):
-                # What was begun is open: nobody else may touch it as long as this daemon lives.
-                keep = True
-                raise
-            except GntError as error:
-                return await self._fail(live, index, error)
-            except Exception as error:  # noqa: BLE001  (a fault of ours: the job ends in error, the daemon goes on)
-                return await self._fail(live, index, self._unexpected(live, index, error))
-            ending.seen()
-            return ending.end.error is None
+            return await self._engaged(live, Run(self._queue, live, index, op, held), operation)
+        except (LeftForRecovery, NoMajority, StaleEpoch):
+            # What was begun is open: nobody else may touch it as long as this daemon lives.
+            keep = True
+            raise
         finally:
             if not keep:
                 held.release()
+
+    async def _engaged(self, live: LiveJob, run: Run, operation: Operation[Any]) -> bool:
+        """Let the engine have the opcode; say whether the next one may begin."""
+        try:
+            ending = await self._engine.run(run, operation)
+        except _TROUBLE as trouble:
+            ending = await self._settled(live, run, trouble)
+        except (LeftForRecovery, StaleEpoch):
+            raise
+        except GntError as error:
+            return await self._fail(live, run.index, error)
+        except Exception as error:  # noqa: BLE001  (a fault of ours: the job ends in error, the daemon goes on)
+            return await self._fail(live, run.index, self._unexpected(live, run.index, error))
+        ending.seen()
+        return ending.end.error is None
 
     def _unexpected(self, live: LiveJob, index: int, error: Exception) -> Failed:
         self._log.failure("job {job}: opcode {index} failed unexpectedly", job=live.head.id, index=index)
@@ -270,14 +292,70 @@ class Processor:
         return Failed(text, code=INTERNAL, hint="the log of the master daemon says more")
 
     async def _fail(self, live: LiveJob, index: int, error: GntError) -> bool:
-        await self._queue.change(live, jobs.failed(index, self._clock.seconds(), jobs.encode_error(error)))
+        await self._surely(live, jobs.failed(index, self._clock.seconds(), jobs.encode_error(error)))
         return False
 
     async def _cancel(self, live: LiveJob) -> bool:
         if live.head.status is Status.WAITING:
             live.step(jobs.canceling)
-        await self._queue.change(live, jobs.canceled(self._clock.seconds()))
+        await self._surely(live, jobs.canceled(self._clock.seconds()))
         return False
+
+    # When changes cannot be made
+
+    async def _pause(self, waiting: Deferred[None]) -> None:
+        """Wait for something that may never come; ends with `LeftForRecovery` when this daemon stops."""
+        self._pauses.add(waiting)
+        try:
+            await waiting
+        except CancelledError:
+            raise LeftForRecovery from None
+        finally:
+            self._pauses.discard(waiting)
+
+    async def _calm(self, job: int, trouble: GntError) -> None:
+        """Wait until changes can be made again, and all that was in doubt is decided."""
+        while True:
+            self._log.warn("job {job} cannot go on: {trouble}", job=job, trouble=trouble)
+            waiting: Deferred[None] = Deferred(lambda _: timer.cancel())  # noqa: B023  (canceled within this turn)
+            timer = self._clock.callLater(AGAIN, waiting.callback, None)
+            await self._pause(waiting)
+            await self._pause(self._model.when_free())
+            try:
+                await self._queue.touch()
+            except _TROUBLE as again:
+                trouble = again
+            else:
+                return
+
+    async def _surely(self, live: LiveJob, change: jobs.Change) -> None:
+        """Make the end of a job durable, however long that takes."""
+        while True:
+            try:
+                await self._queue.change(live, change)
+            except _TROUBLE as trouble:
+                await self._calm(live.head.id, trouble)
+                if not live.shown.final:
+                    live.head = live.shown
+                    continue
+            return
+
+    async def _settled(self, live: LiveJob, run: Run, trouble: GntError) -> Ending:
+        """Give the end of an opcode that could not be made durable in its time, or settle what it left open."""
+        while True:
+            happened: list[bool] = []
+            ending = run.handed_out
+            if ending is not None:
+                self._queue.expect(ending.changes, lambda: happened.append(True))  # noqa: B023  (decided in this turn)
+            await self._calm(run.job, trouble)
+            if ending is not None and happened:
+                return ending
+            live.head = live.shown
+            run.handed_out = None
+            try:
+                return await self._engine.recover(run)
+            except _TROUBLE as again:
+                trouble = again
 
     # What an earlier master left
 
@@ -301,7 +379,10 @@ class Processor:
                 await self._fail(live, index, Failed(UNCLEAN_SHUTDOWN))
             else:
                 run = Run(self._queue, live, index, live.opcode(index), held)
-                ending = await self._engine.recover(run)
+                try:
+                    ending = await self._engine.recover(run)
+                except _TROUBLE as trouble:
+                    ending = await self._settled(live, run, trouble)
                 ending.seen()
         except (LeftForRecovery, NoMajority, StaleEpoch) as reason:
             keep = True

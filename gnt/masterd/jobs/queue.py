@@ -6,7 +6,7 @@ is `gnt.masterd.jobs.processor`; making jobs out of opcodes is `gnt.masterd.jobs
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,8 +21,17 @@ from gnt.masterd.jobs.schedule import Schedule
 from gnt.masterd.jobs.seam import Ending, OpcodeEnd
 from gnt.masterd.jobs.states import SUBMITTABLE, Status
 from gnt.masterd.jobs.submission import NewJob, children, earlier_jobs, with_places
-from gnt.model.cluster import Cluster
-from gnt.model.errors import WRONG_INPUT, ConfigError, GntError, JobLost, QueueDrained, Refused
+from gnt.model.errors import (
+    INTERNAL,
+    WRONG_INPUT,
+    ConfigError,
+    Failed,
+    GntError,
+    JobLost,
+    NoMajority,
+    QueueDrained,
+    Refused,
+)
 from gnt.opcodes.base import Opcode
 from gnt.store.changes import Archive, Change, Put, Remove, Space
 
@@ -35,12 +44,11 @@ ARCHIVE_BATCH: Final = 100
 class Commits(Protocol):
     """What the queue needs of the journal."""
 
-    @property
-    def head(self) -> Cluster:
-        """Give the model with everything that is on its way to the disk."""
-
     def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Any]:
-        """Fire when the changes are durable with a majority; in the order of the calls."""
+        """Fire when the changes are durable with a majority; in the order of the calls.
+
+        Fails at once where nothing was changed; fails later with `NoMajority` where they may still come true.
+        """
 
 
 class Shelf(Protocol):
@@ -78,6 +86,8 @@ class JobQueue:
         self._last = 0
         self._drained = False
         self._runner: Runner | None = None
+        # Commits in doubt, by the identity of their first change (kept alive beside it).
+        self._doubtful: dict[int, tuple[Change, Callable[[], None]]] = {}
         self._log = Logger()
 
     @property
@@ -237,15 +247,14 @@ class JobQueue:
         return made
 
     def _changes_for(self, new: Sequence[NewJob]) -> list[Change]:
-        changes: list[Change] = [Put(Space.META, "last_job", str(self._last).encode())] if new else []
+        changes = [self._last_row()] if new else []
         for one in new:
             changes += one.changes()
         return changes
 
     async def _take(self, new: Sequence[NewJob]) -> None:
         if new:
-            await self._commits.enqueue(self._changes_for(new))
-            self._enter(new)
+            await self._commit(self._changes_for(new), lambda: self._enter(new))
 
     def _enter(self, new: Sequence[NewJob]) -> None:
         """Let jobs that are durable stand in line."""
@@ -263,20 +272,57 @@ class JobQueue:
                 unfinished.append(number)
         self.schedule.add(live.head.id, live.head.priority, unfinished)
 
+    # Committing
+
+    def expect(self, changes: Sequence[Change], happened: Callable[[], None]) -> None:
+        """Call `happened` should a commit that is in doubt come true."""
+        self._doubtful[id(changes[0])] = (changes[0], happened)
+
+    def committed(self, _position: object, changes: Sequence[Change]) -> None:
+        """Hear of everything that is durable, in order; for the journal's `on_commit`."""
+        if self._doubtful:
+            for change in changes:
+                _, happened = self._doubtful.pop(id(change), (None, None))
+                if happened is not None:
+                    happened()
+
+    async def touch(self) -> None:
+        """Fire when whatever was in doubt before is durable, or will never be."""
+        await self._commits.enqueue([self._last_row()])
+        self._doubtful.clear()
+
+    async def _commit(self, changes: Sequence[Change], happened: Callable[[], None], job: int = 0) -> None:
+        """Make changes durable and call `happened`, even if that is later than the caller wants to know."""
+        waiting = self._commits.enqueue(changes, job)
+        refused = waiting.called
+        try:
+            await waiting
+        except NoMajority:
+            if not refused:
+                self.expect(changes, happened)
+            raise
+        happened()
+
+    def _last_row(self) -> Change:
+        return Put(Space.META, "last_job", str(self._last).encode())
+
     # Changing jobs
 
     async def change(self, live: LiveJob, change: jobs.Change) -> None:
-        """Make a change of a job durable, then show it."""
+        """Make a change of a job durable, then show it.
+
+        When it is in doubt (`NoMajority`) `head` keeps it and it is shown should it come true; on other errors the job
+        is as it was before.
+        """
         before = live.head
         live.head = then = change(before)
+        changes = self._stored(live, then)
         try:
-            await self._commits.enqueue(self._stored(live, then), then.id)
-        except BaseException:
-            # Nothing was promised. Should the change be in the log all the same, the next row of the job replaces it.
-            if live.head is then:
+            await self._commit(changes, lambda: self._shown(live, change, then), then.id)
+        except GntError:
+            if id(changes[0]) not in self._doubtful and live.head is then:
                 live.head = before
             raise
-        self._shown(live, change, then)
 
     def _stored(self, live: LiveJob, then: Job) -> list[Change]:
         changes: list[Change] = [live.row()]
@@ -294,18 +340,14 @@ class JobQueue:
 
     def ending(self, live: LiveJob, index: int, end: OpcodeEnd) -> Ending:
         """Give the end of an opcode as changes for somebody's commit; see `gnt.masterd.jobs.seam`."""
-        now = self._clock.seconds()
         new: list[NewJob] = []
-        if end.error is not None:
-            change = jobs.failed(index, now, jobs.encode_error(end.error))
-        else:
-            result = end.result
-            if end.jobs:
-                made = self._make_many([children(live.opcode(index), ops) for ops in end.jobs])
-                new = [one for one in made if isinstance(one, NewJob)]
-                listed = [[True, one.number] if isinstance(one, NewJob) else [False, str(one)] for one in made]
-                result = {**(result or {}), "jobs": listed}
-            change = jobs.succeeded(index, now, jobs.encode_result(result))
+        result = end.result
+        if end.error is None and end.jobs:
+            made = self._make_many([children(live.opcode(index), ops) for ops in end.jobs])
+            new = [one for one in made if isinstance(one, NewJob)]
+            listed = [[True, one.number] if isinstance(one, NewJob) else [False, str(one)] for one in made]
+            result = {**(result or {}), "jobs": listed}
+        change = self._end(live.head.id, index, end.error, result)
         then = live.head = change(live.head)
 
         def seen() -> None:
@@ -313,6 +355,17 @@ class JobQueue:
             self._shown(live, change, then)
 
         return Ending(live.head.id, index, end, (*self._changes_for(new), *self._stored(live, then)), seen)
+
+    def _end(self, job: int, index: int, error: GntError | None, result: Any) -> jobs.Change:
+        now = self._clock.seconds()
+        if error is None:
+            try:
+                return jobs.succeeded(index, now, jobs.encode_result(result))
+            except (TypeError, ValueError, RecursionError):
+                # A fault of ours; the one who asks for the ending holds changes that must be committed with it.
+                self._log.failure("job {job}: the result of opcode {index} is no JSON", job=job, index=index)
+                error = Failed("what the operation gave as its result cannot be told", code=INTERNAL)
+        return jobs.failed(index, now, jobs.encode_error(error))
 
     def note(self, live: LiveJob, index: int, text: str) -> None:
         """Add a line to a job's log: shown at once, stored in the background."""
@@ -345,8 +398,9 @@ class JobQueue:
             self.schedule.remove(number)
             try:
                 await self.change(live, jobs.canceled(self._clock.seconds()))
-            except BaseException:
-                self._stand_in_line(live)
+            except GntError:
+                if live.head.status is Status.QUEUED:
+                    self._stand_in_line(live)
                 raise
             return True, f"Job {number} canceled"
         if status is Status.WAITING:
@@ -411,14 +465,19 @@ class JobQueue:
         return archived, 0
 
     async def _archive(self, numbers: Sequence[int]) -> None:
-        await self._commits.enqueue([Archive(tuple(numbers))])
-        for number in numbers:
-            self._jobs.pop(number, None)
+        def archived() -> None:
+            for number in numbers:
+                self._jobs.pop(number, None)
+
+        await self._commit([Archive(tuple(numbers))], archived)
 
     async def set_drained(self, drained: bool) -> None:
         """Let the queue take no more jobs, or take jobs again."""
-        await self._commits.enqueue([Put(Space.META, "drained", b"true" if drained else b"false")])
-        self._drained = drained
+
+        def done() -> None:
+            self._drained = drained
+
+        await self._commit([Put(Space.META, "drained", b"true" if drained else b"false")], done)
 
 
 def _entries(job: Job, serial: int | None) -> list[LogEntry]:

@@ -17,7 +17,7 @@ from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.operation import Operation
 from gnt.model.cluster import Cluster
-from gnt.model.errors import GntError
+from gnt.model.errors import GntError, NoMajority
 from gnt.model.objects import ClusterSettings
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.test import TestDelay
@@ -65,7 +65,9 @@ class FakeJournal:
         self.hold = False
         self.refuse: GntError | None = None
         self.commits: list[tuple[Change, ...]] = []
-        self._pending: list[Deferred[None]] = []
+        self.listeners: list[Callable[[object, Sequence[Change]], None]] = []
+        self._pending: list[tuple[tuple[Change, ...], Deferred[None]]] = []
+        self._free: list[Deferred[None]] = []
 
     def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[None]:
         """Store at once; acknowledge at once, or when told."""
@@ -83,16 +85,48 @@ class FakeJournal:
             else:
                 self.rows.pop((change.space, change.key), None)
         if self.hold:
-            self._pending.append(done)
+            self._pending.append((tuple(changes), done))
         else:
-            done.callback(None)
+            self._tell(tuple(changes), done)
         return done
+
+    def _tell(self, changes: tuple[Change, ...], done: Deferred[None]) -> None:
+        for listener in self.listeners:
+            listener(None, changes)
+        if not done.called:
+            done.callback(None)
 
     def acknowledge(self, count: int | None = None) -> None:
         """Acknowledge what is held, in order."""
         now, self._pending = self._pending[:count], self._pending[len(self._pending[:count]) :]
-        for done in now:
+        for changes, done in now:
+            self._tell(changes, done)
+
+    def doubt(self) -> None:
+        """Lose the majority: what is held may come true later, nothing more is taken."""
+        self.refuse = NoMajority("node2 and node3 do not answer; nothing was changed")
+        for _, done in list(self._pending):
+            done.errback(NoMajority("node2 and node3 do not answer"))
+
+    def mend(self) -> None:
+        """Have the majority again."""
+        self.refuse, self.hold = None, False
+        self.acknowledge()
+        free, self._free = self._free, []
+        for done in free:
             done.callback(None)
+
+    def _forget(self, done: Deferred[None]) -> None:
+        self._free.remove(done)
+
+    def when_free(self) -> Deferred[None]:
+        """Fire when changes are taken."""
+        done: Deferred[None] = Deferred(self._forget)
+        if self.refuse is None:
+            done.callback(None)
+        else:
+            self._free.append(done)
+        return done
 
     def space(self, space: Space) -> dict[str, bytes]:
         """Give the rows of a space by key."""
@@ -174,6 +208,7 @@ class Brain:
         self.engine = FakeEngine(self.journal)
         self.locks = LockManager(self.clock)
         self.queue = JobQueue(self.journal, self.journal, self.clock)
+        self.journal.listeners = [self.queue.committed]
         self.processor = Processor(
             queue=self.queue,
             locks=self.locks,

@@ -1,0 +1,133 @@
+"""Jobs while changes cannot be made: nothing is told that is not durable, and nothing is lost when it is again."""
+
+from __future__ import annotations
+
+import pytest
+
+from gnt.masterd.jobs.seam import OpcodeEnd
+from gnt.model.errors import ConfigError, Failed, NoMajority
+from tests.masterd.jobs.fakes import Brain, delay, result, started
+
+
+@pytest.fixture
+def brain() -> Brain:
+    """Give a master that runs opcodes only when told, and a store that acknowledges only when told."""
+    made = Brain().start()
+    made.engine.hold = True
+    return made
+
+
+def mended(brain: Brain) -> None:
+    """Have a majority again, and let the time pass after which is tried again."""
+    brain.journal.mend()
+    brain.clock.advance(1)
+
+
+def test_a_submission_in_doubt_may_come_true(brain: Brain) -> None:
+    """The client is told that nobody knows; if the job is durable after all it runs."""
+    brain.journal.hold = True
+    answer = started(brain.queue.submit([delay()]))
+    brain.journal.doubt()
+    failure: list[object] = []
+    answer.addErrback(lambda reason: failure.append(reason.value))
+    assert isinstance(failure[0], NoMajority)
+    assert list(brain.queue) == []
+    mended(brain)
+    assert brain.status(1) == "running"
+    assert brain.submit(delay()) == 2
+
+
+def test_an_end_in_doubt_is_shown_when_it_comes_true(brain: Brain) -> None:
+    """Until then the job runs and its locks are held."""
+    number = brain.submit(delay("node/a!"), delay())
+    brain.journal.hold = True
+    brain.engine.finish(number, OpcodeEnd(result=5))
+    brain.journal.doubt()
+    brain.clock.advance(100)
+    assert brain.status(number) == "running"
+    assert [lock.owners for lock in brain.locks.snapshot() if lock.name == "node/a"] == [("Job1/TEST_DELAY",)]
+    mended(brain)
+    assert [run.index for run in brain.engine.runs] == [0, 1]
+    assert brain.engine.recovered == []
+    brain.engine.finish(number)
+    assert brain.status(number) == "success"
+    assert brain.locks.snapshot() == []
+
+
+def test_an_end_that_was_not_taken_is_settled_when_changes_are_taken_again(brain: Brain) -> None:
+    """What the engine left open is settled by its recovery, with the locks still held."""
+    number = brain.submit(delay("node/a!"))
+    brain.journal.doubt()
+    brain.engine.finish(number, OpcodeEnd(result=5))
+    assert brain.status(number) == "running"
+    mended(brain)
+    assert [job for job, _ in brain.engine.recovered] == [number]
+    brain.journal.doubt()
+    brain.engine.finish(number, OpcodeEnd(error=Failed("undone")))
+    assert brain.status(number) == "running"
+    mended(brain)
+    brain.engine.finish(number, OpcodeEnd(error=Failed("undone")))
+    assert brain.status(number) == "error"
+    assert brain.locks.snapshot() == []
+
+
+@pytest.mark.parametrize("trouble", [NoMajority("alone"), ConfigError("no space left")])
+def test_the_end_of_a_refused_opcode_is_made_durable_sooner_or_later(brain: Brain, trouble: NoMajority) -> None:
+    """The processor tries again until it is taken."""
+    number = brain.submit(delay())
+    brain.journal.refuse = trouble
+    brain.engine.waiting.pop(number).errback(Failed("node2 does not answer"))
+    brain.clock.advance(5)
+    assert brain.status(number) == "running"
+    mended(brain)
+    assert brain.status(number) == "error"
+    assert brain.journal.job(number)["ops"][0]["result"] == ["OpExecError", ["node2 does not answer"]]
+
+
+def test_a_cancel_in_doubt_may_come_true(brain: Brain) -> None:
+    """The job does not start meanwhile."""
+    settings = brain.journal.head.settings
+    first = brain.submit(delay("node/a!"))
+    second = brain.submit(delay("node/a!"))
+    assert settings.max_running_jobs == 20
+    brain.journal.hold = True
+    answer = started(brain.queue.cancel(second))
+    brain.journal.doubt()
+    assert brain.status(second) == "canceling"
+    brain.journal.refuse = None
+    mended(brain)
+    assert brain.status(second) == "canceled"
+    assert answer.result == (True, "Job 2 will be canceled")
+    brain.engine.finish(first)
+    assert brain.locks.snapshot() == []
+
+
+def test_no_opcode_is_begun_while_changes_are_not_taken(brain: Brain) -> None:
+    """The next one waits, without locks."""
+    first = brain.submit(delay("node/a!"), delay("node/b!"))
+    brain.journal.hold = True
+    brain.engine.finish(first)
+    brain.journal.refuse = NoMajority("alone")
+    brain.journal.acknowledge()
+    assert brain.status(first) == "waiting"
+    assert brain.locks.snapshot() == []
+    mended(brain)
+    assert brain.status(first) == "running"
+
+
+def test_a_master_without_majority_can_be_stopped(brain: Brain) -> None:
+    """Jobs that wait for a majority are left for the next start, and no timer stays."""
+    first = brain.submit(delay("node/a!"))
+    second = brain.submit(delay("node/b!"))
+    brain.journal.doubt()
+    brain.engine.finish(first)
+    brain.clock.advance(1)
+    brain.engine.finish(second)
+    result(brain.processor.stop())
+    assert brain.processor.started == frozenset()
+    assert brain.clock.getDelayedCalls() == []
+    brain.journal.refuse = None
+    again = Brain(journal=brain.journal)
+    again.engine.end = OpcodeEnd(error=Failed("settled"))
+    again.start()
+    assert [again.status(number) for number in (first, second)] == ["error", "error"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from gnt.model.specs import InstanceSpec
 from gnt.noded.hypervisors.fake import FakeHypervisor
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.wire.calls import DiskDevice
+from tests.noded.hypervisors.libvirt_room import KvmHouse, LibvirtRoom
 
 UUID = "6b1b4d6e-3c4c-4f0e-9d55-0000000000{:02d}"
 
@@ -24,6 +25,9 @@ class House(Protocol):
     """A node with one hypervisor, and perhaps a second node. `names` says which nodes there are."""
 
     names: tuple[str, ...]
+
+    def address(self, node: str) -> str:
+        """Give the address of a node."""
 
     def driver(self, node: str = "node1") -> IHypervisor:
         """Make a driver anew, as a daemon that starts does."""
@@ -50,6 +54,10 @@ class FakeHouse:
 
     root: Path
     names: tuple[str, ...] = ("node1", "node2")
+
+    def address(self, node: str) -> str:
+        """Give an address that nobody uses."""
+        return {"node1": "192.0.2.1", "node2": "192.0.2.2"}[node]
 
     def driver(self, node: str = "node1") -> IHypervisor:
         """Make a driver."""
@@ -87,6 +95,26 @@ class FakeHouse:
 def fake_house(tmp_path: Path) -> FakeHouse:
     """Give two nodes of the fake hypervisor."""
     return FakeHouse(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def libvirt_room() -> Iterator[LibvirtRoom]:
+    """Give two real libvirtds."""
+    room = LibvirtRoom.open()
+    try:
+        yield room
+    finally:
+        room.close()
+
+
+@pytest.fixture
+def kvm_house(libvirt_room: LibvirtRoom) -> Iterator[KvmHouse]:
+    """Give two nodes with kvm, empty before and after."""
+    house = libvirt_room.house()
+    try:
+        yield house
+    finally:
+        house.clear()
 
 
 @pytest.fixture(params=["fake", pytest.param("kvm", marks=pytest.mark.guest)])

@@ -186,7 +186,7 @@ def test_migration(house: House) -> None:
     house.booted(instance)
     for here, there in (("node1", "node2"), ("node2", "node1")):
         source, target = house.driver(here), house.driver(there)
-        ticket = target.accept(instance, house.disks(instance, there), here, address(there))
+        ticket = target.accept(instance, house.disks(instance, there), here, house.address(there))
         assert state(target, instance) is None
         source.send(instance, there, ticket, True)
         assert state(source, instance) is None
@@ -202,7 +202,7 @@ def test_migration_to_one_who_does_not_know(house: House) -> None:
     instance = house.instance()
     source = started(house, instance)
     target = house.driver("node2")
-    ticket = target.accept(instance, house.disks(instance, "node2"), "node1", address("node2"))
+    ticket = target.accept(instance, house.disks(instance, "node2"), "node1", house.address("node2"))
     target.cancel_accept(instance)
     target.cancel_accept(instance)
     with pytest.raises(NodeFailure) as failure:
@@ -219,7 +219,7 @@ def test_migration_of_a_guest_that_is_down(house: House) -> None:
     """There is nothing to send."""
     instance = house.instance()
     target = house.driver("node2")
-    ticket = target.accept(instance, house.disks(instance, "node2"), "node1", address("node2"))
+    ticket = target.accept(instance, house.disks(instance, "node2"), "node1", house.address("node2"))
     with pytest.raises(NodeFailure) as failure:
         house.driver().send(instance, "node2", ticket, True)
     assert failure.value.code == "not_running"
@@ -230,13 +230,8 @@ def test_accept_where_it_runs(house: House) -> None:
     instance = house.instance()
     driver = started(house, instance)
     with pytest.raises(NodeFailure) as failure:
-        driver.accept(instance, house.disks(instance), "node2", address("node1"))
+        driver.accept(instance, house.disks(instance), "node2", house.address("node1"))
     assert failure.value.code == "exists"
     driver.cancel_accept(instance)
     driver.settle()
     assert state(driver, instance) == "running"
-
-
-def address(node: str) -> str:
-    """Give the address of a node of any house."""
-    return {"node1": "127.0.0.2", "node2": "127.0.0.3"}[node]

@@ -1,0 +1,41 @@
+"""`python -m gnt.bootstrap VERB`: what runs where no master daemon runs. See `gnt.bootstrap.talk`."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from gnt.bootstrap.talk import answer, progress, read_request
+from gnt.model.layout import Layout, host_name
+
+
+def _init() -> Any:
+    from gnt.bootstrap.init import ClusterInit, InitRequest  # noqa: PLC0415
+
+    request = read_request(InitRequest)
+    layout = Layout.from_environment(os.environ)
+    return ClusterInit(request, layout, host_name(os.environ, socket.getfqdn()), progress).run()
+
+
+def _leave() -> Any:
+    from gnt.bootstrap.leave import LeaveRequest, leave  # noqa: PLC0415
+
+    return leave(read_request(LeaveRequest), Layout.from_environment(os.environ), progress)
+
+
+VERBS: Final[dict[str, Callable[[], Any]]] = {"init": _init, "leave": _leave}
+
+
+def main(arguments: list[str]) -> int:
+    """Run a verb; gives the exit status."""
+    if len(arguments) != 1 or arguments[0] not in VERBS:
+        sys.stderr.write(f"usage: python -m gnt.bootstrap {'|'.join(VERBS)}   (a JSON object on standard input)\n")
+        return 2
+    return answer(VERBS[arguments[0]])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,50 @@
+"""How a bootstrap program speaks with the command that runs it.
+
+One JSON object comes on standard input (so that nothing secret stands in a process list); JSON lines go out:
+`{"progress": text}` while it works, at last `{"result": …}` or `{"error": {"code", "text", "hint"}}`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from gnt.model.errors import WRONG_INPUT, GntError, Refused
+
+T = TypeVar("T")
+LIMIT: Final = 4 * 2**20
+
+
+def read_request(kind: type[T]) -> T:
+    """Read the request from standard input. Raises `Refused` naming what is wrong with it."""
+    data = sys.stdin.buffer.read(LIMIT + 1)
+    if len(data) > LIMIT:
+        raise Refused(WRONG_INPUT, f"the request is longer than {LIMIT} bytes")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.DecodeError as error:
+        raise Refused(WRONG_INPUT, f"the request on standard input is not understood: {error}") from None
+
+
+def progress(text: str) -> None:
+    """Say what is being done."""
+    _write({"progress": text})
+
+
+def answer(work: Callable[[], Any]) -> int:
+    """Do the work, write its result or error, give the exit status."""
+    try:
+        result = work()
+    except GntError as error:
+        _write({"error": {"code": error.code, "text": error.text, "hint": error.hint}})
+        return 1
+    _write({"result": result})
+    return 0
+
+
+def _write(message: dict[str, Any]) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")
+    sys.stdout.buffer.flush()

@@ -172,7 +172,7 @@ class NodeLink:
         theirs = msgspec.json.decode(await broker.ask("root", pb_broker.HELLO + ours), type=Hello)
         if theirs.protocol != PROTOCOL:
             raise NotReached(f"{self.name} speaks protocol {theirs.protocol}, we speak {PROTOCOL}")
-        if theirs.node != self.uuid:
+        if self.uuid and theirs.node != self.uuid:
             raise NotReached(f"at the address of {self.name} another node answers ({theirs.node})")
         if timer.active():
             timer.cancel()

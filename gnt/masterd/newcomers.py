@@ -1,0 +1,93 @@
+"""Nodes on their way in: the first call to one that is not in the model yet, and what makes one a voter."""
+
+from __future__ import annotations
+
+from typing import Final, Protocol, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from gnt.daemon.runtime import Runtime
+from gnt.masterd.nodes import Connect, Nodes
+from gnt.model.errors import ENVIRONMENT, NotReached, Refused
+from gnt.model.layout import Layout
+from gnt.model.objects import Node
+from gnt.wire.calls import InstallAuthority, NodeCall
+from gnt.wire.contract import Link
+from gnt.wire.envelope import Request
+
+R = TypeVar("R")
+
+MEET_TIME: Final = 15.0
+"""Seconds that a newcomer has to greet."""
+
+
+class NodeCalls:
+    """The calls of the engine: to nodes of the model over their links, to newcomers over one of their own."""
+
+    def __init__(self, runtime: Runtime, nodes: Nodes, connect: Connect) -> None:
+        self._runtime = runtime
+        self._nodes = nodes
+        self._connect = connect
+
+    async def call(self, node: str, call: NodeCall[R], *, id: str | None = None) -> R:  # noqa: A002
+        """Make a call to a node of the model (its UUID); see `Nodes.call`."""
+        return await self._nodes.call(node, call, id=id)
+
+    async def meet(self, name: str, address: str, call: NodeCall[R]) -> R:
+        """Make a reading call to a node that is not in the model; its certificate must bear the name.
+
+        Raises `NotReached` if it does not greet in time.
+        """
+        link = self._connect(Node(uuid="", name=name, primary_ip=address, group=""))
+        link.start()
+        try:
+            await self._greeted(link, name)
+            request = Request(id=self._runtime.uuid(), epoch=self._nodes.epoch, deadline=call.deadline, call=call)
+            answer = await link.call(request)
+            return answer.result(call)
+        finally:
+            await link.stop()
+
+    async def _greeted(self, link: Link, name: str) -> None:
+        waiting: Deferred[None] = link.when_connected()
+        timer = self._runtime.clock.callLater(MEET_TIME, waiting.cancel)
+        try:
+            await waiting
+        except CancelledError:
+            raise NotReached(f"no connection to {name}: {link.problem or 'no answer'}") from None
+        finally:
+            if timer.active():
+                timer.cancel()
+
+
+class Voters(Protocol):
+    """What promotion needs of the journal."""
+
+    async def add_voter(self, node: str) -> None:
+        """Bring a node's log up to date."""
+
+
+class Promotion:
+    """Makes a node ready to vote: it gets the authority's key, then a copy of the log that it follows."""
+
+    def __init__(self, runtime: Runtime, layout: Layout, calls: NodeCalls, voters: Voters) -> None:
+        self._runtime = runtime
+        self._layout = layout
+        self._calls = calls
+        self._voters = voters
+
+    async def prepare(self, node: str) -> None:
+        """Bring a node (its UUID) so far that it may become a candidate with the next commit."""
+        certificate, key = await self._runtime.pools("files").run(self._read_authority)
+        await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
+        await self._voters.add_voter(node)
+
+    def _read_authority(self) -> tuple[str, str]:
+        try:
+            return self._layout.authority_certificate.read_text(), self._layout.authority_key.read_text()
+        except OSError as error:
+            raise Refused(
+                ENVIRONMENT,
+                f"The authority of the cluster cannot be read: {error.strerror}: {error.filename}",
+                hint="it is on every master candidate: copy it from one",
+            ) from None

@@ -55,10 +55,13 @@ UNRECORDED: Final = frozenset({LogAppend, LogSnapshot})
 
 
 class LogKeeper(Protocol):
-    """What the calls need of this node's copy of the log."""
+    """What the calls need of this node's copy of the log; `gnt.noded.replica.Replica` has it."""
 
-    def state(self) -> LogState:
-        """Say where the log ends; `promised` in it is filled in here."""
+    async def refresh(self) -> LogState:
+        """Say where the log ends now. Raises `NodeFailure`."""
+
+    async def promise(self, epoch: Epoch, *, ask_only: bool) -> PromiseAnswer:
+        """Promise an epoch in the log itself, durably. Raises `NodeFailure`."""
 
 
 class _Aborts(list[Callable[[], None]]):
@@ -361,7 +364,9 @@ class Calls:
     # --- what this module answers itself
 
     async def _ask_log(self, _request: Request) -> LogState:
-        return self._log_state()
+        if self._replica is None:
+            return LogState(end=START, committed=0, promised=self._promised)
+        return self._with_promise(await self._replica.refresh())
 
     async def _promise(self, request: Request) -> PromiseAnswer:
         """Promise an epoch, in order with the log, so that nothing of an older epoch is stored after the answer."""
@@ -373,17 +378,28 @@ class Calls:
         if turn is not None:
             await turn
         try:
-            if granted and not call.ask_only:
-                # A still higher one may have come while we waited: then that is what was promised.
-                granted = call.epoch == self._promised
-                if granted:
-                    await self._table.promise(call.epoch)
-            answer = PromiseAnswer(granted=granted, log=self._log_state())
+            answer = await self._grant(call, granted=granted)
         except Exception:
             self._lanes.leave(call.lane)
             raise
         self._lanes.leave(call.lane)
         return answer
+
+    async def _grant(self, call: Promise, *, granted: bool) -> PromiseAnswer:
+        """Promise in the log and in the table; granted is what both grant."""
+        if not call.ask_only:
+            # A still higher one may have come while we waited for our turn: then that is what was promised.
+            granted = granted and call.epoch == self._promised
+        if self._replica is None:
+            log_answer = PromiseAnswer(granted=True, log=LogState(end=START, committed=0, promised=self._promised))
+        elif granted:
+            log_answer = await self._replica.promise(call.epoch, ask_only=call.ask_only)
+        else:
+            log_answer = PromiseAnswer(granted=False, log=await self._replica.refresh())
+        granted = granted and log_answer.granted
+        if granted and not call.ask_only:
+            await self._table.promise(call.epoch)
+        return PromiseAnswer(granted=granted, log=self._with_promise(log_answer.log))
 
     async def _fence(self, request: Request) -> list[Outcome]:
         """Refuse what is older, durably; end what is older; say how it ended."""
@@ -439,10 +455,10 @@ class Calls:
 
     # --- small parts
 
-    def _log_state(self) -> LogState:
-        if self._replica is None:
-            return LogState(end=START, committed=0, promised=self._promised)
-        return msgspec.structs.replace(self._replica.state(), promised=self._promised)
+    def _with_promise(self, state: LogState) -> LogState:
+        """Put in what was promised: here, or in the log before this table was made."""
+        promised = max(self._promised, state.promised, key=lambda epoch: epoch.number)
+        return msgspec.structs.replace(state, promised=promised)
 
     def _saw(self, epoch: Epoch) -> None:
         """Take nothing older from now on; it is on disk before anything is done for it."""

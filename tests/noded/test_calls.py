@@ -77,10 +77,19 @@ class Log:
 
     def __init__(self) -> None:
         self.end = START
+        self.exists = True
 
     def state(self) -> LogState:
-        """Say where it ends."""
+        """Give what is known of it."""
         return LogState(end=self.end, committed=0, promised=START.epoch)
+
+    async def refresh(self) -> LogState:
+        """Say where it ends."""
+        return self.state()
+
+    async def promise(self, epoch: Epoch, *, ask_only: bool) -> PromiseAnswer:
+        """Promise, unless there is no log here."""
+        return PromiseAnswer(granted=self.exists, log=self.state())
 
 
 class Node:
@@ -259,6 +268,13 @@ def test_promise_is_granted_once_for_a_number_and_survives(node: Node) -> None:
         answer: PromiseAnswer = value(promise, node.send(Promise(epoch=other), epoch=None))
         assert not answer.granted
         assert answer.log.promised == TWO
+
+
+def test_node_without_a_log_grants_nothing(node: Node) -> None:
+    """It is no voter; what it was asked for it refuses older masters all the same."""
+    node.log.exists = False
+    promise = Promise(epoch=TWO)
+    assert not value(promise, node.send(promise, epoch=None)).granted
 
 
 def test_asking_only_promises_nothing(node: Node) -> None:

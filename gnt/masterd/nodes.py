@@ -50,10 +50,14 @@ class _Peer:
 
 
 class Nodes:
-    """Connections to all nodes of the cluster, the master's own among them, kept as the model has them."""
+    """Connections to all nodes of the cluster, the master's own among them, kept as the model has them.
+
+    `outcomes` has what fences told of calls of older epochs: node UUID → call id → outcome.
+    """
 
     def __init__(self, runtime: Runtime, connect: Connect) -> None:
         self.epoch: Epoch | None = None
+        self.outcomes: dict[str, dict[str, Outcome]] = {}
         self._runtime = runtime
         self._connect = connect
         self._peers: dict[str, _Peer] = {}
@@ -205,6 +209,7 @@ class Nodes:
         outcomes = await self.call(peer.node.uuid, Fence(epoch=epoch, calls=wanted))
         if self.epoch == epoch:
             peer.fenced = True
+            self.outcomes.setdefault(peer.node.uuid, {}).update({outcome.id: outcome for outcome in outcomes})
             for listener in list(self._fence_listeners):
                 listener(peer.node.uuid, outcomes)
 

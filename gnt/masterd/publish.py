@@ -1,0 +1,248 @@
+"""Telling the nodes what the configuration is: membership, ssconf files, `config.data` for the candidates.
+
+After a commit that alters the configuration each online node gets the newest state, at most one call at a time to a
+node, the latest wins. A node that was away gets it when it is back. The master's own node is one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from typing import Final
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnt.daemon.runtime import Runtime
+from gnt.masterd.journal import Journal
+from gnt.masterd.nodes import Nodes
+from gnt.masterd.voting import voters
+from gnt.model.cluster import Cluster
+from gnt.model.config_data import config_data
+from gnt.model.epoch import Position
+from gnt.model.errors import GntError, StaleEpoch
+from gnt.model.ssconf import ssconf_files
+from gnt.store.changes import Archive, Change, Space
+from gnt.wire.calls import Configure, LogDiscard, Membership
+
+log: Final = Logger()
+
+# `config.data` holds the whole cluster; under load it is written once in so many seconds, not for each change.
+PAUSE: Final = 1.0
+RETRY_FIRST: Final = 1.0
+RETRY_LAST: Final = 30.0
+
+
+class View(msgspec.Struct, frozen=True):
+    """What nodes are told of one state of the cluster; `config_data` is for candidates."""
+
+    position: Position
+    cluster: Cluster
+    files: dict[str, str]
+    config_data: str
+    candidates: dict[str, str]
+
+
+def make_view(cluster: Cluster, position: Position, release: str) -> View:
+    """Work out what to tell. Pure, and in proportion to the cluster: call it from a pool."""
+    certificates = cluster.settings.candidate_certs
+    return View(
+        position=position,
+        cluster=cluster,
+        files=ssconf_files(cluster, release),
+        config_data=msgspec.json.encode(config_data(cluster)).decode(),
+        candidates={uuid: certificates[uuid] for uuid in sorted(voters(cluster)) if uuid in certificates},
+    )
+
+
+def configure(view: View, uuid: str) -> Configure:
+    """Give the call that tells one node."""
+    cluster, node = view.cluster, view.cluster.nodes[uuid]
+    membership = Membership(
+        cluster_name=cluster.settings.cluster_name,
+        cluster_uuid=cluster.settings.uuid,
+        node_uuid=uuid,
+        node_name=node.name,
+        position=view.position,
+        candidates=view.candidates,
+    )
+    data = view.config_data if uuid in voters(cluster) else None
+    return Configure(membership=membership, files=view.files, config_data=data)
+
+
+class _Reader:
+    """One node, and what it was told last."""
+
+    def __init__(self) -> None:
+        self.told: Configure | None = None
+        self.serial = -1
+        self.task: Deferred[None] | None = None
+        self.again: Deferred[None] | None = None
+        self.problem = ""
+
+
+class Publisher:
+    """Keeps all online nodes told. `start` tells everybody once; `stop` ends it."""
+
+    def __init__(self, runtime: Runtime, journal: Journal, nodes: Nodes, release: str) -> None:
+        self._runtime = runtime
+        self._journal = journal
+        self._nodes = nodes
+        self._release = release
+        self._readers: dict[str, _Reader] = {}
+        self._voters = voters(journal.cluster)
+        self._wanted = 0
+        self._view: View | None = None
+        self._making: list[Deferred[View]] | None = None
+        self._settled: list[tuple[int, Deferred[None]]] = []
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._journal.on_commit(self._committed)
+        self._wanted = self._journal.position.serial
+        self._wake()
+
+    def stop(self) -> None:
+        """End; calls on their way are not waited for."""
+        self._stopped = True
+        for reader in list(self._readers.values()):
+            if reader.task is not None:
+                reader.task.cancel()
+        self._readers = {}
+        self._settle()
+
+    def behind(self) -> dict[str, str]:
+        """Give the nodes (UUID) that have not been told the newest, with the reason."""
+        return {
+            uuid: reader.problem or "under way" for uuid, reader in self._readers.items() if not self._is_told(reader)
+        }
+
+    async def flush(self) -> None:
+        """Wait until every online node that can be reached has what is true now."""
+        done: Deferred[None] = Deferred()
+        self._settled.append((self._wanted, done))
+        self._settle()
+        await done
+
+    def _is_told(self, reader: _Reader) -> bool:
+        return reader.serial >= self._wanted
+
+    def _committed(self, position: Position, changes: Collection[Change]) -> None:
+        if any(not isinstance(change, Archive) and change.space is Space.OBJECT for change in changes):
+            self._wanted = position.serial
+            self._discard_where_demoted()
+            self._wake()
+
+    def _wake(self) -> None:
+        """Have a task for each online node; wake those that wait."""
+        online = {uuid for uuid, node in self._journal.cluster.nodes.items() if not node.offline}
+        for uuid in sorted(set(self._readers) - online):
+            task = self._readers.pop(uuid).task
+            if task is not None:
+                task.cancel()
+        for uuid in sorted(online):
+            reader = self._readers.get(uuid)
+            if reader is None:
+                reader = self._readers[uuid] = _Reader()
+                reader.task = Deferred.fromCoroutine(self._serve(uuid, reader))
+                reader.task.addErrback(lambda failure: log.failure("configuring a node", failure=failure))
+            elif reader.again is not None:
+                again, reader.again = reader.again, None
+                again.callback(None)
+        self._settle()
+
+    async def _serve(self, uuid: str, reader: _Reader) -> None:
+        pause = RETRY_FIRST
+        try:
+            while not self._stopped:
+                if self._is_told(reader):
+                    reader.again = Deferred()
+                    await reader.again
+                    continue
+                try:
+                    await self._nodes.when_connected(uuid)
+                    await self._tell(uuid, reader)
+                except StaleEpoch:
+                    return
+                except GntError as error:
+                    self._failed(uuid, reader, error)
+                    await self._runtime.sleep(pause)
+                    pause = min(pause * 2, RETRY_LAST)
+                else:
+                    pause = RETRY_FIRST
+                    await self._runtime.sleep(PAUSE)
+        except CancelledError:
+            return
+
+    async def _tell(self, uuid: str, reader: _Reader) -> None:
+        view = await self._newest()
+        if uuid not in view.cluster.nodes:
+            return
+        call = configure(view, uuid)
+        if reader.told is None or _differs(reader.told, call):
+            await self._nodes.call(uuid, call)
+        reader.told, reader.serial, reader.problem = call, view.position.serial, ""
+        self._settle()
+
+    async def _newest(self) -> View:
+        """Give the view of what is true now; several who ask share the work."""
+        if self._view is not None and self._view.position.serial >= self._wanted:
+            return self._view
+        waiting: Deferred[View] = Deferred()
+        if self._making is not None:
+            self._making.append(waiting)
+            return await waiting
+        self._making = [waiting]
+        making = self._runtime.pools("publish").run(
+            make_view, self._journal.cluster, self._journal.position, self._release
+        )
+        making.addBoth(self._made)
+        return await waiting
+
+    def _made(self, result: object) -> None:
+        waiting, self._making = self._making or [], None
+        for one in waiting:
+            if isinstance(result, View):
+                self._view = result
+                one.callback(result)
+            else:
+                one.errback(result)  # type: ignore[arg-type]  # a Failure
+
+    def _failed(self, uuid: str, reader: _Reader, error: GntError) -> None:
+        if reader.problem != error.text:
+            log.warn("configuring {node}: {error}", node=uuid, error=error.text)  # noqa: G010
+        reader.problem = error.text
+        self._settle()
+
+    def _settle(self) -> None:
+        still = []
+        for wanted, done in self._settled:
+            if all(reader.serial >= wanted or reader.problem for reader in self._readers.values()):
+                done.callback(None)
+            else:
+                still.append((wanted, done))
+        self._settled = still
+
+    def _discard_where_demoted(self) -> None:
+        """Have nodes that are no candidates any more set their copy of the store aside."""
+        cluster = self._journal.cluster
+        now = voters(cluster)
+        for uuid in sorted(self._voters - now):
+            node = cluster.nodes.get(uuid)
+            if node is not None and not node.offline:
+                discarding = Deferred.fromCoroutine(self._nodes.call(uuid, LogDiscard()))
+                discarding.addErrback(partial(_keeps_its_copy, node.name))
+        self._voters = now
+
+
+def _keeps_its_copy(name: str, failure: Failure) -> None:
+    log.warn("{name} keeps its copy of the store: {why}", name=name, why=failure.value)  # noqa: G010
+
+
+def _differs(old: Configure, new: Configure) -> bool:
+    """Say whether a node must be told; that the log has moved on is no news."""
+    same = msgspec.structs.replace(new.membership, position=old.membership.position)
+    return (old.files, old.config_data, old.membership) != (new.files, new.config_data, same)

@@ -1,0 +1,179 @@
+"""Nodes behind links in memory: each promises, fences, keeps a copy of the log, and remembers what it was told."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from gnt.daemon.runtime import Runtime
+from gnt.masterd.mastership import Term, take_mastership
+from gnt.model.cluster import Cluster
+from gnt.model.epoch import START, Epoch, Position
+from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
+from gnt.model.layout import Layout
+from gnt.model.objects import Node
+from gnt.noded.handler import CallContext, Place
+from gnt.noded.replica import Replica
+from gnt.store.changes import Entry
+from gnt.store.configuration import initial_changes
+from gnt.store.vault import MemoryVault
+from gnt.wire.calls import AskLog, Fence, NodeCall, Outcome, Promise
+from gnt.wire.contract import Listener, StopListening
+from gnt.wire.envelope import Answer, Request
+from tests.masterd.journal_world import FIRST, SteppingPool, cluster_of
+
+
+class FakeNode:
+    """One node daemon."""
+
+    def __init__(self, uuid: str, replica: Replica) -> None:
+        self.uuid = uuid
+        self.replica = replica
+        self.epoch = START.epoch
+        self.up = True
+        self.requests: list[Request] = []
+        self.outcomes: list[Outcome] = []
+        self.failing: dict[type[NodeCall[Any]], GntError] = {}
+        self.waiting: list[Deferred[None]] = []
+
+    def told(self, kind: type[NodeCall[Any]]) -> list[Any]:
+        """Give the calls of one kind that came."""
+        return [request.call for request in self.requests if isinstance(request.call, kind)]
+
+    async def serve(self, request: Request) -> Any:
+        """Carry out a request."""
+        self.requests.append(request)
+        call = request.call
+        if request.epoch is not None and request.epoch.number < self.epoch.number:
+            raise StaleEpoch(f"node-{self.uuid} has promised {self.epoch}")
+        if type(call) in self.failing:
+            raise self.failing[type(call)]
+        if isinstance(call, AskLog):
+            return await self.replica.refresh()
+        if isinstance(call, Promise):
+            return await self.replica.promise(call.epoch, ask_only=call.ask_only)
+        if isinstance(call, Fence):
+            self.epoch = call.epoch
+            return self.outcomes
+        handler = self.replica.handlers().get(type(call))
+        if handler is None:
+            return None
+        return await handler(call, CallContext(id=request.id, epoch=request.epoch, progress=lambda _line: None))
+
+
+class FakeLink:
+    """A link to it."""
+
+    def __init__(self, node: FakeNode, name: str) -> None:
+        self.name = name
+        self.uuid = node.uuid
+        self.node = node
+        self.started = False
+        self.stopped = False
+
+    @property
+    def connected(self) -> bool:
+        """Say whether the node is there."""
+        return self.started and not self.stopped and self.node.up
+
+    @property
+    def problem(self) -> str:
+        """Say why not."""
+        return "" if self.connected else "connection refused"
+
+    def start(self) -> None:
+        """Begin."""
+        self.started = True
+
+    def stop(self) -> Deferred[None]:
+        """End."""
+        self.stopped = True
+        return defer.succeed(None)
+
+    def when_connected(self) -> Deferred[None]:
+        """Fire when the node is there."""
+        if self.stopped:
+            return defer.fail(NotReached("stopped"))
+        if self.connected:
+            return defer.succeed(None)
+        waiting: Deferred[None] = Deferred(self.node.waiting.remove)
+        self.node.waiting.append(waiting)
+        return waiting
+
+    def listen(self, listener: Listener) -> StopListening:
+        """Never tell anything."""
+        return lambda: None
+
+    async def call(self, request: Request) -> Answer:
+        """Carry a call, as JSON."""
+        if not self.connected:
+            raise NotReached(f"no connection to {self.name}: connection refused")
+        value = await self.node.serve(request)
+        if not self.connected:
+            raise InDoubt("the connection broke")
+        return Answer.value(value)
+
+
+class NodesWorld:
+    """A cluster of letters; the master is a."""
+
+    def __init__(self, candidates: str = "a", others: str = "") -> None:
+        self.clock = Clock()
+        self.clock.advance(1000.0)
+        pool = SteppingPool()
+        self.runtime = Runtime(clock=self.clock, pools=lambda _name: pool, random=random.Random(3))  # noqa: S311
+        self.cluster: Cluster = cluster_of(candidates, others)
+        self.vaults = {uuid: MemoryVault() for uuid in candidates + others}
+        self.nodes = {uuid: FakeNode(uuid, self._replica(uuid)) for uuid in candidates + others}
+        self.links: list[FakeLink] = []
+        first = initial_changes(self.cluster)
+        entry = Entry(Position(epoch=FIRST, serial=1), self.clock.seconds(), first, (0,) * len(first))
+        for uuid in candidates:
+            self.vaults[uuid].create("cluster-uuid").append(START, [entry], epoch=FIRST, committed=1)
+
+    def _replica(self, uuid: str) -> Replica:
+        place = Place(layout=Layout(Path("/nowhere")), name=f"node-{uuid}", runtime=self.runtime)
+        return Replica(place, self.vaults[uuid])
+
+    def connect(self, node: Node) -> FakeLink:
+        """Make a link."""
+        if node.uuid not in self.nodes:
+            self.vaults[node.uuid] = MemoryVault()
+            self.nodes[node.uuid] = FakeNode(node.uuid, self._replica(node.uuid))
+        link = FakeLink(self.nodes[node.uuid], node.name)
+        self.links.append(link)
+        return link
+
+    def begin(self, host: str = "node-a", **options: Any) -> Deferred[Term]:
+        """Become master, or try."""
+        vault = self.vaults[host[-1]]
+        return Deferred.fromCoroutine(take_mastership(self.runtime, vault, self.connect, host=host, **options))
+
+    def down(self, *uuids: str) -> None:
+        """Lose nodes."""
+        for uuid in uuids:
+            self.nodes[uuid].up = False
+
+    def up(self, *uuids: str) -> None:
+        """Have nodes back."""
+        for uuid in uuids:
+            node = self.nodes[uuid]
+            node.up = True
+            waiting, node.waiting = node.waiting, []
+            for one in waiting:
+                one.callback(None)
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """Let time pass, and all that follows at once."""
+        self.clock.advance(seconds)
+        for _ in range(50):
+            self.clock.advance(0)
+
+
+REFUSED = NodeFailure("refused", "no")
+ANOTHER = Epoch(number=9, node="z")

@@ -1,0 +1,131 @@
+"""Calls to nodes: fenced first, offline ones left alone, ids and epochs, errors as values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from gnt.masterd.nodes import Nodes
+from gnt.model.epoch import Epoch
+from gnt.model.errors import InDoubt, NodeFailure, NotReached
+from gnt.wire.calls import Delay, Fence, NodeCall, NodeInfo, Version
+from tests.masterd.journal_world import node
+from tests.masterd.nodes_world import REFUSED, NodesWorld
+
+_trial: Any = SynchronousTestCase()  # type: ignore[no-untyped-call]
+EPOCH = Epoch(number=4, node="a")
+
+
+class Fixture:
+    """A world and its connections."""
+
+    def __init__(self, *, term: bool = True) -> None:
+        self.world = NodesWorld("ab", "n")
+        self.nodes = Nodes(self.world.runtime, self.world.connect)
+        self.nodes.update(self.world.cluster)
+        if term:
+            self.nodes.begin_term(EPOCH)
+        self.world.turn()
+
+    def begin(self, uuid: str, call: NodeCall[Any], **options: Any) -> Deferred[Any]:
+        """Begin a call."""
+        return Deferred.fromCoroutine(self.nodes.call(uuid, call, **options))
+
+    def fails(self, uuid: str, call: NodeCall[Any]) -> Any:
+        """Make a call that fails."""
+        return _trial.failureResultOf(self.begin(uuid, call)).value
+
+
+def test_every_node_is_fenced_once_without_being_asked() -> None:
+    """As soon as it is there; calls that change something come behind that."""
+    fixture = Fixture()
+    fixture.begin("n", Delay(seconds=1))
+    fixture.begin("n", Delay(seconds=2))
+    kinds = [type(request.call) for request in fixture.world.nodes["n"].requests]
+    assert kinds == [Fence, Delay, Delay]
+
+
+def test_a_node_that_was_away_is_fenced_before_anything_changes_it() -> None:
+    """Reads do not wait for the fence."""
+    world = NodesWorld("a", "n")
+    world.down("n")
+    nodes = Nodes(world.runtime, world.connect)
+    nodes.update(world.cluster)
+    nodes.begin_term(EPOCH)
+    calling = Deferred.fromCoroutine(nodes.call("n", Delay(seconds=1)))
+    assert isinstance(_trial.failureResultOf(calling).value, NotReached)
+    world.nodes["n"].failing[Fence] = REFUSED
+    world.up("n")
+    world.turn()
+    Deferred.fromCoroutine(nodes.call("n", NodeInfo())).addErrback(lambda _: None)
+    calling = Deferred.fromCoroutine(nodes.call("n", Delay(seconds=1)))
+    assert isinstance(_trial.failureResultOf(calling).value, NodeFailure)
+    assert world.nodes["n"].told(Delay) == []
+    assert len(world.nodes["n"].told(NodeInfo)) == 1
+    del world.nodes["n"].failing[Fence]
+    world.turn(5)
+    assert nodes.is_fenced("n")
+    Deferred.fromCoroutine(nodes.call("n", Delay(seconds=1)))
+    assert len(world.nodes["n"].told(Delay)) == 1
+
+
+def test_a_new_term_fences_again() -> None:
+    """Each epoch has fences of its own."""
+    fixture = Fixture()
+    fixture.nodes.begin_term(Epoch(number=5, node="a"))
+    fixture.world.turn()
+    assert [call.epoch.number for call in fixture.world.nodes["n"].told(Fence)] == [4, 5]
+
+
+def test_calls_carry_epoch_deadline_and_an_id_of_their_own() -> None:
+    """Given ids stay; fresh ones begin with the epoch's number, so that no other master makes the same."""
+    fixture = Fixture()
+    fixture.begin("n", Delay(seconds=1), id="4/7/0/1")
+    fixture.begin("n", Delay(seconds=1), deadline=2.5)
+    fixture.begin("n", Delay(seconds=1))
+    _, given, short, last = fixture.world.nodes["n"].requests
+    assert (given.id, given.deadline, given.epoch) == ("4/7/0/1", 6.0, EPOCH)
+    assert short.deadline == 2.5
+    assert short.id != last.id
+    assert short.id.startswith("4/")
+
+
+def test_nodes_that_are_offline_get_no_traffic() -> None:
+    """But for the question for the version."""
+    fixture = Fixture()
+    offline = msgspec.structs.replace(node("n", candidate=False), offline=True)
+    fixture.nodes.update(fixture.world.cluster.put(offline))
+    count = len(fixture.world.nodes["n"].requests)
+    error = fixture.fails("n", NodeInfo())
+    assert (type(error), error.text) == (NotReached, "Node is marked offline")
+    assert len(fixture.world.nodes["n"].requests) == count
+    fixture.begin("n", Version()).addErrback(lambda _: None)
+    assert len(fixture.world.nodes["n"].told(Version)) == 1
+
+
+def test_a_node_that_nobody_knows_is_not_reached() -> None:
+    """It may have left the cluster meanwhile."""
+    assert isinstance(Fixture().fails("q", NodeInfo()), NotReached)
+
+
+def test_asking_many_gives_errors_as_values() -> None:
+    """One that fails hides no other."""
+    fixture = Fixture()
+    fixture.world.nodes["b"].failing[NodeInfo] = REFUSED
+    fixture.world.nodes["n"].failing[NodeInfo] = InDoubt("who knows")
+    asking = Deferred.fromCoroutine(fixture.nodes.ask_all({"b": NodeInfo(), "n": NodeInfo(), "q": NodeInfo()}))
+    found = _trial.successResultOf(asking)
+    assert {uuid: type(answer) for uuid, answer in found.items()} == {"b": NodeFailure, "n": InDoubt, "q": NotReached}
+
+
+def test_stopping_closes_all_links() -> None:
+    """And nothing is fenced afterwards."""
+    fixture = Fixture()
+    _trial.successResultOf(fixture.nodes.stop())
+    assert all(link.stopped for link in fixture.world.links)
+    count = len(fixture.world.nodes["n"].requests)
+    fixture.world.turn(60)
+    assert len(fixture.world.nodes["n"].requests) == count

@@ -1,0 +1,155 @@
+"""What the nodes are told of the configuration, and when."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from gnt.masterd.mastership import Term
+from gnt.masterd.publish import Publisher
+from gnt.model.objects import Instance
+from gnt.wire.calls import Configure, LogDiscard
+from tests.masterd.journal_world import meta, node
+from tests.masterd.nodes_world import REFUSED, NodesWorld
+
+_trial: Any = SynchronousTestCase()  # type: ignore[no-untyped-call]
+
+
+class Published:
+    """A master that tells its nodes."""
+
+    def __init__(self, candidates: str = "ab", others: str = "n") -> None:
+        self.world = NodesWorld(candidates, others)
+        beginning = self.world.begin()
+        self.world.turn()
+        self.term: Term = _trial.successResultOf(beginning)
+        self.publisher = Publisher(self.world.runtime, self.term.journal, self.term.nodes, "1.2.3")
+        self.publisher.start()
+        self.world.turn()
+
+    def put(self, *objects: Any) -> None:
+        """Commit objects."""
+        journal = self.term.journal
+        done = journal.enqueue(journal.object_changes(put=objects))
+        self.world.turn()
+        _trial.successResultOf(done)
+
+    def told(self, uuid: str) -> list[Configure]:
+        """Give what a node was told."""
+        return self.world.nodes[uuid].told(Configure)
+
+
+def test_everybody_is_told_at_the_beginning() -> None:
+    """Membership and ssconf for all; the configuration for candidates only."""
+    published = Published()
+    (master,), (candidate,), (regular,) = (published.told(uuid) for uuid in "abn")
+    assert regular.files["master_node"] == "node-a\n"
+    assert regular.files["release_version"] == "1.2.3\n"
+    assert regular.config_data is None
+    assert json.loads(candidate.config_data or "")["cluster"]["cluster_name"] == "cluster.example.com"
+    assert master.config_data == candidate.config_data
+    membership = regular.membership
+    assert (membership.node_uuid, membership.node_name, membership.cluster_uuid) == ("n", "node-n", "c")
+    assert membership.position == published.term.journal.position
+    assert published.publisher.behind() == {}
+
+
+def test_membership_lists_the_certificates_of_voters_only() -> None:
+    """A digest that is recorded for a node that is no candidate gives it no right."""
+    published = Published()
+    settings = published.term.journal.cluster.settings
+    published.put(msgspec.structs.replace(settings, candidate_certs={"a": "aa", "b": "bb", "n": "nn"}))
+    published.world.turn(1)
+    assert published.told("n")[-1].membership.candidates == {"a": "aa", "b": "bb"}
+
+
+def test_a_change_is_told_to_those_whom_it_concerns() -> None:
+    """An instance's state changes config.data only, a job nothing."""
+    published = Published()
+    instance = Instance(uuid="i", name="web1.example.com", primary_node="n")
+    published.put(instance)
+    published.world.turn(1)
+    assert [len(published.told(uuid)) for uuid in "abn"] == [2, 2, 2]
+    published.put(msgspec.structs.replace(instance, disks_active=True))
+    published.world.turn(1)
+    assert [len(published.told(uuid)) for uuid in "abn"] == [3, 3, 2]
+    published.term.journal.enqueue([meta("x")])
+    published.world.turn(1)
+    assert [len(published.told(uuid)) for uuid in "abn"] == [3, 3, 2]
+
+
+def test_many_changes_are_told_together() -> None:
+    """At most once a second to each node, the latest state."""
+    published = Published()
+    for number in range(20):
+        published.put(Instance(uuid=f"i{number}", name=f"web{number}.example.com", primary_node="n"))
+    published.world.turn(1)
+    told = published.told("b")
+    assert len(told) == 2
+    assert len(json.loads(told[-1].config_data or "")["instances"]) == 20
+
+
+def test_a_node_that_was_away_or_refused_is_told_later() -> None:
+    """It is named meanwhile, and nobody waits for it."""
+    published = Published()
+    published.world.turn(1)
+    published.world.down("n")
+    published.world.nodes["b"].failing[Configure] = REFUSED
+    published.put(Instance(uuid="i", name="web1.example.com", primary_node="n"))
+    published.world.turn(1)
+    assert published.publisher.behind()["b"] == "no"
+    assert set(published.publisher.behind()) == {"b", "n"}
+    del published.world.nodes["b"].failing[Configure]
+    published.world.up("n")
+    published.world.turn(30)
+    assert published.publisher.behind() == {}
+    assert published.told("n")[-1].files["instance_list"] == "web1.example.com\n"
+
+
+def test_flush_waits_for_those_that_can_be_reached() -> None:
+    """Fires at once when all is told."""
+    published = Published()
+    _trial.successResultOf(Deferred.fromCoroutine(published.publisher.flush()))
+    published.put(Instance(uuid="i", name="web1.example.com", primary_node="n"))
+    flushing = Deferred.fromCoroutine(published.publisher.flush())
+    _trial.assertNoResult(flushing)
+    published.world.turn(1)
+    _trial.successResultOf(flushing)
+    assert published.told("n")[-1].files["instance_list"] == "web1.example.com\n"
+
+
+def test_nodes_come_and_go() -> None:
+    """A new one is told at once; one flagged offline is left alone until it is back."""
+    published = Published()
+    published.put(node("o", candidate=False))
+    assert published.told("o")[0].membership.node_name == "node-o"
+    published.put(msgspec.structs.replace(node("o", candidate=False), offline=True))
+    published.put(Instance(uuid="i", name="web1.example.com", primary_node="n"))
+    published.world.turn(60)
+    assert len(published.told("o")) == 1
+    published.put(node("o", candidate=False))
+    published.world.turn(60)
+    assert published.told("o")[-1].files["offline_nodes"] == ""
+
+
+def test_a_demoted_node_sets_its_copy_aside() -> None:
+    """And gets no more configuration than others."""
+    published = Published()
+    published.put(msgspec.structs.replace(node("b"), master_candidate=False))
+    published.world.turn(1)
+    assert len(published.world.nodes["b"].told(LogDiscard)) == 1
+    assert not published.world.vaults["b"].exists()
+    assert published.told("b")[-1].config_data is None
+
+
+def test_stopping_ends_everything() -> None:
+    """Nothing is told afterwards."""
+    published = Published()
+    published.publisher.stop()
+    published.put(Instance(uuid="i", name="web1.example.com", primary_node="n"))
+    published.world.turn(60)
+    assert [len(published.told(uuid)) for uuid in "abn"] == [1, 1, 1]

@@ -1,0 +1,153 @@
+"""One use of a command: what was given, and what its function works with."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gnt.cli.command import Command
+from gnt.cli.options import PRIORITIES
+from gnt.cli.parsing import Parsed
+from gnt.cli.terminal import note
+from gnt.model.errors import ENVIRONMENT, ConfigError, GntError, Refused
+from gnt.model.layout import Layout, host_name
+from gnt.opcodes.base import Opcode
+from gnt.opcodes.registry import decode_opcode
+from gnt.wire.luxi import LuxiClient
+
+
+class TracedClient(LuxiClient):
+    """A client that says on standard error what it asks; never what the arguments are, they may be secret."""
+
+    def call(self, method: str, *args: Any, patience: float = 0.0) -> Any:
+        """Call a method, and say how long the answer took."""
+        begin = time.monotonic()
+        try:
+            return super().call(method, *args, patience=patience)
+        finally:
+            note(f"debug: {method} took {time.monotonic() - begin:.3f} s")
+
+
+@dataclass
+class Call:
+    """One use of a command."""
+
+    program: str
+    command: Command
+    parsed: Parsed
+    environ: Mapping[str, str]
+    layout: Layout = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.layout = Layout.from_environment(self.environ)
+
+    @property
+    def arguments(self) -> list[str]:
+        """Give the positional arguments."""
+        return self.parsed.arguments
+
+    def option(self, dest: str, default: Any = None) -> Any:
+        """Give the value of an option, or the default when it was not given."""
+        return self.parsed.options.get(dest, default)
+
+    @property
+    def json(self) -> bool:
+        """Say whether a program reads the output."""
+        return bool(self.option("json"))
+
+    def print_json(self, value: Any) -> None:
+        """Write a value to standard output as one JSON text."""
+        json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
+        sys.stdout.write("\n")
+
+    # The cluster
+
+    @cached_property
+    def client(self) -> LuxiClient:
+        """Give the connection to the master; raises `GntError` saying where the master is if it is not here."""
+        client = (TracedClient if self.option("debug") else LuxiClient)(self._socket())
+        try:
+            client.connect()
+        except GntError as problem:
+            raise self._explained(problem) from None
+        return client
+
+    def _socket(self) -> Path:
+        forced = self.environ.get("FORCE_LUXI_SOCKET", "")
+        named = {"": self.layout.master_socket, "master": self.layout.master_socket, "query": self.layout.query_socket}
+        return named.get(forced) or Path(forced)
+
+    def _explained(self, problem: GntError) -> GntError:
+        """Say more of a master that does not answer: is it another node, or is there no cluster here at all."""
+        if problem.code != "no_master":
+            return problem
+        try:
+            master = self.ssconf("master_node")
+        except ConfigError:
+            return Refused(ENVIRONMENT, "this machine is not part of a cluster", hint="gnt-cluster init NAME makes one")
+        if master != self.host:
+            return Refused(ENVIRONMENT, f"this is not the master node; run the command on {master}")
+        return GntError(
+            "no_master",
+            f"cannot communicate with the master daemon: {problem.text}",
+            hint="is gnt-masterd running? its log says why not",
+        )
+
+    @property
+    def host(self) -> str:
+        """Give this node's own name."""
+        return host_name(self.environ, socket.gethostname())
+
+    def ssconf(self, name: str) -> str:
+        """Read a value that every node has in a file; raises `ConfigError`."""
+        path = self.layout.ssconf(name)
+        try:
+            return path.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            raise ConfigError(
+                f"there is no {path}", hint="this machine is not part of a cluster: gnt-cluster init makes one"
+            ) from None
+        except OSError as problem:
+            raise ConfigError(f"cannot read {path}: {problem.strerror}") from None
+
+    # Opcodes
+
+    def fields_of(self, opcode: type[Opcode]) -> dict[str, Any]:
+        """Give the parameters of an opcode that options set which stand for them."""
+        return {
+            option.parameter: self.parsed.options[option.dest]
+            for option in self.parsed.given
+            if option.opcode is not None and issubclass(opcode, option.opcode) and option.dest in self.parsed.options
+        }
+
+    def opcode(self, opcode: type[Opcode], **fields: Any) -> Opcode:
+        """Make an opcode of options and fields; None leaves a field out. Raises `Refused` naming a bad parameter."""
+        values = {**self.fields_of(opcode), **fields}
+        given = {name: value for name, value in values.items() if value is not None}
+        return decode_opcode({"OP_ID": opcode.op_id(), **given, **self.common_fields()})
+
+    def common_fields(self) -> dict[str, Any]:
+        """Give the parameters that every opcode has, as the common options say."""
+        fields: dict[str, Any] = {"reason": self.reason()}
+        if self.option("dry_run"):
+            fields["dry_run"] = True
+        if self.option("debug"):
+            fields["debug_level"] = self.option("debug")
+        if self.option("priority"):
+            fields["priority"] = PRIORITIES[self.option("priority")]
+        return fields
+
+    def reason(self) -> list[list[Any]]:
+        """Give who asked and why."""
+        now = time.time_ns()
+        trail: list[list[Any]] = [[f"gnt:client:{self.program}", self.command.name, now]]
+        if self.option("reason"):
+            trail.insert(0, ["gnt:user", self.option("reason"), now])
+        return trail

@@ -1,0 +1,185 @@
+"""Submitting a job and waiting for its end: `spec/cli.md`, section 1.3."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from gnt.cli.call import Call
+from gnt.cli.failures import OK, JobFailed
+from gnt.cli.terminal import Progress, note, say
+from gnt.model.errors import GntError, JobLost
+from gnt.opcodes.base import Opcode
+from gnt.wire.errors import from_luxi
+
+FINAL: Final = frozenset({"canceled", "success", "error"})
+STATUSES: Final = frozenset({"queued", "waiting", "canceling", "running"}) | FINAL
+# Seconds of silence before a job that has not begun is explained, and between questions after that.
+_PATIENCE: Final = 5.0
+_WAIT: Final = 29.0
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """A job at its end: its status, and status and result of each opcode. `log` are its messages as they came."""
+
+    job: int
+    status: str
+    opstatus: list[str]
+    opresult: list[Any]
+    log: list[list[Any]] = []
+
+    @property
+    def result(self) -> Any:
+        """Give the result of the last opcode."""
+        return self.opresult[-1] if self.opresult else None
+
+    def failure(self) -> JobFailed | None:
+        """Give the error that the job ended in, if it did."""
+        if self.status == "success":
+            return None
+        if self.status == "canceled":
+            return JobFailed(self.job, GntError("job_canceled", f"job {self.job} was canceled"))
+        index = next((i for i, status in enumerate(self.opstatus) if status == "error"), 0)
+        result = self.opresult[index] if index < len(self.opresult) else None
+        cause = GntError("failed", f"job {self.job} ended in {self.status}") if result is None else from_luxi(result)
+        return JobFailed(self.job, cause, index=index)
+
+
+ShowLine = Callable[[str], None]
+
+
+def time_text(stamp: Any) -> str:
+    """Give a log entry's time as C's `ctime` does; what is no time is left open."""
+    seconds = stamp[0] if isinstance(stamp, list | tuple) and stamp else stamp
+    return time.ctime(seconds) if isinstance(seconds, int | float) else "?"
+
+
+def message_text(kind: str, payload: Any) -> str:
+    """Give a log entry's text; entries for programs are shown as JSON."""
+    if isinstance(payload, str):
+        return payload
+    return f"{kind}: {json.dumps(payload, ensure_ascii=False)}"
+
+
+def wait(call: Call, job: int, *, name: str = "", show: ShowLine | None = say) -> Ended:
+    """Wait until a job ends, showing its messages on the way. Raises `JobLost`."""
+    title = f"job {job}{f' for {name}' if name else ''}"
+    try:
+        with Progress() as progress:
+            return _Follower(call, job, title, progress, show).follow()
+    except KeyboardInterrupt:
+        note(f"\nJob {job} goes on. Watch it: gnt-job watch {job}; give it up: gnt-job cancel {job}")
+        raise
+
+
+class _Follower:
+    """Follows one job."""
+
+    def __init__(self, call: Call, job: int, title: str, progress: Progress, show: ShowLine | None) -> None:
+        self._call = call
+        self._job = job
+        self._title = title
+        self._progress = progress
+        self._show = show
+        self._log: list[list[Any]] = []
+        self._explained: set[str] = set()
+
+    def follow(self) -> Ended:
+        """Ask for changes until the job has ended."""
+        client, previous, serial = self._call.client, None, None
+        while True:
+            status = previous[0] if previous else ""
+            patience = _PATIENCE if status in {"queued", "waiting"} and status not in self._explained else _WAIT
+            change = client.wait_for_job_change(self._job, ["status"], previous, serial, patience)
+            if change is None or (change.info == previous and not change.entries):
+                self._explain(status)
+                continue
+            self._show_entries(change.entries)
+            serial = max([serial or 0, *(entry[0] for entry in change.entries)]) or None
+            previous = change.info
+            self._progress.show(f"{self._title}: {previous[0]}")
+            if previous[0] in FINAL:
+                return self._ended()
+
+    def _show_entries(self, entries: Sequence[Any]) -> None:
+        for entry in entries:
+            _, stamp, kind, payload = entry
+            self._log.append(list(entry))
+            if self._show is not None:
+                with self._progress.away():
+                    self._show(f"{time_text(stamp)} {message_text(kind, payload)}")
+
+    def _explain(self, status: str) -> None:
+        """Say once why nothing happens."""
+        texts = {"queued": "is in the queue, other jobs go first", "waiting": "waits for locks that other jobs hold"}
+        if status in texts and status not in self._explained and not self._call.json:
+            with self._progress.away():
+                note(f"{self._title} {texts[status]}")
+        self._explained.add(status)
+
+    def _ended(self) -> Ended:
+        rows = self._call.client.query_jobs([self._job], ["status", "opstatus", "opresult"])
+        row = rows[0] if rows else None
+        if row is None or row[0] is None:
+            raise JobLost(f"Job with id {self._job} lost")
+        return Ended(job=self._job, status=row[0], opstatus=row[1] or [], opresult=row[2] or [], log=self._log)
+
+
+def line_writer(call: Call) -> ShowLine:
+    """Give where a job's messages go: standard output, unless a program reads that."""
+    return note if call.json else say
+
+
+def submit(call: Call, opcodes: Sequence[Opcode]) -> int:
+    """Submit a job; print its number first if that was asked for."""
+    job = call.client.submit_job(opcodes)
+    if call.option("print_jobid") and not call.json:
+        say(str(job))
+        sys.stdout.flush()
+    return job
+
+
+def run(call: Call, *opcodes: Opcode) -> Ended | None:
+    """Submit a job and wait for its success. With --submit, print its number and give None.
+
+    Raises `JobFailed` when the job ends otherwise.
+    """
+    job = submit(call, opcodes)
+    if call.option("submit"):
+        say_submitted(call, job)
+        return None
+    ended = wait(call, job, show=line_writer(call))
+    failure = ended.failure()
+    if failure is not None:
+        raise failure
+    return ended
+
+
+def say_submitted(call: Call, job: int) -> None:
+    """Say the number of a job that nobody waits for."""
+    if call.json:
+        call.print_json({"job": job, "status": "submitted", "result": None})
+    else:
+        note(f"JobID: {job}")
+
+
+def run_command(call: Call, opcode: Opcode, show: Callable[[Any], None] | None = None) -> int:
+    """Do what a command with one opcode does: submit, wait, show the result."""
+    ended = run(call, opcode)
+    if ended is None:
+        return OK
+    if call.json:
+        call.print_json(json_of(ended))
+    elif show is not None and not call.option("dry_run"):
+        show(ended.result)
+    return OK
+
+
+def json_of(ended: Ended) -> dict[str, Any]:
+    """Give a job's end for programs."""
+    return {"job": ended.job, "status": ended.status, "result": ended.result}

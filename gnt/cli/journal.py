@@ -1,0 +1,43 @@
+"""The log of commands: who ran what, below the log directory."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Sequence
+
+from gnt.cli.command import Program
+from gnt.model.layout import Layout
+from gnt.model.secret import REDACTED
+
+
+def record(name: str, program: Program, words: Sequence[str]) -> None:
+    """Write a line about this use of a command. Where there is no log directory, or no right to write, nothing is."""
+    path = Layout.from_environment(os.environ).log / "commands.log"
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} pid={os.getpid()} uid={os.getuid()} {name} "
+    text = line + shlex.join(_without_secrets(program, words)).replace("\n", "\\n") + "\n"
+    try:
+        log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:
+        return
+    try:
+        os.write(log, text.encode("utf-8", "backslashreplace"))
+    except OSError:
+        return  # a full disk must not keep anybody from asking for the list of what fills it
+    finally:
+        os.close(log)
+
+
+def _without_secrets(program: Program, words: Sequence[str]) -> list[str]:
+    """Hide the values of options that carry secrets, in both spellings, abbreviated too."""
+    command = program.command(words[0])
+    secret = [flag for option in (command.options if command else ()) if option.secret for flag in option.flags]
+    shown: list[str] = []
+    hide = False
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_secret = len(name) > 2 and name.startswith("--") and any(flag.startswith(name) for flag in secret)
+        shown.append(REDACTED if hide else f"{name}={REDACTED}" if is_secret and equals else word)
+        hide = is_secret and not equals
+    return shown

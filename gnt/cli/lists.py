@@ -1,0 +1,79 @@
+"""The list and list-fields commands of every kind of object."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gnt.cli.call import Call
+from gnt.cli.command import Argument, Command
+from gnt.cli.failures import OK
+from gnt.cli.filters import Convert, Filter, every, make_filter
+from gnt.cli.options import FIELDS_TABLE
+from gnt.cli.tables import print_rows, show_list, wanted_fields
+from gnt.model.errors import UNKNOWN_ENTITY, Refused
+
+_KINDS = {
+    "text": "Text",
+    "bool": "Boolean",
+    "number": "Number",
+    "float": "Floating-point number",
+    "unit": "Storage size",
+    "timestamp": "Timestamp",
+    "other": "Custom",
+    "unknown": "(unknown)",
+}
+
+
+def list_objects(
+    call: Call,
+    what: str,
+    default: Sequence[str],
+    *,
+    name_field: str = "name",
+    convert: Convert = str,
+    also: Filter | None = None,
+    extra: Sequence[str] = (),
+) -> int:
+    """Do what a list command does. `also` is a filter beside that of the arguments, `extra` are added fields."""
+    named = make_filter(call.arguments, name_field=name_field, convert=convert, force=bool(call.option("filter")))
+    fields = wanted_fields(call, default)
+    return show_list(call, call.client.query(what, [*fields, *extra], every(named, also)))
+
+
+def query_objects(
+    call: Call, what: str, fields: Sequence[str], names: Sequence[str] = (), also: Filter | None = None
+) -> list[dict[str, Any]]:
+    """Give fields of objects by name; values that are not there are None. Raises what the master answers."""
+    answer = call.client.query(what, fields, every(make_filter(names) if names else None, also))
+    return [
+        {field: cell[1] if cell[0] == 0 else None for field, cell in zip(fields, row, strict=True)}
+        for row in answer.data
+    ]
+
+
+def fields_command(what: str) -> Command:
+    """Make the list-fields command for a kind of object."""
+    return Command(
+        name="list-fields",
+        help="show which fields a list can have",
+        run=lambda call: _list_fields(call, what),
+        options=FIELDS_TABLE,
+        arguments=(Argument("field", 0, None, kind="field"),),
+    )
+
+
+def _list_fields(call: Call, what: str) -> int:
+    found = call.client.query_fields(what, call.arguments or None)
+    unknown = [field.name for field in found if field.kind == "unknown"]
+    if unknown:
+        raise Refused(UNKNOWN_ENTITY, f"there are no fields {', '.join(unknown)}")
+    if call.json:
+        call.print_json(
+            [{"name": field.name, "kind": field.kind, "title": field.title, "doc": field.doc} for field in found]
+        )
+        return OK
+    rows = [(field.name, _KINDS.get(field.kind, field.kind), field.title, field.doc) for field in found]
+    titles = None if call.option("no_headers") else ("Name", "Type", "Title", "Description")
+    print_rows(rows, titles=titles, right=(False,) * 4, separator=call.option("separator"))
+    return OK

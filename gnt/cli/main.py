@@ -1,0 +1,100 @@
+"""Where every gnt-* command begins and ends: find the command, run it, say what went wrong, give the exit status."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+from gnt import __version__
+from gnt.cli.call import Call
+from gnt.cli.command import Command, Program
+from gnt.cli.failures import BROKEN_PIPE, FAILURE, INTERRUPTED, OK, exit_status, json_line, text_of
+from gnt.cli.journal import record
+from gnt.cli.options import COMMON
+from gnt.cli.parsing import BadUsage, Help, parse, with_environment
+from gnt.cli.terminal import note, say
+from gnt.cli.usage import command_usage, program_usage
+from gnt.model.errors import GntError, Unsupported
+
+MODULES: Final = {
+    "gnt-cluster": "cluster",
+    "gnt-debug": "debug",
+    "gnt-instance": "instance",
+    "gnt-job": "job",
+    "gnt-node": "node",
+    "gnt-os": "guest_os",
+}
+OTHERS: Final = ("gnt-backup", "gnt-filter", "gnt-group", "gnt-network", "gnt-storage")
+"""Programs that this version knows by name only."""
+
+
+def main(program: str, argv: Sequence[str] | None = None) -> int:
+    """Run a program with its arguments (without the program's name), and give the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        status = _run(program, words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does; nothing more can be said, and nothing is wrong.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        note("")
+        return INTERRUPTED
+    return status
+
+
+def load(program: str) -> Program:
+    """Give the definition of a program; raises `Unsupported` for one that is known by name only."""
+    if program not in MODULES:
+        raise Unsupported(f"{program} is not supported by this version")
+    found: Program = importlib.import_module(f"gnt.cli.programs.{MODULES[program]}").PROGRAM
+    return found
+
+
+def _run(name: str, words: list[str]) -> int:
+    as_json = "--json" in words
+    try:
+        program = load(name)
+        if words[:1] == ["--version"]:
+            say(f"{name} (ganeti v{__version__}) {__version__}")
+            return OK
+        if not words or words[0] in {"--help", "-h"}:
+            sys.stdout.write(program_usage(program))
+            return OK if words else FAILURE
+        record(name, program, words)
+        command = program.command(words[0])
+        if command is None:
+            raise _unknown(program, words[0], as_json=as_json)
+        return _run_command(program, command, words[1:])
+    except GntError as error:
+        sys.stdout.flush()
+        note(json_line(error) if as_json else text_of(error))
+        return exit_status(error)
+
+
+def _unknown(program: Program, word: str, *, as_json: bool) -> GntError:
+    """Refuse a command of a later version by name; show the commands for any other word."""
+    if word in program.unsupported:
+        hint = program.unsupported[word]
+        return Unsupported(f"{program.name} {word} is not supported by this version", hint=hint)
+    import difflib  # noqa: PLC0415  (only mistakes pay for it)
+
+    if not as_json:
+        sys.stdout.write(program_usage(program))
+    names = [name for command in program.commands for name in (command.name, *command.aliases)]
+    near = difflib.get_close_matches(word, names, n=1)
+    return BadUsage(f"there is no command {word[:60]}", hint=f"did you mean {near[0]}?" if near else "", status=FAILURE)
+
+
+def _run_command(program: Program, command: Command, words: Sequence[str]) -> int:
+    try:
+        given = with_environment(command, words, os.environ)
+        parsed = parse(program.name, command, [*command.options, *COMMON], given)
+    except Help:
+        sys.stdout.write(command_usage(program, command))
+        return OK
+    return command.run(Call(program.name, command, parsed, os.environ))

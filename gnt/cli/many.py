@@ -1,0 +1,99 @@
+"""Several jobs at once: commands about many instances, and opcodes that answer with jobs of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gnt.cli.call import Call
+from gnt.cli.failures import FAILURE, OK, as_json
+from gnt.cli.jobs import Ended, json_of, line_writer, wait
+from gnt.cli.terminal import note, say
+from gnt.model.errors import GntError
+from gnt.opcodes.base import Opcode
+
+Named = tuple[str, int | str]
+"""A name with the number of its job, or with why there is no job."""
+
+
+def run_each(call: Call, jobs: Sequence[tuple[str, Opcode]]) -> int:
+    """Submit a job for each name, wait for all, and give the exit status: failure if any failed."""
+    answers = call.client.submit_many_jobs([[opcode] for _, opcode in jobs]) if jobs else []
+    named: list[Named] = [(name, what) for (name, _), (_, what) in zip(jobs, answers, strict=True)]
+    if call.option("submit"):
+        return _say_submitted(call, named)
+    return finish(call, wait_each(call, named, announce=True))
+
+
+def _say_submitted(call: Call, named: Sequence[Named]) -> int:
+    failed = [(name, why) for name, why in named if isinstance(why, str)]
+    if call.json:
+        started = [{"name": name, "job": job, "status": "submitted"} for name, job in named if isinstance(job, int)]
+        refused = [{"name": name, "job": None, "status": "refused", "error": _refusal(why)} for name, why in failed]
+        call.print_json({"jobs": [*started, *refused]})
+    else:
+        for name, job in named:
+            if isinstance(job, int):
+                say(f"{job}: {name}")
+            else:
+                note(f"Failure for {name}: {job}")
+    return FAILURE if failed else OK
+
+
+def _refusal(why: str) -> dict[str, Any]:
+    return {"code": "not_submitted", "text": why, "hint": ""}
+
+
+def wait_each(call: Call, named: Sequence[Named], *, announce: bool) -> list[dict[str, Any]]:
+    """Wait for jobs one after the other, saying how each ends; give the JSON form of each end."""
+    numbers = [job for _, job in named if isinstance(job, int)]
+    show = line_writer(call)
+    if announce and len(numbers) > 1:
+        show(f"Submitted jobs {', '.join(map(str, numbers))}")
+    if call.option("print_jobid") and not call.json:
+        for number in numbers:
+            say(str(number))
+    return [_wait_one(call, name, job) for name, job in named]
+
+
+def _wait_one(call: Call, name: str, job: int | str) -> dict[str, Any]:
+    if isinstance(job, str):
+        note(f"Failed to submit job for {name}: {job}")
+        return {"name": name, "job": None, "status": "refused", "result": None, "error": _refusal(job)}
+    show = line_writer(call)
+    show(f"Waiting for job {job} for {name} ..." if name else f"Waiting for job {job} ...")
+    try:
+        ended = wait(call, job, name=name, show=show)
+    except GntError as problem:
+        note(f"Job {job} for {name} was lost: {problem}")
+        return {"name": name, "job": job, "status": None, "result": None, "error": as_json(problem)}
+    return {"name": name, **_explained(ended, name)}
+
+
+def _explained(ended: Ended, name: str) -> dict[str, Any]:
+    failure = ended.failure()
+    if failure is None:
+        return json_of(ended)
+    whose = f" for {name}" if name else ""
+    note(
+        "\n".join(
+            [f"Job {ended.job}{whose} has failed: {failure}", *(f"  {line}" for line in failure.hint.splitlines())]
+        )
+    )
+    return {**json_of(ended), "error": as_json(failure)}
+
+
+def finish(call: Call, ends: Sequence[dict[str, Any]]) -> int:
+    """Print the ends of jobs for programs, and give the exit status."""
+    if call.json:
+        call.print_json({"jobs": list(ends)})
+    return FAILURE if any(end["status"] != "success" for end in ends) else OK
+
+
+def jobs_of(result: Any) -> list[Named] | None:
+    """Give the jobs that an opcode answered with, or None if it did not."""
+    listed = result.get("jobs") if isinstance(result, dict) else None
+    if not isinstance(listed, list):
+        return None
+    # Each item is [whether it was submitted, its number or the reason].
+    return [("", int(what) if done else str(what)) for done, what in listed]

@@ -1,0 +1,162 @@
+"""From words to values: the options of a command come first, parsing stops at the first word that is none."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gnt.cli.command import Command, Option
+from gnt.model.errors import WRONG_INPUT, Refused, Unsupported
+
+
+class BadUsage(Refused):
+    """Options that cannot be understood (exit status 2), or a wrong number of arguments (1)."""
+
+    def __init__(self, text: str, *, hint: str = "", status: int = 2) -> None:
+        super().__init__(WRONG_INPUT, text, hint=hint)
+        self.status = status
+
+
+class Help(Exception):
+    """The usage of the command was asked for."""
+
+
+@dataclass
+class Parsed:
+    """What the words of a command mean: values by `dest` of their option, and the arguments."""
+
+    options: dict[str, Any] = field(default_factory=dict)
+    given: list[Option] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
+
+
+def parse(program: str, command: Command, options: Sequence[Option], words: Sequence[str]) -> Parsed:
+    """Parse the words after the command's name.
+
+    Raises `BadUsage` naming the option, `Unsupported` for an option that is only known by name, `Help`.
+    """
+    return _Parser(f"{program} {command.name}", options).parse(command, words)
+
+
+def with_environment(command: Command, words: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Put the words of the command's environment variable before the others."""
+    text = environ.get(command.environment, "") if command.environment else ""
+    try:
+        return [*shlex.split(text), *words]
+    except ValueError as problem:
+        raise BadUsage(
+            f"the environment variable {command.environment} cannot be split into words: {problem}"
+        ) from None
+
+
+class _Parser:
+    """Parses the words of one command; `title` is how messages call it."""
+
+    def __init__(self, title: str, options: Sequence[Option]) -> None:
+        self._title = title
+        self._flags = {flag: option for option in options for flag in option.flags}
+        self._parsed = Parsed()
+
+    def parse(self, command: Command, words: Sequence[str]) -> Parsed:
+        """Take options as long as there are any; the rest are arguments."""
+        rest = list(words)
+        while rest and rest[0].startswith("-") and rest[0] != "-":
+            word = rest.pop(0)
+            if word == "--":
+                break
+            if word.startswith("--"):
+                self._long(word, rest)
+            else:
+                self._short(word, rest)
+        self._parsed.arguments = rest
+        self._check_count(command)
+        return self._parsed
+
+    def _bad(self, text: str) -> BadUsage:
+        return BadUsage(text, hint=f"see {self._title} --help")
+
+    def _long(self, word: str, rest: list[str]) -> None:
+        name, equals, value = word.partition("=")
+        option = self._flags.get(name) or self._abbreviated(name)
+        self._refuse_unsupported(option)
+        if not option.takes_value:
+            if equals:
+                raise self._bad(f"option {name} takes no value")
+            self._set_flag(option)
+        else:
+            self._set(option, name, value if equals else self._next(name, rest))
+
+    def _abbreviated(self, name: str) -> Option:
+        """Find the only option that begins so."""
+        near = {option.name: option for flag, option in self._flags.items() if flag.startswith(name)}
+        if len(near) > 1:
+            raise self._bad(f"option {name} is ambiguous: {', '.join(sorted(near))}")
+        if not near:
+            raise self._bad(f"there is no option {name}")
+        return next(iter(near.values()))
+
+    def _short(self, word: str, rest: list[str]) -> None:
+        """Take a word of one-letter options; what follows one that takes a value is the value."""
+        letters = word[1:]
+        while letters:
+            flag, letters = f"-{letters[0]}", letters[1:]
+            option = self._flags.get(flag)
+            if option is None:
+                raise self._bad(f"there is no option {flag}")
+            self._refuse_unsupported(option)
+            if not option.takes_value:
+                self._set_flag(option)
+                continue
+            self._set(option, flag, letters or self._next(flag, rest))
+            return
+
+    def _refuse_unsupported(self, option: Option) -> None:
+        if option.dest == "help":
+            raise Help
+        if option.unsupported:
+            hint = "" if option.unsupported == "-" else option.unsupported
+            raise Unsupported(f"{self._title}: option {option.name} is not supported by this version", hint=hint)
+
+    def _next(self, name: str, rest: list[str]) -> str:
+        if not rest:
+            raise self._bad(f"option {name} needs a value")
+        return rest.pop(0)
+
+    def _set_flag(self, option: Option) -> None:
+        values = self._parsed.options
+        values[option.dest] = values.get(option.dest, 0) + 1 if option.counts else option.flag_value()
+        self._parsed.given.append(option)
+
+    def _set(self, option: Option, name: str, text: str) -> None:
+        try:
+            value = option.value_of(text)
+        except (ValueError, Refused) as problem:
+            shown = option.name if option.secret else f"{name}"
+            hint = getattr(problem, "hint", "")
+            raise BadUsage(f"option {shown}: {problem}", hint=hint) from None
+        if option.repeat:
+            self._parsed.options.setdefault(option.dest, []).append(value)
+        else:
+            self._parsed.options[option.dest] = value
+        self._parsed.given.append(option)
+
+    def _check_count(self, command: Command) -> None:
+        """Refuse a wrong number of arguments, and options that come too late."""
+        arguments = self._parsed.arguments
+        late = next((word for word in arguments if word.partition("=")[0] in self._flags and word != "-"), None)
+        if late is not None:
+            raise self._bad(f"option {late} comes after an argument; options come first")
+        least = sum(argument.minimum for argument in command.arguments)
+        unbounded = any(argument.maximum is None for argument in command.arguments)
+        most = None if unbounded else sum(argument.maximum or 0 for argument in command.arguments)
+        count = len(arguments)
+        if most == 0 and count:
+            raise BadUsage(f"Command {command.name} expects no arguments", status=1)
+        if least == most and count != least:
+            raise BadUsage(f"Command {command.name} expects {least} argument(s)", status=1)
+        if count < least:
+            raise BadUsage(f"Command {command.name} expects at least {least} argument(s)", status=1)
+        if most is not None and count > most:
+            raise BadUsage(f"Command {command.name} expects only {most} argument(s)", status=1)

@@ -1,0 +1,1 @@
+"""One module for each gnt-* program: its commands, as data with a function each."""

@@ -1,0 +1,328 @@
+"""gnt-instance: make, list, start, stop, move and remove instances."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gnt.cli.call import Call
+from gnt.cli.command import Argument, Command, Program, from_opcode, option, unsupported
+from gnt.cli.console import console
+from gnt.cli.devices import disks_of, nics_of
+from gnt.cli.failures import FAILURE, OK, Declined
+from gnt.cli.filters import any_value
+from gnt.cli.instance_info import described
+from gnt.cli.jobs import run, run_command
+from gnt.cli.lists import fields_command, list_objects, query_objects
+from gnt.cli.many import run_each
+from gnt.cli.options import (
+    CHANGING,
+    FILTER,
+    FORCE,
+    PRIORITY,
+    ROMAN,
+    SELECTION,
+    SYNC,
+    TABLE,
+    TAGS,
+    UNITS,
+)
+from gnt.cli.selection import selected_instances
+from gnt.cli.terminal import ask, note
+from gnt.cli.tree import show
+from gnt.cli.values import ident_key_values, key_values, node_pair
+from gnt.model.errors import WRONG_INPUT, Refused
+from gnt.opcodes.instance import InstanceQueryData, InstanceRemove
+from gnt.opcodes.instance_create import InstanceCreate
+from gnt.opcodes.instance_move import InstanceMigrate
+from gnt.opcodes.instance_power import InstanceShutdown, InstanceStartup
+
+_INSTANCE: Final = Argument("instance", kind="instance")
+_KEY_VALUES: Final[dict[str, Any]] = {"metavar": "K=V,...", "parse": key_values}
+_JSON_JOBS: Final = (
+    'With --json: {"jobs": [{"name", "job", "status", "result"}, ...]}, with "error" for those that failed.'
+)
+_INSTANCES: Final = Argument("instance", 0, None, kind="instance")
+
+
+# add
+
+
+def _add(call: Call) -> int:
+    for flag in ("--no-ip-check", "--no-name-check"):
+        if call.option(flag.lstrip("-").replace("-", "_")):
+            note(f"{flag} is the usual now; the option does nothing")
+    primary, secondary = call.option("node", (None, None))
+    if primary is None and call.option("iallocator") is None:
+        raise Refused(WRONG_INPUT, "no node is named for the instance", hint="-n NODE")
+    if primary is not None and call.option("iallocator") is not None:
+        raise Refused(WRONG_INPUT, "-n and -I exclude each other")
+    hypervisor, hvparams = call.option("hypervisor_and_parameters", (None, {}))
+    opcode = call.opcode(
+        InstanceCreate,
+        instance_name=call.arguments[0],
+        mode="create",
+        disks=disks_of(call),
+        nics=nics_of(call),
+        pnode=primary,
+        snode=secondary,
+        hypervisor=hypervisor,
+        hvparams=hvparams,
+        # Without a guest OS there is nothing to start.
+        start=not (call.option("no_start") or call.option("no_install")),
+    )
+    return run_command(call, opcode)
+
+
+_ADD_OPTIONS: Final = (
+    from_opcode(InstanceCreate, "beparams", "-B", "--backend-parameters", **_KEY_VALUES),
+    option("--disk", metavar="N:K=V,...", parse=ident_key_values, repeat=True, help="disk N: 0:size=10g,mode=rw"),
+    from_opcode(InstanceCreate, "file_driver", "--file-driver"),
+    from_opcode(InstanceCreate, "file_storage_dir", "--file-storage-dir", metavar="DIR"),
+    option(
+        "-H",
+        "--hypervisor-parameters",
+        metavar="HV[:K=V,...]",
+        parse=ident_key_values,
+        dest="hypervisor_and_parameters",
+        help="hypervisor, and parameters of it that differ from the cluster's",
+    ),
+    from_opcode(InstanceCreate, "iallocator", "-I", "--iallocator", metavar="NAME"),
+    option("-n", "--node", metavar="NODE[:NODE]", parse=node_pair, help="primary node, and secondary if there is one"),
+    option(
+        "--net", metavar="N:K=V,...", parse=ident_key_values, repeat=True, help="interface N: 0:link=br0,ip=10.0.0.5"
+    ),
+    option("--no-nics", help="make no network interface"),
+    option("--no-ip-check", help="the usual; accepted for old scripts"),
+    option("--no-name-check", help="the usual; accepted for old scripts"),
+    from_opcode(InstanceCreate, "ip_check", "--ip-check"),
+    from_opcode(InstanceCreate, "name_check", "--name-check"),
+    option("--no-start", help="leave the new instance stopped"),
+    from_opcode(InstanceCreate, "wait_for_sync", "--no-wait-for-sync", help="do not wait until mirrors are in step"),
+    from_opcode(InstanceCreate, "os_type", "-o", "--os-type", metavar="OS"),
+    option("-s", "--os-size", metavar="SIZE", help="one disk of this size"),
+    from_opcode(InstanceCreate, "disk_template", "-t", "--disk-template", metavar="TEMPLATE"),
+    from_opcode(InstanceCreate, "force_variant", "--force-variant"),
+    from_opcode(InstanceCreate, "no_install", "--no-install", const=True),
+    from_opcode(InstanceCreate, "osparams", "-O", "--os-parameters", **_KEY_VALUES),
+    from_opcode(InstanceCreate, "osparams_private", "--os-parameters-private", **_KEY_VALUES, secret=True),
+    from_opcode(InstanceCreate, "osparams_secret", "--os-parameters-secret", **_KEY_VALUES, secret=True),
+    TAGS.but(opcode=InstanceCreate, parameter="tags"),
+    from_opcode(InstanceCreate, "ignore_ipolicy", "--ignore-ipolicy"),
+    from_opcode(InstanceCreate, "conflicts_check", "--no-conflicts-check", help="accept addresses that are in use"),
+    from_opcode(InstanceCreate, "instance_communication", "-c", "--communication", parse=None, metavar="yes|no"),
+    from_opcode(InstanceCreate, "opportunistic_locking", "--opportunistic-locking"),
+    from_opcode(InstanceCreate, "group_name", "-g", "--node-group", metavar="GROUP"),
+    from_opcode(InstanceCreate, "commit", "--commit"),
+    from_opcode(InstanceCreate, "forthcoming", "--forthcoming"),
+    unsupported("--helper-startup-timeout"),
+    unsupported("--helper-shutdown-timeout"),
+    *CHANGING,
+)
+
+
+# list, info
+
+
+def _list(call: Call) -> int:
+    return list_objects(call, "instance", ("name", "hypervisor", "os", "pnode", "status", "oper_ram"))
+
+
+def _info(call: Call) -> int:
+    everything = bool(call.option("all"))
+    if everything == bool(call.arguments):
+        raise Refused(WRONG_INPUT, "give names of instances, or --all")
+    ended = run(call, call.opcode(InstanceQueryData, instances=call.arguments))
+    details: list[dict[str, Any]] = list(ended.result.values()) if ended is not None else []
+    if not details:
+        note("No instances.")
+        return FAILURE
+    if call.json:
+        call.print_json(details)
+    else:
+        show([described(one, static=bool(call.option("static"))) for one in details])
+    return OK
+
+
+# startup, shutdown
+
+
+def _startup(call: Call) -> int:
+    names = selected_instances(call, "startup")
+    return run_each(call, [(name, call.opcode(InstanceStartup, instance_name=name)) for name in names])
+
+
+def _shutdown(call: Call) -> int:
+    names = selected_instances(call, "shutdown")
+    return run_each(call, [(name, call.opcode(InstanceShutdown, instance_name=name)) for name in names])
+
+
+# migrate, remove
+
+
+def _confirm(call: Call, question: str, verb: str) -> None:
+    """Ask about the one instance that is named, after looking whether it is there."""
+    if call.option("force"):
+        return
+    query_objects(call, "instance", ["name"], also=any_value("name", call.arguments))
+    if not ask(question.format(call.arguments[0])):
+        raise Declined(verb, hint="-f asks no question")
+
+
+def _migrate(call: Call) -> int:
+    if call.option("mode") is not None and call.option("live") is not None:
+        raise Refused(WRONG_INPUT, "--non-live and --migration-mode exclude each other")
+    if call.option("target_node") is not None and call.option("iallocator") is not None:
+        raise Refused(WRONG_INPUT, "-n and -I exclude each other")
+    if call.option("cleanup"):
+        question = "Instance {} will be recovered from a failed migration. Nothing is moved. Continue?"
+    else:
+        question = "Instance {} will be migrated. Migration may harm the instance if it fails half-way. Continue?"
+    _confirm(call, question, "migrate")
+    return run_command(call, call.opcode(InstanceMigrate, instance_name=call.arguments[0]))
+
+
+def _remove(call: Call) -> int:
+    question = "This will remove the instance {} with all its data. All data on its disks is lost. Continue?"
+    _confirm(call, question, "remove")
+    return run_command(call, call.opcode(InstanceRemove, instance_name=call.arguments[0]))
+
+
+PROGRAM = Program(
+    name="gnt-instance",
+    help="make, list, start, stop, move and remove instances",
+    commands=(
+        Command(
+            name="add",
+            help="make an instance: its disks, its guest OS, and start it",
+            run=_add,
+            options=_ADD_OPTIONS,
+            arguments=(Argument("name"),),
+            examples=("gnt-instance add -t sharedfile -n node1 -o busybox --disk 0:size=1g web1",),
+        ),
+        Command(
+            name="list",
+            help="list instances",
+            run=_list,
+            options=(*TABLE, UNITS, FILTER, SYNC, ROMAN),
+            arguments=(_INSTANCES,),
+            environment="GNT_INSTANCE_LIST",
+            examples=("gnt-instance list -o +disk.sizes", "gnt-instance list 'pnode == \"node1\" and be/vcpus > 2'"),
+            text="With --json: a list of objects, one for each instance, with raw values by field name.",
+        ),
+        fields_command("instance"),
+        Command(
+            name="info",
+            help="show instances with all their details",
+            run=_info,
+            options=(
+                option("--all", help="every instance"),
+                from_opcode(InstanceQueryData, "static", "-s", "--static"),
+                ROMAN,
+                PRIORITY,
+            ),
+            arguments=(_INSTANCES,),
+            aliases=("show",),
+        ),
+        Command(
+            name="startup",
+            help="start instances",
+            run=_startup,
+            options=(
+                *SELECTION,
+                from_opcode(InstanceStartup, "force", "-f", "--force"),
+                from_opcode(InstanceStartup, "beparams", "-B", "--backend-parameters", **_KEY_VALUES),
+                from_opcode(InstanceStartup, "hvparams", "-H", "--hypervisor-parameters", **_KEY_VALUES),
+                from_opcode(InstanceStartup, "ignore_offline_nodes", "--ignore-offline"),
+                from_opcode(InstanceStartup, "no_remember", "--no-remember"),
+                from_opcode(InstanceStartup, "startup_paused", "--paused"),
+                *CHANGING,
+            ),
+            arguments=(_INSTANCES,),
+            aliases=("start",),
+            text=_JSON_JOBS,
+        ),
+        Command(
+            name="shutdown",
+            help="shut instances down",
+            run=_shutdown,
+            options=(
+                *SELECTION,
+                from_opcode(InstanceShutdown, "force", "-f", "--force"),
+                from_opcode(InstanceShutdown, "timeout", "--timeout", metavar="SECONDS"),
+                from_opcode(InstanceShutdown, "ignore_offline_nodes", "--ignore-offline"),
+                from_opcode(InstanceShutdown, "no_remember", "--no-remember"),
+                *CHANGING,
+            ),
+            arguments=(_INSTANCES,),
+            aliases=("stop",),
+            text=_JSON_JOBS,
+        ),
+        Command(
+            name="console",
+            help="connect to the console of a running instance",
+            run=console,
+            options=(option("--show-cmd", help="print the command instead of running it"), PRIORITY),
+            arguments=(_INSTANCE,),
+        ),
+        Command(
+            name="migrate",
+            help="move a running instance to another node",
+            run=_migrate,
+            options=(
+                FORCE,
+                from_opcode(InstanceMigrate, "cleanup", "--cleanup"),
+                from_opcode(InstanceMigrate, "live", "--non-live", const=False, help="stop the guest for the move"),
+                from_opcode(InstanceMigrate, "mode", "--migration-mode", metavar="MODE"),
+                from_opcode(InstanceMigrate, "allow_failover", "--allow-failover"),
+                from_opcode(InstanceMigrate, "iallocator", "-I", "--iallocator", metavar="NAME"),
+                from_opcode(InstanceMigrate, "target_node", "-n", "--target-node", metavar="NODE"),
+                from_opcode(InstanceMigrate, "ignore_ipolicy", "--ignore-ipolicy"),
+                from_opcode(
+                    InstanceMigrate,
+                    "allow_runtime_changes",
+                    "--no-runtime-changes",
+                    help="do not balloon the guest",
+                ),
+                from_opcode(InstanceMigrate, "ignore_hvversions", "--ignore-hvversions"),
+                *CHANGING,
+            ),
+            arguments=(_INSTANCE,),
+            examples=("gnt-instance migrate -f -n node2 web1",),
+        ),
+        Command(
+            name="remove",
+            help="shut an instance down and remove it with all its data",
+            run=_remove,
+            options=(
+                FORCE,
+                from_opcode(InstanceRemove, "ignore_failures", "--ignore-failures"),
+                from_opcode(InstanceRemove, "shutdown_timeout", "--shutdown-timeout", metavar="SECONDS"),
+                *CHANGING,
+            ),
+            arguments=(_INSTANCE,),
+        ),
+    ),
+    unsupported=dict.fromkeys(
+        (
+            "activate-disks",
+            "activate_block_devs",
+            "add-tags",
+            "batch-create",
+            "change-group",
+            "deactivate-disks",
+            "failover",
+            "grow-disk",
+            "list-tags",
+            "modify",
+            "move",
+            "reboot",
+            "recreate-disks",
+            "reinstall",
+            "remove-tags",
+            "rename",
+            "replace-disks",
+            "replace_disks",
+        ),
+        "",
+    ),
+)

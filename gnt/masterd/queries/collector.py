@@ -1,0 +1,120 @@
+"""What a query asks of nodes: each node once, side by side, within a few seconds altogether."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
+
+from gnt.daemon.runtime import Clock
+from gnt.masterd.queries.fields import Asks
+from gnt.masterd.queries.node import PHYSICAL_VOLUMES, default_unit
+from gnt.masterd.queries.view import Facts, View
+from gnt.model.cluster import Cluster
+from gnt.model.errors import GntError, InDoubt
+from gnt.model.objects import Instance, Node
+from gnt.model.params import fill_hv
+from gnt.model.specs import instance_spec
+from gnt.wire.calls import GuestConsole, GuestList, NodeCall, NodeInfo, OsFacts, OsList, StorageUnit
+
+R = TypeVar("R")
+
+PATIENCE: Final = 5.0
+"""Seconds that a query waits for nodes; who has not answered by then is shown without data."""
+
+AskAll = Callable[[Sequence[tuple[str, NodeCall[Any]]]], Awaitable[list[Any]]]
+"""Makes calls (node's UUID, call) side by side; gives a value or a `GntError` for each, in order."""
+
+
+class Calls(Protocol):
+    """What queries need of the connections to the nodes."""
+
+    async def call(self, node: str, call: NodeCall[R], *, deadline: float | None = None) -> R:
+        """Make a call that is given up after `deadline` seconds. Raises `GntError`."""
+
+
+def within(calls: Calls, clock: Clock, patience: float = PATIENCE) -> AskAll:
+    """Ask over the connections of the daemon; all calls end after `patience` seconds at the latest."""
+
+    async def ask_all(wanted: Sequence[tuple[str, NodeCall[Any]]]) -> list[Any]:
+        asked = [
+            _timed(ensureDeferred(calls.call(node, call, deadline=patience)), clock, patience, node)
+            for node, call in wanted
+        ]
+        ends = await DeferredList(asked, consumeErrors=True)
+        return [value if good else _own(value.value) for good, value in ends]
+
+    return ask_all
+
+
+def _timed(asked: Deferred[Any], clock: Clock, patience: float, node: str) -> Deferred[Any]:
+    def too_late(result: Any, seconds: float) -> Any:
+        del result
+        raise InDoubt(f"node {node} did not answer within {seconds:g} s")
+
+    return asked.addTimeout(patience, clock, too_late)  # type: ignore[arg-type]  # a clock that tells and calls later
+
+
+def _own(error: BaseException) -> GntError:
+    """Give an error of the family; any other is a fault of ours and is raised."""
+    if not isinstance(error, GntError):
+        raise error
+    return error
+
+
+async def look(ask_all: AskAll, cluster: Cluster, asks: Asks, objects: Sequence[Any]) -> Facts:
+    """Ask what the fields need of the nodes that these instances or nodes concern; those marked offline are spared."""
+    if Asks.FACTS in asks:
+        nodes = [node for node in objects if not node.offline and node.vm_capable]
+        answers = await ask_all([(node.uuid, _node_info(cluster, node)) for node in nodes])
+        return Facts(nodes={node.uuid: answer for node, answer in zip(nodes, answers, strict=True)})
+    if Asks.GUESTS not in asks:
+        return Facts()
+    facts = Facts(guests=await _guests(ask_all, cluster, objects))
+    if Asks.CONSOLES not in asks:
+        return facts
+    return Facts(guests=facts.guests, consoles=await _consoles(ask_all, View(cluster, facts), objects))
+
+
+def _node_info(cluster: Cluster, node: Node) -> NodeInfo:
+    hypervisor = cluster.settings.default_hypervisor
+    unit = default_unit(cluster)
+    units = [] if unit is None else [unit]
+    group = cluster.settings.volume_group_name
+    if group and View(cluster).nd(node)["exclusive_storage"]:
+        units.append(StorageUnit(kind=PHYSICAL_VOLUMES, key=group))
+    return NodeInfo(storage=units, hypervisors={str(hypervisor): fill_hv(cluster, hypervisor, "", {})})
+
+
+async def _guests(ask_all: AskAll, cluster: Cluster, instances: Iterable[Instance]) -> Mapping[str, Any]:
+    """Ask every node that should or could run one of the instances."""
+    concerned: dict[str, None] = {}
+    for instance in instances:
+        concerned[instance.primary_node] = None
+        concerned.update(dict.fromkeys(cluster.secondary_uuids(instance)))
+    nodes = [uuid for uuid in concerned if uuid in cluster.nodes and not cluster.nodes[uuid].offline]
+    hypervisors = {str(name): fill_hv(cluster, name, "", {}) for name in cluster.settings.enabled_hypervisors}
+    call = GuestList(hypervisors=hypervisors)
+    return dict(zip(nodes, await ask_all([(uuid, call) for uuid in nodes]), strict=True))
+
+
+async def _consoles(ask_all: AskAll, view: View, instances: Iterable[Instance]) -> Mapping[str, Any]:
+    """Ask the nodes where the instances run how to reach their consoles."""
+    wanted: list[tuple[str, NodeCall[Any]]] = []
+    asked: list[str] = []
+    for instance in instances:
+        for uuid in (instance.primary_node, *view.cluster.secondary_uuids(instance)):
+            if (uuid, instance.uuid) in view.guests:
+                spec = instance_spec(view.cluster, instance)
+                wanted.append((uuid, GuestConsole(instance=spec, node_name=view.node_names[uuid])))
+                asked.append(instance.uuid)
+                break
+    return dict(zip(asked, await ask_all(wanted), strict=True))
+
+
+async def definitions(ask_all: AskAll, cluster: Cluster) -> dict[str, list[OsFacts]]:
+    """Ask all nodes that host instances for their guest OS definitions; those that answer, by name."""
+    nodes = [node for node in cluster.sorted_nodes() if node.vm_capable and not node.offline]
+    answers = await ask_all([(node.uuid, OsList()) for node in nodes])
+    return {node.name: answer for node, answer in zip(nodes, answers, strict=True) if isinstance(answer, list)}

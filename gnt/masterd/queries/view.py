@@ -1,0 +1,154 @@
+"""What a query looks at: one snapshot of the configuration, and what the nodes said, with what both imply.
+
+Whatever many rows need is worked out once and kept for as long as the query lasts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, Final
+
+from gnt.model.cluster import Cluster
+from gnt.model.names import nice_key
+from gnt.model.objects import Instance, Node, NodeGroup, Params
+from gnt.model.params import fill_be, fill_group_nd, fill_hv, fill_nd
+from gnt.wire.calls import Console, GuestFacts, NodeFacts
+
+# Names stay the same from query to query, and splitting one costs more than all else about a static row.
+natural: Final = lru_cache(maxsize=1 << 16)(nice_key)
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Give names in the order in which people count."""
+    return sorted(names, key=natural)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What nodes said, by the UUID of the node (of the instance for consoles); an error is an answer too.
+
+    A node that is not in here was not asked.
+    """
+
+    guests: Mapping[str, list[GuestFacts] | Exception] = field(default_factory=dict)
+    nodes: Mapping[str, NodeFacts | Exception] = field(default_factory=dict)
+    consoles: Mapping[str, Console | Exception] = field(default_factory=dict)
+
+
+class View:
+    """A snapshot as queries see it."""
+
+    def __init__(self, cluster: Cluster, facts: Facts | None = None) -> None:
+        self.cluster = cluster
+        self.facts = facts or Facts()
+        self._hv_bases: dict[tuple[str, str], dict[str, Any]] = {}
+        self._nd_bases: dict[str, dict[str, Any]] = {}
+
+    # Names
+
+    @cached_property
+    def node_names(self) -> dict[str, str]:
+        """Give the name of each node by UUID."""
+        return {node.uuid: node.name for node in self.cluster.nodes.values()}
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """Give the nodes by UUID, in a plain dict: a row looks up several."""
+        return dict(self.cluster.nodes.items())
+
+    def group_of(self, node_uuid: str) -> NodeGroup | None:
+        """Give the group of a node, or None where the configuration has no such node or group."""
+        node = self.nodes.get(node_uuid)
+        return self.cluster.groups.get(node.group) if node is not None else None
+
+    @cached_property
+    def group_names_by_node(self) -> dict[str, str]:
+        """Give the name of each node's group by the node's UUID."""
+        names = {group.uuid: group.name for group in self.cluster.groups.values()}
+        return {uuid: names[node.group] for uuid, node in self.nodes.items() if node.group in names}
+
+    # Who is where
+
+    def primaries_on(self, node_uuid: str) -> list[str]:
+        """Give the names of the instances whose primary node this is, in order."""
+        return in_order(instance.name for instance in self.cluster.instances_on(node_uuid))
+
+    def secondaries_on(self, node_uuid: str) -> list[str]:
+        """Give the names of the instances that have a secondary node here, in order."""
+        return in_order(instance.name for instance in self.cluster.secondary_instances_on(node_uuid))
+
+    @cached_property
+    def members(self) -> dict[str, list[Node]]:
+        """Give the nodes of each group by the group's UUID, in order."""
+        found: dict[str, list[Node]] = {}
+        for node in sorted(self.nodes.values(), key=lambda node: natural(node.name)):
+            found.setdefault(node.group, []).append(node)
+        return found
+
+    @cached_property
+    def network_users(self) -> dict[str, list[str]]:
+        """Give the names of the instances in each network by the network's UUID, in order."""
+        found: dict[str, set[str]] = {}
+        for instance in self.cluster.instances.values():
+            for nic in instance.nics:
+                if nic.network:
+                    found.setdefault(nic.network, set()).add(instance.name)
+        return {uuid: in_order(names) for uuid, names in found.items()}
+
+    # Parameters, filled in
+
+    def hv(self, instance: Instance) -> Params:
+        """Give the complete hypervisor parameters of an instance."""
+        if instance.hvparams:
+            return fill_hv(self.cluster, instance.hypervisor, instance.os, instance.hvparams)
+        key = (instance.hypervisor, instance.os)
+        base = self._hv_bases.get(key)
+        if base is None:
+            base = self._hv_bases[key] = fill_hv(self.cluster, instance.hypervisor, instance.os, {})
+        return base
+
+    @cached_property
+    def be_base(self) -> dict[str, Any]:
+        """Give the backend parameters of an instance that sets none itself."""
+        return fill_be(self.cluster, {})
+
+    def be(self, instance: Instance) -> Params:
+        """Give the complete backend parameters of an instance; memory is MiB."""
+        return {**self.be_base, **instance.beparams} if instance.beparams else self.be_base
+
+    def nd(self, node: Node) -> Params:
+        """Give the complete parameters of a node."""
+        if node.ndparams:
+            return fill_nd(self.cluster, node)
+        base = self._nd_bases.get(node.group)
+        if base is None:
+            base = self._nd_bases[node.group] = fill_group_nd(self.cluster, self.cluster.groups.get(node.group))
+        return base
+
+    # Guests
+
+    @cached_property
+    def guests(self) -> dict[tuple[str, str], GuestFacts]:
+        """Give the guests that were seen, by the UUIDs of node and instance."""
+        return {
+            (node, guest.uuid): guest
+            for node, found in self.facts.guests.items()
+            if isinstance(found, list)
+            for guest in found
+        }
+
+    @cached_property
+    def strays(self) -> dict[str, GuestFacts]:
+        """Give the guests that run on a node which is not their primary one, by the instance's UUID.
+
+        One that only waits there for a migration to come in does not run.
+        """
+        instances = self.cluster.instances
+        found = {}
+        for (node, uuid), guest in self.guests.items():
+            instance = instances.get(uuid)
+            if instance is not None and instance.primary_node != node and guest.state == "running":
+                found[uuid] = guest
+        return found

@@ -14,7 +14,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +37,7 @@ from gnt.wire.calls import DiskDevice
 from tests.noded.hypervisors.guest_initrd import write_initrd
 
 CLONE_NEWNS_FREE = ("--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
-PATIENCE = 90.0
+PATIENCE = 60.0
 _UUID = "6b1b4d6e-3c4c-4f0e-9d55-{:012d}"
 
 QEMU_CONF = """\
@@ -226,6 +225,7 @@ class KvmHouse:
     names: tuple[str, ...] = ("node1", "node2")
     boots: dict[str, int] = field(default_factory=dict)
     drivers: list[KvmHypervisor] = field(default_factory=list)
+    typing: list[Any] = field(default_factory=list)
 
     def address(self, node: str) -> str:
         """Give a node's address."""
@@ -280,19 +280,16 @@ class KvmHouse:
     def booted(self, instance: InstanceSpec) -> None:
         """Wait until the guest ticks, once more than when last asked."""
         seen = self.boots.get(instance.name, 0)
-        wait_for(lambda: self.console_text(instance).count("tick 1\r") > seen, f"{instance.name} to boot")
-        self.boots[instance.name] = self.console_text(instance).count("tick 1\r")
+        wait_for(lambda: self.console_text(instance).count("tick 1\n") > seen, f"{instance.name} to boot")
+        self.boots[instance.name] = self.console_text(instance).count("tick 1\n")
 
     def halt_from_inside(self, instance: InstanceSpec) -> None:
-        """Type at the guest's console."""
-        driver = self.drivers[-1]
-        xml = driver.definition(instance.name, instance.uuid)
-        assert xml
-        live = ET.fromstring(driver._connection.get().lookupByUUIDString(instance.uuid).XMLDesc(0))  # noqa: S314
-        source = live.find("devices/serial/source")
-        assert source is not None
-        with Path(source.get("path", "")).open("wb", buffering=0) as terminal:
-            terminal.write(b"\npoweroff -f\n")
+        """Type at the guest's console; who types must stay until it is read."""
+        connection = self.drivers[-1]._connection.get()
+        stream = connection.newStream(0)
+        connection.lookupByUUIDString(instance.uuid).openConsole(None, stream, 0)
+        stream.send(b"\npoweroff -f\n")
+        self.typing.append(stream)
 
     def clear(self) -> None:
         """End all guests of this house."""

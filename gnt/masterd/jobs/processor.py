@@ -263,7 +263,7 @@ class Processor:
         try:
             live.step(jobs.locked(index, self._clock.seconds(), held.locks.in_order()))
             return await self._engaged(live, Run(self._queue, live, index, op, held), operation)
-        except (LeftForRecovery, NoMajority, StaleEpoch):
+        except (LeftForRecovery, NoMajority, StaleEpoch, GeneratorExit):
             # What was begun is open: nobody else may touch it as long as this daemon lives.
             keep = True
             raise
@@ -390,10 +390,9 @@ class Processor:
         except Exception:  # noqa: BLE001  (what is open stays open, and its locks stay held)
             keep = True
             self._log.failure("job {job} cannot be settled; its locks stay held", job=live.head.id)
-        finally:
-            if not keep:
-                held.release()
-            self._over(live.head.id)
+        if not keep:
+            held.release()
+        self._over(live.head.id)
 
 
 def _short(op_id: str) -> str:

@@ -1,0 +1,273 @@
+"""What a LUXI client may ask: one function for each method of `spec/luxi.md`, section 3.
+
+Beside those there are, for clients of our own:
+
+* `ExplainJob(id)`: what a job waits for: `{"locks": ["node/…"], "holders": ["Job3/I_STARTUP"], "place": 1, "jobs":
+  [7]}`; `locks` that are not free for it, who holds them, its place in line, `jobs` it depends on that are not over.
+  null if it waits for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+
+from gnt.masterd.jobs.locks import LockManager
+from gnt.masterd.jobs.queue import JobQueue
+from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused, Unsupported
+from gnt.opcodes.base import Opcode
+from gnt.opcodes.registry import decode_opcode
+from gnt.wire.luxi import NO_CHANGE, Request, parse_job_id, unknown_method
+
+A = TypeVar("A", bound=msgspec.Struct)
+
+
+class Queries(Protocol):
+    """Where what is asked about the cluster comes from; answers are what `spec/luxi.md` says, as values for JSON."""
+
+    async def query(self, what: str, fields: Sequence[str], query_filter: Any) -> Any:
+        """Give definitions and rows of cells (section 4). Raises `GntError` for an unknown resource or bad filter."""
+
+    async def query_fields(self, what: str, fields: Sequence[str] | None) -> Any:
+        """Give definitions of fields; None: of all."""
+
+    async def classic(self, what: str, names: Sequence[str], fields: Sequence[str]) -> list[list[Any]]:
+        """Give rows of bare values (section 6) of the named objects, of all if none are named."""
+
+    async def cluster_info(self) -> dict[str, Any]:
+        """Describe the cluster (section 7)."""
+
+    async def config_values(self, fields: Sequence[str]) -> list[Any]:
+        """Give single values of the configuration, null for unknown ones."""
+
+    async def tags(self, kind: str, name: str) -> list[str]:
+        """Give the tags of an object; the cluster has no name."""
+
+
+class _Nothing(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    pass
+
+
+class _Ops(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    ops: list[dict[str, Any]]
+
+
+class _ManyOps(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    jobs: list[list[dict[str, Any]]]
+
+
+class _Id(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    id: int | str
+
+
+class _Cancel(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    id: int | str
+    kill: bool = False
+
+
+class _Priority(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    id: int | str
+    priority: int
+
+
+class _AutoArchive(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    age: float
+    within: float
+
+
+class _Wait(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    id: int | str
+    fields: list[str]
+    previous: Any
+    serial: int | None
+    within: float
+
+
+class _Flag(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    flag: bool
+
+
+class _Query(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    what: str
+    fields: list[str]
+    filter: Any = None
+
+
+class _QueryFields(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    what: str
+    fields: list[str] | None = None
+
+
+class _QueryJobs(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    ids: list[int | str] | None
+    fields: list[str]
+
+
+class _Classic(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    names: list[str] | None
+    fields: list[str]
+    use_locking: bool = False
+
+
+class _Locks(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    fields: list[str]
+    sync: bool = False
+
+
+class _Fields(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    fields: list[str]
+
+
+class _Tags(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    kind: str
+    name: str = ""
+
+
+NOT_YET: Final = frozenset({"SetWatcherPause", "QueryFilters", "ReplaceFilter", "DeleteFilter", "QueryExports"})
+"""Methods that exist and belong to what this version does not have."""
+
+READING: Final = frozenset(
+    {"WaitForJobChange", "Query", "QueryFields", "QueryJobs", "QueryInstances", "QueryNodes", "QueryGroups"}
+)
+"""Methods that may be given up half-way when their client has gone."""
+
+Method = Callable[[list[Any]], Awaitable[Any]]
+
+
+class LuxiMethods:
+    """Answers requests; knows nothing of connections."""
+
+    def __init__(self, queue: JobQueue, locks: LockManager, queries: Queries) -> None:
+        self._queue = queue
+        self._locks = locks
+        self._queries = queries
+        self._methods = self._table()
+
+    async def call(self, request: Request) -> Any:
+        """Do what a request asks and give the result, a value for JSON. Raises `GntError`; anything else is a fault."""
+        method = self._methods.get(request.method)
+        if method is not None:
+            return await method(request.args)
+        if request.method in NOT_YET:
+            raise Unsupported(f"LUXI method {request.method} is not supported by this version yet")
+        if request.method == "PickupJob":
+            raise GntError("failed", "PickupJob is internal to another program")
+        raise unknown_method(request.method)
+
+    def _table(self) -> dict[str, Method]:
+        queue, queries = self._queue, self._queries
+        return {
+            "SubmitJob": _method("SubmitJob", _Ops, self._submit),
+            "SubmitJobToDrainedQueue": _method("SubmitJobToDrainedQueue", _Ops, self._submit_though_drained),
+            "SubmitManyJobs": _method("SubmitManyJobs", _ManyOps, self._submit_many),
+            "CancelJob": _method("CancelJob", _Cancel, self._cancel),
+            "ArchiveJob": _method("ArchiveJob", _Id, lambda args: queue.archive(parse_job_id(args.id))),
+            "AutoArchiveJobs": _method(
+                "AutoArchiveJobs", _AutoArchive, lambda args: queue.auto_archive(args.age, args.within)
+            ),
+            "ChangeJobPriority": _method(
+                "ChangeJobPriority",
+                _Priority,
+                lambda args: queue.change_priority(parse_job_id(args.id), args.priority),
+            ),
+            "WaitForJobChange": _method("WaitForJobChange", _Wait, self._wait_for_change),
+            "SetDrainFlag": _method("SetDrainFlag", _Flag, self._set_drain),
+            "ExplainJob": _method("ExplainJob", _Id, self._explain),
+            "Query": _method("Query", _Query, lambda args: queries.query(args.what, args.fields, args.filter)),
+            "QueryFields": _method(
+                "QueryFields", _QueryFields, lambda args: queries.query_fields(args.what, args.fields or None)
+            ),
+            "QueryJobs": _method("QueryJobs", _QueryJobs, self._query_jobs),
+            "QueryInstances": _method("QueryInstances", _Classic, self._classic("instance")),
+            "QueryNodes": _method("QueryNodes", _Classic, self._classic("node")),
+            "QueryGroups": _method("QueryGroups", _Classic, self._classic("group")),
+            "QueryNetworks": _method("QueryNetworks", _Classic, self._classic("network")),
+            "QueryLocks": _method("QueryLocks", _Locks, lambda args: queries.classic("lock", (), args.fields)),
+            "QueryConfigValues": _method("QueryConfigValues", _Fields, lambda args: queries.config_values(args.fields)),
+            "QueryClusterInfo": _method("QueryClusterInfo", _Nothing, lambda _: queries.cluster_info()),
+            "QueryTags": _method("QueryTags", _Tags, lambda args: queries.tags(args.kind, args.name)),
+        }
+
+    async def _submit(self, args: _Ops) -> int:
+        return await self._queue.submit(_opcodes(args.ops))
+
+    async def _submit_though_drained(self, args: _Ops) -> int:
+        return await self._queue.submit(_opcodes(args.ops), though_drained=True)
+
+    async def _submit_many(self, args: _ManyOps) -> list[tuple[bool, int | str]]:
+        wanted: list[Sequence[Opcode] | GntError] = []
+        for ops in args.jobs:
+            try:
+                wanted.append(_opcodes(ops))
+            except GntError as error:
+                wanted.append(error)
+        return await self._queue.submit_many(wanted)
+
+    async def _cancel(self, args: _Cancel) -> tuple[bool, str]:
+        number = parse_job_id(args.id)
+        done, text = await self._queue.cancel(number)
+        if args.kill and not done and self._queue.live(number) is not None:
+            raise Unsupported(f"Job {number} cannot be killed: a job is no process here")
+        return done, text
+
+    async def _wait_for_change(self, args: _Wait) -> Any:
+        change = await self._queue.wait_for_change(
+            parse_job_id(args.id), args.fields, args.previous, args.serial, args.within
+        )
+        return NO_CHANGE if change is None else change
+
+    async def _set_drain(self, args: _Flag) -> bool:
+        await self._queue.set_drained(args.flag)
+        return True
+
+    async def _query_jobs(self, args: _QueryJobs) -> list[list[Any]]:
+        return await self._queue.rows([parse_job_id(number) for number in args.ids or ()], args.fields)
+
+    def _classic(self, what: str) -> Callable[[_Classic], Awaitable[list[list[Any]]]]:
+        async def query(args: _Classic) -> list[list[Any]]:
+            if args.use_locking:
+                raise Refused(WRONG_INPUT, "Sync queries are not allowed")
+            return await self._queries.classic(what, args.names or (), args.fields)
+
+        return query
+
+    async def _explain(self, args: _Id) -> dict[str, Any] | None:
+        number = parse_job_id(args.id)
+        if await self._queue.find(number) is None:
+            raise JobLost(f"Job {number} not found")
+        waits = self._locks.explain(number)
+        others = self._queue.schedule.waits_for(number)
+        if waits is None and not others:
+            return None
+        return {
+            "locks": waits.locks if waits else (),
+            "holders": waits.holders if waits else (),
+            "place": waits.place if waits else None,
+            "jobs": others,
+        }
+
+
+def _method(name: str, wanted: type[A], function: Callable[[A], Awaitable[Any]]) -> Method:
+    """Make the method that checks its arguments before the function sees them."""
+
+    def method(args: list[Any]) -> Awaitable[Any]:
+        try:
+            checked = msgspec.convert(args, wanted)
+        except msgspec.ValidationError as error:
+            raise Refused(WRONG_INPUT, f"{name}: {str(error).replace('`', '')}") from None
+        return function(checked)
+
+    return method
+
+
+def _opcodes(ops: Sequence[dict[str, Any]]) -> list[Opcode]:
+    """Read the opcodes of a job; a bad one is refused with its place."""
+    read = []
+    for index, op in enumerate(ops):
+        try:
+            read.append(decode_opcode(op))
+        except Refused as error:
+            raise Refused(error.code, f"opcode {index}: {error.text}", hint=error.hint) from None
+    return read

@@ -1,7 +1,8 @@
 """How many changes a second the journal makes durable, beside what the disk's fsync allows.
 
-`python bench/commit.py [seconds] [directory]`: a lone master, real threads, a real file; changes of the size of a
-small job. Figures are for one caller after the other, and for 100 and 1000 callers at once.
+`python bench/commit.py [seconds] [candidates] [directory]`: real threads, real files, changes of the size of a small
+job. Figures are for one caller after the other, and for 100 and 1000 callers at once. Candidates live in this process
+and share its disk, without a network; each has its own file.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 import msgspec
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -27,12 +28,17 @@ from gnt.masterd.journal import Journal
 from gnt.masterd.local_log import LocalLog
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import START, Epoch, Position
+from gnt.model.layout import Layout
 from gnt.model.objects import ClusterSettings, Node, NodeGroup
+from gnt.noded.handler import CallContext, Place
+from gnt.noded.replica import Replica
 from gnt.store.changes import Entry, Put, Space
 from gnt.store.configuration import initial_changes
 from gnt.store.vault import FileVault
+from gnt.wire.calls import AskLog
 
 loop: Any = reactor
+EPOCH = Epoch(number=1, node="a")
 
 
 class _Pool:
@@ -55,12 +61,20 @@ class _Pools:
         return self._pools[name]
 
 
-class _NoPeers:
-    async def call(self, node: str, call: Any) -> Any:
-        raise AssertionError(f"{call} to {node}")
+class _Peers:
+    """Candidates in this process."""
 
-    def when_connected(self, node: str) -> Deferred[None]:
-        raise AssertionError(node)
+    def __init__(self, replicas: dict[str, Replica]) -> None:
+        self._replicas = replicas
+
+    async def call(self, node: str, call: Any) -> Any:
+        replica = self._replicas[node]
+        if isinstance(call, AskLog):
+            return await replica.refresh()
+        return await replica.handlers()[type(call)](call, CallContext("1", EPOCH, lambda _line: None))
+
+    def when_connected(self, node: str) -> Deferred[None]:  # noqa: ARG002
+        return succeed(None)
 
 
 def fsync_rate(directory: Path, seconds: float) -> float:
@@ -76,20 +90,29 @@ def fsync_rate(directory: Path, seconds: float) -> float:
     return count / (time.perf_counter() - start)
 
 
-def make_journal(directory: Path) -> Journal:
-    """Give the journal of a cluster of one node."""
+def make_journal(directory: Path, candidates: int) -> Journal:
+    """Give the journal of a cluster of one master and so many candidates more."""
     runtime = Runtime(clock=loop, pools=_Pools(), random=random.Random(1))  # noqa: S311
-    epoch = Epoch(number=1, node="a")
     settings = ClusterSettings(uuid="c", cluster_name="cluster.example.com", master_node="a")
-    node = Node(uuid="a", name="a.example.com", primary_ip="192.0.2.1", group="g", master_candidate=True)
-    cluster = Cluster.of(settings, [node, NodeGroup(uuid="g", name="default")])
-    vault = FileVault(directory / "config.db")
-    database = vault.create("uuid")
+    names = ["a", *(f"b{number}" for number in range(candidates))]
+    nodes = [Node(uuid=name, name=name, primary_ip="192.0.2.1", group="g", master_candidate=True) for name in names]
+    cluster = Cluster.of(settings, [NodeGroup(uuid="g", name="default"), *nodes])
     changes = initial_changes(cluster)
-    entry = Entry(Position(epoch=epoch, serial=1), time.time(), changes, (0,) * len(changes))
-    database.append(START, [entry], epoch=epoch, committed=1)
-    local = LocalLog(runtime, vault, database, epoch)
-    return Journal(runtime, local, _NoPeers(), epoch=epoch, cluster=cluster)
+    entry = Entry(Position(epoch=EPOCH, serial=1), time.time(), changes, (0,) * len(changes))
+    replicas = {}
+    for name in names:
+        place = directory / name
+        place.mkdir()
+        vault = FileVault(place / "config.db")
+        database = vault.create("uuid")
+        database.append(START, [entry], epoch=EPOCH, committed=1)
+        if name != "a":
+            database.close()
+            own = Runtime(clock=loop, pools=_Pools(), random=runtime.random)
+            replicas[name] = Replica(Place(layout=Layout(place), name=name, runtime=own), vault)
+    vault = FileVault(directory / "a" / "config.db")
+    local = LocalLog(runtime, vault, vault.open(), EPOCH)
+    return Journal(runtime, local, _Peers(replicas), epoch=EPOCH, cluster=cluster)
 
 
 def job(number: int) -> Put:
@@ -117,10 +140,10 @@ async def measure(journal: Journal, callers: int, seconds: float) -> tuple[float
     return len(times) / elapsed, times[len(times) // 2] * 1000, times[int(len(times) * 0.99)] * 1000
 
 
-async def main(directory: Path, seconds: float) -> None:
+async def main(directory: Path, seconds: float, candidates: int) -> None:
     """Print the figures."""
     print(f"fsync of 4 KiB         {fsync_rate(directory, 1.0):8.0f} /s")
-    journal = make_journal(directory)
+    journal = make_journal(directory, candidates)
     for callers in (1, 100, 1000):
         rate, median, slow = await measure(journal, callers, seconds)
         print(f"{callers:5d} callers at once {rate:10.0f} changes/s   median {median:6.2f} ms   p99 {slow:6.2f} ms")
@@ -131,11 +154,12 @@ async def main(directory: Path, seconds: float) -> None:
 def run() -> None:
     """Measure in a directory of its own."""
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 3.0
-    below = sys.argv[2] if len(sys.argv) > 2 else None
+    candidates = int(sys.argv[2]) if len(sys.argv) > 2 else 0
+    below = sys.argv[3] if len(sys.argv) > 3 else None
     with tempfile.TemporaryDirectory(dir=below) as directory:
 
         def begin() -> None:
-            done = Deferred.fromCoroutine(main(Path(directory), seconds))
+            done = Deferred.fromCoroutine(main(Path(directory), seconds, candidates))
             done.addErrback(lambda failure: failure.printTraceback())
             done.addBoth(lambda _: loop.stop())
 

@@ -22,13 +22,15 @@ from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, Failed, GntError, NoMajority, StaleEpoch
 from gnt.store.changes import Change, Put, Remove, Space
 from gnt.store.database import Database
-from gnt.store.vault import Vault
+from gnt.store.vault import IN_USE, Vault
 from gnt.wire.calls import LogState, Promise, PromiseAnswer
 
 log: Final = Logger()
 
 NOT_MASTER: Final = "not_master"
 OWNER: Final = "gnt-masterd"
+HOLD_TRIES: Final = 20
+HOLD_PAUSE: Final = 0.1
 
 OpenCalls = Callable[[Database], Callable[[str], Collection[str]]]
 """Reads from the store which calls a former master left open, and gives their ids for a node."""
@@ -68,7 +70,7 @@ async def take_mastership(
     `StaleEpoch` if they have promised more to another meanwhile, `ConfigError` if the store cannot be used or a voter
     has a newer log.
     """
-    vault.hold(OWNER)
+    await _hold(runtime, vault)
     nodes: Nodes | None = None
     database: Database | None = None
     pool = runtime.pools("store")
@@ -100,6 +102,20 @@ async def take_mastership(
         raise
     log.info("master in epoch {epoch}", epoch=str(epoch))
     return Term(epoch, journal, nodes, vault, database, runtime)
+
+
+async def _hold(runtime: Runtime, vault: Vault) -> None:
+    """Hold the store. The node daemon has it for moments only; who has it longer is named. Raises `ConfigError`."""
+    for _ in range(HOLD_TRIES):
+        try:
+            vault.hold(OWNER)
+        except ConfigError as error:
+            if error.code != IN_USE:
+                raise
+            await runtime.sleep(HOLD_PAUSE)
+        else:
+            return
+    vault.hold(OWNER)
 
 
 def _own_uuid(cluster: Cluster, host: str) -> str:

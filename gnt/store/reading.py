@@ -138,8 +138,8 @@ class Reader:
 
     def job_ids(self, *, live: bool = True) -> list[int]:
         """Give the ids of the live or of the archived jobs, without reading the jobs."""
-        query = "SELECT id FROM jobs WHERE archived = ? ORDER BY id"
-        return [number for (number,) in self._connection.execute(query, (0 if live else 1,))]
+        query = "SELECT id FROM jobs WHERE archived = 0" if live else "SELECT id FROM jobs WHERE archived = 1"
+        return [number for (number,) in self._connection.execute(query + " ORDER BY id")]
 
     def history(self, key: str, limit: int = 1000) -> list[Version]:
         """Give what an object (`<kind>/<uuid>`) was before each change of it, the newest first."""

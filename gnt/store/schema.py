@@ -30,6 +30,7 @@ CREATE TABLE jobs (
     value BLOB NOT NULL
 );
 CREATE INDEX jobs_live ON jobs (id) WHERE archived = 0;
+CREATE INDEX jobs_archived ON jobs (id) WHERE archived = 1;
 CREATE TABLE history (
     key TEXT NOT NULL,
     serial INTEGER NOT NULL,

@@ -193,11 +193,18 @@ def test_connections_follow_the_model() -> None:
 
 
 def test_a_store_that_is_in_use_is_refused() -> None:
-    """Two master daemons on one node."""
+    """Two master daemons on one node; the node daemon, which has it for a moment only, is waited for."""
     world = NodesWorld("a")
     world.vaults["a"].hold("somebody else")
     beginning = world.begin()
+    for _ in range(30):
+        world.turn(0.1)
     assert _trial.failureResultOf(beginning).value.code == "in_use"
+    again = world.begin()
+    world.turn(0.1)
+    world.vaults["a"].release()
+    world.turn(0.1)
+    assert _trial.successResultOf(again).epoch.number == 2
 
 
 def test_a_deposed_master_hears_of_it_from_any_node() -> None:

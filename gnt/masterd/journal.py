@@ -177,9 +177,9 @@ class Journal:
     def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Position]:
         """Take changes in, in the order of the calls; fires when a majority of the voters has them on disk.
 
-        All of one call are in one entry. Fails with `NoMajority`, or with `ConfigError` where the disk takes nothing;
-        the text says whether nothing was changed, or the change may still come true. Fails with `StaleEpoch` once
-        another node is master, with `Refused` where a new voter has not been caught up.
+        All of one call are in one entry. Has failed already when it is given back (`NoMajority`, `ConfigError` of the
+        disk, `Refused` for a voter that was not caught up): nothing was changed. Fails later with `NoMajority`: the
+        change may still come true; with `ConfigError`: it was taken back. `StaleEpoch`: another node is master.
         """
         try:
             self._check(changes)
@@ -329,8 +329,7 @@ class Journal:
             self._take_back(error)
             return
         self._trouble = ConfigError(f"{error}; nothing was changed", code=error.code, hint=error.hint)
-        doubt = ConfigError(f"{error}; the change may come true once that is mended", code=error.code, hint=error.hint)
-        self._fail_waiting(doubt)
+        self._fail_waiting(NoMajority(f"{error}; the change may come true once that is mended", hint=error.hint))
         self._flush_due = self._runtime.clock.callLater(WRITE_AGAIN, self._flush)
 
     def _take_back(self, error: ConfigError) -> None:
@@ -348,7 +347,9 @@ class Journal:
     def _broken(self, failure: Failure) -> None:
         """End this term: what went wrong was not foreseen, and going on might write what is wrong."""
         log.failure("writing the log", failure=failure)
-        self._end(ConfigError("the log cannot be written any more; see the master daemon's log", code="broken"))
+        text = "The log cannot be written any more; see the master daemon's log"
+        self._fail_waiting(NoMajority(f"{text}; nobody knows whether the change will hold"))
+        self._end(ConfigError(text, code="broken"))
 
     # Committing
 

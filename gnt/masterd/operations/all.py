@@ -9,6 +9,7 @@ from gnt.masterd.operations import (  # noqa: F401
     instance_remove,
     node,
     os,
+    query,
     test,
     verify,
 )

@@ -53,8 +53,8 @@ class Jobs(Protocol):
     """What queries need of the job queue."""
 
     @property
-    def drained(self) -> bool:
-        """Say whether the queue takes no jobs."""
+    def drained(self) -> bool | None:
+        """Say whether the queue takes no jobs; None where that is not known."""
 
     def __iter__(self) -> Iterator[Job]:
         """Go through the jobs that are not archived, by number."""

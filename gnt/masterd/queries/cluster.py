@@ -9,6 +9,7 @@ import msgspec
 
 from gnt import __version__
 from gnt.masterd.queries.fields import (
+    NO_DATA,
     NORMAL,
     UNAVAILABLE,
     Cell,
@@ -39,11 +40,12 @@ VCS_VERSION: Final = f"(gnt) version {__version__}"
 class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     """The cluster, and what the daemon knows about it that is not in the configuration.
 
-    `watcher_pause` is the time (seconds since the epoch) until which the watcher does not act; None if it may.
+    `drained` is None where that is not known. `watcher_pause` is the time (seconds since the epoch) until which the
+    watcher does not act; None if it may.
     """
 
     cluster: Cluster
-    drained: bool = False
+    drained: bool | None = None
     watcher_pause: float | None = None
 
     @property
@@ -54,6 +56,10 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
 
 def _pause(state: ClusterState) -> Cell:
     return UNAVAILABLE if state.watcher_pause is None else (NORMAL, state.watcher_pause)
+
+
+def _drained(state: ClusterState) -> Cell:
+    return NO_DATA if state.drained is None else (NORMAL, state.drained)
 
 
 def _of_settings(name: str) -> Any:
@@ -71,7 +77,7 @@ CLUSTER: Final[Fields] = fields(
         text("cluster_name", "Name", "Name of the cluster", _of_settings("cluster_name"), hostname=True),
         text("master_node", "Master", "Name of the master node", plainly(_master), hostname=True),
         text("volume_group_name", "VgName", "Volume group for instances", _of_settings("volume_group_name")),
-        boolean("drain_flag", "QueueDrained", "Whether the job queue takes no jobs", attribute("drained")),
+        boolean("drain_flag", "QueueDrained", "Whether the job queue takes no jobs", lambda _view: _drained),
         Field(
             "watcher_pause",
             "WatcherPause",

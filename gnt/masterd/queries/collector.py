@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
+from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Clock
 from gnt.masterd.queries.fields import Asks
@@ -17,6 +18,7 @@ from gnt.model.objects import Instance, Node
 from gnt.model.params import fill_hv
 from gnt.model.specs import instance_spec
 from gnt.wire.calls import GuestConsole, GuestList, NodeCall, NodeInfo, OsFacts, OsList, StorageUnit
+from gnt.wire.timing import or_passed
 
 R = TypeVar("R")
 
@@ -35,31 +37,29 @@ class Calls(Protocol):
 
 
 def within(calls: Calls, clock: Clock, patience: float = PATIENCE) -> AskAll:
-    """Ask over the connections of the daemon; all calls end after `patience` seconds at the latest."""
+    """Ask over the connections of the daemon; whoever has not answered after `patience` seconds is given up."""
+
+    def ask(node: str, call: NodeCall[Any]) -> Deferred[Any]:
+        answer = ensureDeferred(calls.call(node, call, deadline=patience))
+        return or_passed(clock, patience, answer, lambda: InDoubt(f"{node} did not answer within {patience:g} s"))
+
+    return side_by_side(ask)
+
+
+def side_by_side(ask: Callable[[str, NodeCall[Any]], Deferred[Any]]) -> AskAll:
+    """Make many calls out of one: all are begun before the first is waited for."""
 
     async def ask_all(wanted: Sequence[tuple[str, NodeCall[Any]]]) -> list[Any]:
-        asked = [
-            _timed(ensureDeferred(calls.call(node, call, deadline=patience)), clock, patience, node)
-            for node, call in wanted
-        ]
-        ends = await DeferredList(asked, consumeErrors=True)
-        return [value if good else _own(value.value) for good, value in ends]
+        ends = await DeferredList([ask(node, call) for node, call in wanted], consumeErrors=True)
+        return [value if good else _own(cast("Failure", value).value) for good, value in ends]
 
     return ask_all
 
 
-def _timed(asked: Deferred[Any], clock: Clock, patience: float, node: str) -> Deferred[Any]:
-    def too_late(result: Any, seconds: float) -> Any:
-        del result
-        raise InDoubt(f"node {node} did not answer within {seconds:g} s")
-
-    return asked.addTimeout(patience, clock, too_late)  # type: ignore[arg-type]  # a clock that tells and calls later
-
-
-def _own(error: BaseException) -> GntError:
+def _own(error: BaseException | None) -> GntError:
     """Give an error of the family; any other is a fault of ours and is raised."""
     if not isinstance(error, GntError):
-        raise error
+        raise error if error is not None else AssertionError("a failure without an error")
     return error
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnt.cli.command import Command
 from gnt.cli.options import PRIORITIES
@@ -18,9 +18,10 @@ from gnt.cli.parsing import Parsed
 from gnt.cli.terminal import note
 from gnt.model.errors import ENVIRONMENT, ConfigError, GntError, Refused
 from gnt.model.layout import Layout, host_name
-from gnt.opcodes.base import Opcode
-from gnt.opcodes.registry import decode_opcode
 from gnt.wire.luxi import LuxiClient
+
+if TYPE_CHECKING:
+    from gnt.opcodes.base import Opcode
 
 
 class TracedClient(LuxiClient):
@@ -119,19 +120,19 @@ class Call:
 
     # Opcodes
 
-    def fields_of(self, opcode: type[Opcode]) -> dict[str, Any]:
+    def fields_of(self, op_id: str) -> dict[str, Any]:
         """Give the parameters of an opcode that options set which stand for them."""
         return {
-            option.parameter: self.parsed.options[option.dest]
-            for option in self.parsed.given
-            if option.opcode is not None and issubclass(opcode, option.opcode) and option.dest in self.parsed.options
+            option.parameter: self.parsed.options[option.dest] for option in self.parsed.given if option.opcode == op_id
         }
 
-    def opcode(self, opcode: type[Opcode], **fields: Any) -> Opcode:
+    def opcode(self, op_id: str, **fields: Any) -> Opcode:
         """Make an opcode of options and fields; None leaves a field out. Raises `Refused` naming a bad parameter."""
-        values = {**self.fields_of(opcode), **fields}
+        from gnt.opcodes.registry import decode_opcode  # noqa: PLC0415  (lists need no opcodes)
+
+        values = {**self.fields_of(op_id), **fields}
         given = {name: value for name, value in values.items() if value is not None}
-        return decode_opcode({"OP_ID": opcode.op_id(), **given, **self.common_fields()})
+        return decode_opcode({"OP_ID": op_id, **given, **self.common_fields()})
 
     def common_fields(self) -> dict[str, Any]:
         """Give the parameters that every opcode has, as the common options say."""

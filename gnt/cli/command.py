@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
-from gnt.opcodes.base import Opcode
-
 if TYPE_CHECKING:
     from gnt.cli.call import Call
     from gnt.opcodes.parameters import ParameterInfo
@@ -31,7 +29,7 @@ class Option:
     parse: ParseValue | None = None
     const: Any = True
     repeat: bool = False
-    opcode: type[Opcode] | None = None
+    opcode: str = ""
     parameter: str = ""
     secret: bool = False
     counts: bool = False
@@ -45,16 +43,18 @@ class Option:
 
     def info(self) -> ParameterInfo | None:
         """Describe the opcode's parameter that this option sets, if it sets one."""
-        if self.opcode is None:
+        if not self.opcode:
             return None
-        from gnt.opcodes.parameters import opcode_parameters  # noqa: PLC0415  (only used options pay for it)
+        # Only used options pay for loading the opcodes.
+        from gnt.opcodes.parameters import opcode_parameters  # noqa: PLC0415
+        from gnt.opcodes.registry import ALL  # noqa: PLC0415
 
-        return next(info for info in opcode_parameters(self.opcode) if info.name == self.parameter)
+        return next(info for info in opcode_parameters(ALL[self.opcode]) if info.name == self.parameter)
 
     @property
     def takes_value(self) -> bool:
         """Say whether a value follows the option."""
-        if self.parse is not None or self.metavar or self.opcode is None:
+        if self.parse is not None or self.metavar or not self.opcode or self.const is not None:
             return self.parse is not None or bool(self.metavar)
         info = self.info()
         return info is not None and info.type != "bool"
@@ -90,8 +90,8 @@ def option(*flags: str, help: str, dest: str = "", **more: Any) -> Option:  # no
     return Option(flags=flags, dest=dest or _dest(flags), help=help, **more)
 
 
-def from_opcode(opcode: type[Opcode], parameter: str, *flags: str, **more: Any) -> Option:
-    """Make the option that sets a parameter of an opcode: its text, type and bounds are those of the parameter."""
+def from_opcode(opcode: str, parameter: str, *flags: str, **more: Any) -> Option:
+    """Make the option that sets a parameter of an opcode (by its OP_ID): text, type and bounds are the parameter's."""
     return Option(flags=flags, dest=parameter, opcode=opcode, parameter=parameter, **{"const": None, **more})
 
 

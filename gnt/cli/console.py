@@ -12,12 +12,11 @@ from gnt.cli.failures import FAILURE, OK
 from gnt.cli.jobs import run
 from gnt.cli.terminal import say
 from gnt.model.errors import ENVIRONMENT, GntError, Refused
-from gnt.opcodes.instance import InstanceConsole
 
 
 def console(call: Call) -> int:
     """Ask the master for the way to a console and take it: run the command, or say what to connect to."""
-    ended = run(call, call.opcode(InstanceConsole, instance_name=call.arguments[0]))
+    ended = run(call, call.opcode("OP_INSTANCE_CONSOLE", instance_name=call.arguments[0]))
     found: dict[str, Any] = ended.result if ended is not None else {}
     if call.json:
         call.print_json(found)

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -14,8 +14,10 @@ from gnt.cli.call import Call
 from gnt.cli.failures import OK, JobFailed
 from gnt.cli.terminal import Progress, note, say
 from gnt.model.errors import GntError, JobLost
-from gnt.opcodes.base import Opcode
 from gnt.wire.errors import from_luxi
+
+if TYPE_CHECKING:
+    from gnt.opcodes.base import Opcode
 
 FINAL: Final = frozenset({"canceled", "success", "error"})
 STATUSES: Final = frozenset({"queued", "waiting", "canceling", "running"}) | FINAL

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnt.cli.call import Call
 from gnt.cli.failures import FAILURE, OK, as_json
 from gnt.cli.jobs import Ended, json_of, line_writer, wait
 from gnt.cli.terminal import note, say
 from gnt.model.errors import GntError
-from gnt.opcodes.base import Opcode
+
+if TYPE_CHECKING:
+    from gnt.opcodes.base import Opcode
 
 Named = tuple[str, int | str]
 """A name with the number of its job, or with why there is no job."""

@@ -12,15 +12,16 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import msgspec
 
 from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
 from gnt.model.layout import SOCKET_PATH_LIMIT
-from gnt.opcodes.base import Opcode
-from gnt.opcodes.registry import encode_opcode
 from gnt.wire.errors import BAD_REQUEST, detail_of, from_luxi, to_luxi
+
+if TYPE_CHECKING:
+    from gnt.opcodes.base import Opcode
 
 END: Final = b"\x03"
 MAX_RESPONSE: Final = 64 * 1024 * 1024
@@ -356,11 +357,11 @@ class LuxiClient:
     def submit_job(self, opcodes: Sequence[Opcode], *, even_if_drained: bool = False) -> int:
         """Submit a job and give its number."""
         method = "SubmitJobToDrainedQueue" if even_if_drained else "SubmitJob"
-        return parse_job_id(self.call(method, [encode_opcode(opcode) for opcode in opcodes]))
+        return parse_job_id(self.call(method, _encoded(opcodes)))
 
     def submit_many_jobs(self, jobs: Sequence[Sequence[Opcode]]) -> list[tuple[bool, int | str]]:
         """Submit jobs; give for each `(True, number)` or `(False, why not)`."""
-        encoded = [[encode_opcode(opcode) for opcode in job] for job in jobs]
+        encoded = [_encoded(job) for job in jobs]
         # The type that both forms fit in: numbers were strings once.
         answers = self._call(list[tuple[bool, int | str]], "SubmitManyJobs", encoded)
         return [(done, parse_job_id(what) if done else what) for done, what in answers]
@@ -433,6 +434,13 @@ class LuxiClient:
     def query_tags(self, kind: str, name: str = "") -> list[str]:
         """Ask for the tags of an object; the cluster has no name."""
         return self._call(list[str], "QueryTags", kind, name)
+
+
+def _encoded(opcodes: Sequence[Opcode]) -> list[Any]:
+    """Give the JSON objects of opcodes. Only who submits pays for loading all of them."""
+    from gnt.opcodes.registry import encode_opcode  # noqa: PLC0415
+
+    return [encode_opcode(opcode) for opcode in opcodes]
 
 
 def _typed(method: str, value: Any, wanted: type[T]) -> T:

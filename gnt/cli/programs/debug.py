@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, from_opcode, option
@@ -16,9 +16,11 @@ from gnt.cli.options import CHANGING, DRY_RUN, PRIORITY, VERBOSE
 from gnt.cli.terminal import say
 from gnt.cli.values import parser_at_least, real
 from gnt.model.errors import WRONG_INPUT, Refused
-from gnt.opcodes.base import Opcode
-from gnt.opcodes.registry import decode_opcode
-from gnt.opcodes.test import TestDelay
+
+if TYPE_CHECKING:
+    from gnt.opcodes.base import Opcode
+
+DELAY: Final = "OP_TEST_DELAY"
 
 
 def _delay(call: Call) -> int:
@@ -27,7 +29,7 @@ def _delay(call: Call) -> int:
     except ValueError as problem:
         raise Refused(WRONG_INPUT, f"seconds: {problem}") from None
     nodes = call.option("on_nodes", ())
-    return run_command(call, call.opcode(TestDelay, duration=duration, on_nodes=nodes))
+    return run_command(call, call.opcode(DELAY, duration=duration, on_nodes=nodes))
 
 
 def _submit_job(call: Call) -> int:
@@ -79,6 +81,8 @@ def _load(call: Call, name: str) -> list[Opcode]:
 
 
 def _decode(call: Call, where: str, item: Any) -> Opcode:
+    from gnt.opcodes.registry import decode_opcode  # noqa: PLC0415  (lists need no opcodes)
+
     common = call.common_fields()
     try:
         if isinstance(item, dict):
@@ -101,10 +105,10 @@ PROGRAM = Program(
             run=_delay,
             options=(
                 option("-n", metavar="NODE", help="sleep on this node too", dest="on_nodes", repeat=True),
-                from_opcode(TestDelay, "on_master", "--no-master", help="do not sleep on the master"),
-                from_opcode(TestDelay, "repeat", "-r", "--repeat"),
-                from_opcode(TestDelay, "interruptible", "-i", "--interruptible"),
-                from_opcode(TestDelay, "no_locks", "-l", "--no-locks", const=True),
+                from_opcode(DELAY, "on_master", "--no-master", help="do not sleep on the master"),
+                from_opcode(DELAY, "repeat", "-r", "--repeat"),
+                from_opcode(DELAY, "interruptible", "-i", "--interruptible"),
+                from_opcode(DELAY, "no_locks", "-l", "--no-locks", const=True),
                 *CHANGING,
             ),
             arguments=(Argument("seconds"),),

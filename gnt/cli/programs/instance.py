@@ -31,10 +31,13 @@ from gnt.cli.terminal import ask, note
 from gnt.cli.tree import show
 from gnt.cli.values import ident_key_values, key_values, node_pair
 from gnt.model.errors import WRONG_INPUT, Refused
-from gnt.opcodes.instance import InstanceQueryData, InstanceRemove
-from gnt.opcodes.instance_create import InstanceCreate
-from gnt.opcodes.instance_move import InstanceMigrate
-from gnt.opcodes.instance_power import InstanceShutdown, InstanceStartup
+
+CREATE: Final = "OP_INSTANCE_CREATE"
+QUERY_DATA: Final = "OP_INSTANCE_QUERY_DATA"
+REMOVE: Final = "OP_INSTANCE_REMOVE"
+MIGRATE: Final = "OP_INSTANCE_MIGRATE"
+STARTUP: Final = "OP_INSTANCE_STARTUP"
+SHUTDOWN: Final = "OP_INSTANCE_SHUTDOWN"
 
 _INSTANCE: Final = Argument("instance", kind="instance")
 _KEY_VALUES: Final[dict[str, Any]] = {"metavar": "K=V,...", "parse": key_values}
@@ -58,7 +61,7 @@ def _add(call: Call) -> int:
         raise Refused(WRONG_INPUT, "-n and -I exclude each other")
     hypervisor, hvparams = call.option("hypervisor_and_parameters", (None, {}))
     opcode = call.opcode(
-        InstanceCreate,
+        CREATE,
         instance_name=call.arguments[0],
         mode="create",
         disks=disks_of(call),
@@ -74,10 +77,10 @@ def _add(call: Call) -> int:
 
 
 _ADD_OPTIONS: Final = (
-    from_opcode(InstanceCreate, "beparams", "-B", "--backend-parameters", **_KEY_VALUES),
+    from_opcode(CREATE, "beparams", "-B", "--backend-parameters", **_KEY_VALUES),
     option("--disk", metavar="N:K=V,...", parse=ident_key_values, repeat=True, help="disk N: 0:size=10g,mode=rw"),
-    from_opcode(InstanceCreate, "file_driver", "--file-driver"),
-    from_opcode(InstanceCreate, "file_storage_dir", "--file-storage-dir", metavar="DIR"),
+    from_opcode(CREATE, "file_driver", "--file-driver"),
+    from_opcode(CREATE, "file_storage_dir", "--file-storage-dir", metavar="DIR"),
     option(
         "-H",
         "--hypervisor-parameters",
@@ -86,7 +89,7 @@ _ADD_OPTIONS: Final = (
         dest="hypervisor_and_parameters",
         help="hypervisor, and parameters of it that differ from the cluster's",
     ),
-    from_opcode(InstanceCreate, "iallocator", "-I", "--iallocator", metavar="NAME"),
+    from_opcode(CREATE, "iallocator", "-I", "--iallocator", metavar="NAME"),
     option("-n", "--node", metavar="NODE[:NODE]", parse=node_pair, help="primary node, and secondary if there is one"),
     option(
         "--net", metavar="N:K=V,...", parse=ident_key_values, repeat=True, help="interface N: 0:link=br0,ip=10.0.0.5"
@@ -94,26 +97,26 @@ _ADD_OPTIONS: Final = (
     option("--no-nics", help="make no network interface"),
     option("--no-ip-check", help="the usual; accepted for old scripts"),
     option("--no-name-check", help="the usual; accepted for old scripts"),
-    from_opcode(InstanceCreate, "ip_check", "--ip-check"),
-    from_opcode(InstanceCreate, "name_check", "--name-check"),
+    from_opcode(CREATE, "ip_check", "--ip-check"),
+    from_opcode(CREATE, "name_check", "--name-check"),
     option("--no-start", help="leave the new instance stopped"),
-    from_opcode(InstanceCreate, "wait_for_sync", "--no-wait-for-sync", help="do not wait until mirrors are in step"),
-    from_opcode(InstanceCreate, "os_type", "-o", "--os-type", metavar="OS"),
+    from_opcode(CREATE, "wait_for_sync", "--no-wait-for-sync", help="do not wait until mirrors are in step"),
+    from_opcode(CREATE, "os_type", "-o", "--os-type", metavar="OS"),
     option("-s", "--os-size", metavar="SIZE", help="one disk of this size"),
-    from_opcode(InstanceCreate, "disk_template", "-t", "--disk-template", metavar="TEMPLATE"),
-    from_opcode(InstanceCreate, "force_variant", "--force-variant"),
-    from_opcode(InstanceCreate, "no_install", "--no-install", const=True),
-    from_opcode(InstanceCreate, "osparams", "-O", "--os-parameters", **_KEY_VALUES),
-    from_opcode(InstanceCreate, "osparams_private", "--os-parameters-private", **_KEY_VALUES, secret=True),
-    from_opcode(InstanceCreate, "osparams_secret", "--os-parameters-secret", **_KEY_VALUES, secret=True),
-    TAGS.but(opcode=InstanceCreate, parameter="tags"),
-    from_opcode(InstanceCreate, "ignore_ipolicy", "--ignore-ipolicy"),
-    from_opcode(InstanceCreate, "conflicts_check", "--no-conflicts-check", help="accept addresses that are in use"),
-    from_opcode(InstanceCreate, "instance_communication", "-c", "--communication", parse=None, metavar="yes|no"),
-    from_opcode(InstanceCreate, "opportunistic_locking", "--opportunistic-locking"),
-    from_opcode(InstanceCreate, "group_name", "-g", "--node-group", metavar="GROUP"),
-    from_opcode(InstanceCreate, "commit", "--commit"),
-    from_opcode(InstanceCreate, "forthcoming", "--forthcoming"),
+    from_opcode(CREATE, "disk_template", "-t", "--disk-template", metavar="TEMPLATE"),
+    from_opcode(CREATE, "force_variant", "--force-variant"),
+    from_opcode(CREATE, "no_install", "--no-install", const=True),
+    from_opcode(CREATE, "osparams", "-O", "--os-parameters", **_KEY_VALUES),
+    from_opcode(CREATE, "osparams_private", "--os-parameters-private", **_KEY_VALUES, secret=True),
+    from_opcode(CREATE, "osparams_secret", "--os-parameters-secret", **_KEY_VALUES, secret=True),
+    TAGS.but(opcode=CREATE, parameter="tags"),
+    from_opcode(CREATE, "ignore_ipolicy", "--ignore-ipolicy"),
+    from_opcode(CREATE, "conflicts_check", "--no-conflicts-check", help="accept addresses that are in use"),
+    from_opcode(CREATE, "instance_communication", "-c", "--communication", parse=None, metavar="yes|no"),
+    from_opcode(CREATE, "opportunistic_locking", "--opportunistic-locking"),
+    from_opcode(CREATE, "group_name", "-g", "--node-group", metavar="GROUP"),
+    from_opcode(CREATE, "commit", "--commit"),
+    from_opcode(CREATE, "forthcoming", "--forthcoming"),
     unsupported("--helper-startup-timeout"),
     unsupported("--helper-shutdown-timeout"),
     *CHANGING,
@@ -131,7 +134,7 @@ def _info(call: Call) -> int:
     everything = bool(call.option("all"))
     if everything == bool(call.arguments):
         raise Refused(WRONG_INPUT, "give names of instances, or --all")
-    ended = run(call, call.opcode(InstanceQueryData, instances=call.arguments))
+    ended = run(call, call.opcode(QUERY_DATA, instances=call.arguments))
     details: list[dict[str, Any]] = list(ended.result.values()) if ended is not None else []
     if not details:
         note("No instances.")
@@ -148,12 +151,12 @@ def _info(call: Call) -> int:
 
 def _startup(call: Call) -> int:
     names = selected_instances(call, "startup")
-    return run_each(call, [(name, call.opcode(InstanceStartup, instance_name=name)) for name in names])
+    return run_each(call, [(name, call.opcode(STARTUP, instance_name=name)) for name in names])
 
 
 def _shutdown(call: Call) -> int:
     names = selected_instances(call, "shutdown")
-    return run_each(call, [(name, call.opcode(InstanceShutdown, instance_name=name)) for name in names])
+    return run_each(call, [(name, call.opcode(SHUTDOWN, instance_name=name)) for name in names])
 
 
 # migrate, remove
@@ -178,13 +181,13 @@ def _migrate(call: Call) -> int:
     else:
         question = "Instance {} will be migrated. Migration may harm the instance if it fails half-way. Continue?"
     _confirm(call, question, "migrate")
-    return run_command(call, call.opcode(InstanceMigrate, instance_name=call.arguments[0]))
+    return run_command(call, call.opcode(MIGRATE, instance_name=call.arguments[0]))
 
 
 def _remove(call: Call) -> int:
     question = "This will remove the instance {} with all its data. All data on its disks is lost. Continue?"
     _confirm(call, question, "remove")
-    return run_command(call, call.opcode(InstanceRemove, instance_name=call.arguments[0]))
+    return run_command(call, call.opcode(REMOVE, instance_name=call.arguments[0]))
 
 
 PROGRAM = Program(
@@ -216,7 +219,7 @@ PROGRAM = Program(
             run=_info,
             options=(
                 option("--all", help="every instance"),
-                from_opcode(InstanceQueryData, "static", "-s", "--static"),
+                from_opcode(QUERY_DATA, "static", "-s", "--static"),
                 ROMAN,
                 PRIORITY,
             ),
@@ -229,12 +232,12 @@ PROGRAM = Program(
             run=_startup,
             options=(
                 *SELECTION,
-                from_opcode(InstanceStartup, "force", "-f", "--force"),
-                from_opcode(InstanceStartup, "beparams", "-B", "--backend-parameters", **_KEY_VALUES),
-                from_opcode(InstanceStartup, "hvparams", "-H", "--hypervisor-parameters", **_KEY_VALUES),
-                from_opcode(InstanceStartup, "ignore_offline_nodes", "--ignore-offline"),
-                from_opcode(InstanceStartup, "no_remember", "--no-remember"),
-                from_opcode(InstanceStartup, "startup_paused", "--paused"),
+                from_opcode(STARTUP, "force", "-f", "--force"),
+                from_opcode(STARTUP, "beparams", "-B", "--backend-parameters", **_KEY_VALUES),
+                from_opcode(STARTUP, "hvparams", "-H", "--hypervisor-parameters", **_KEY_VALUES),
+                from_opcode(STARTUP, "ignore_offline_nodes", "--ignore-offline"),
+                from_opcode(STARTUP, "no_remember", "--no-remember"),
+                from_opcode(STARTUP, "startup_paused", "--paused"),
                 *CHANGING,
             ),
             arguments=(_INSTANCES,),
@@ -247,10 +250,10 @@ PROGRAM = Program(
             run=_shutdown,
             options=(
                 *SELECTION,
-                from_opcode(InstanceShutdown, "force", "-f", "--force"),
-                from_opcode(InstanceShutdown, "timeout", "--timeout", metavar="SECONDS"),
-                from_opcode(InstanceShutdown, "ignore_offline_nodes", "--ignore-offline"),
-                from_opcode(InstanceShutdown, "no_remember", "--no-remember"),
+                from_opcode(SHUTDOWN, "force", "-f", "--force"),
+                from_opcode(SHUTDOWN, "timeout", "--timeout", metavar="SECONDS"),
+                from_opcode(SHUTDOWN, "ignore_offline_nodes", "--ignore-offline"),
+                from_opcode(SHUTDOWN, "no_remember", "--no-remember"),
                 *CHANGING,
             ),
             arguments=(_INSTANCES,),
@@ -270,20 +273,20 @@ PROGRAM = Program(
             run=_migrate,
             options=(
                 FORCE,
-                from_opcode(InstanceMigrate, "cleanup", "--cleanup"),
-                from_opcode(InstanceMigrate, "live", "--non-live", const=False, help="stop the guest for the move"),
-                from_opcode(InstanceMigrate, "mode", "--migration-mode", metavar="MODE"),
-                from_opcode(InstanceMigrate, "allow_failover", "--allow-failover"),
-                from_opcode(InstanceMigrate, "iallocator", "-I", "--iallocator", metavar="NAME"),
-                from_opcode(InstanceMigrate, "target_node", "-n", "--target-node", metavar="NODE"),
-                from_opcode(InstanceMigrate, "ignore_ipolicy", "--ignore-ipolicy"),
+                from_opcode(MIGRATE, "cleanup", "--cleanup"),
+                from_opcode(MIGRATE, "live", "--non-live", const=False, help="stop the guest for the move"),
+                from_opcode(MIGRATE, "mode", "--migration-mode", metavar="MODE"),
+                from_opcode(MIGRATE, "allow_failover", "--allow-failover"),
+                from_opcode(MIGRATE, "iallocator", "-I", "--iallocator", metavar="NAME"),
+                from_opcode(MIGRATE, "target_node", "-n", "--target-node", metavar="NODE"),
+                from_opcode(MIGRATE, "ignore_ipolicy", "--ignore-ipolicy"),
                 from_opcode(
-                    InstanceMigrate,
+                    MIGRATE,
                     "allow_runtime_changes",
                     "--no-runtime-changes",
                     help="do not balloon the guest",
                 ),
-                from_opcode(InstanceMigrate, "ignore_hvversions", "--ignore-hvversions"),
+                from_opcode(MIGRATE, "ignore_hvversions", "--ignore-hvversions"),
                 *CHANGING,
             ),
             arguments=(_INSTANCE,),
@@ -295,8 +298,8 @@ PROGRAM = Program(
             run=_remove,
             options=(
                 FORCE,
-                from_opcode(InstanceRemove, "ignore_failures", "--ignore-failures"),
-                from_opcode(InstanceRemove, "shutdown_timeout", "--shutdown-timeout", metavar="SECONDS"),
+                from_opcode(REMOVE, "ignore_failures", "--ignore-failures"),
+                from_opcode(REMOVE, "shutdown_timeout", "--shutdown-timeout", metavar="SECONDS"),
                 *CHANGING,
             ),
             arguments=(_INSTANCE,),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from gnt.model.errors import NodeFailure
 from gnt.noded.handler import Place
 from gnt.noded.hypervisors.fake import FakeHypervisor
 from gnt.noded.hypervisors.interface import IHypervisor
+from gnt.noded.hypervisors.kvm import KvmHypervisor
+from gnt.noded.hypervisors.xen import XenHvm, XenPvm
 
 
 def _fake(place: Place) -> IHypervisor:
@@ -17,11 +20,17 @@ def _fake(place: Place) -> IHypervisor:
     return FakeHypervisor(place.layout.run / "fake-hypervisor", memory=memory)
 
 
-_MAKERS: Mapping[str, Callable[[Place], IHypervisor]] = {"fake": _fake}
+_MAKERS: Final[Mapping[str, Callable[[Place], IHypervisor]]] = {
+    "kvm": KvmHypervisor,
+    "xen-pvm": XenPvm,
+    "xen-hvm": XenHvm,
+    "fake": _fake,
+}
+SUPPORTED: Final = tuple(_MAKERS)
 
 
-def drivers(place: Place, names: Iterable[str] = tuple(_MAKERS)) -> dict[str, IHypervisor]:
-    """Make the drivers of these hypervisors; none connects to anything before its first call.
+def drivers(place: Place, names: Iterable[str] = SUPPORTED) -> dict[str, IHypervisor]:
+    """Make the drivers of these hypervisors; none imports or connects to anything before its first call.
 
     `NodeFailure` (`unsupported`) for a name that this version does not drive.
     """

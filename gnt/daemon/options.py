@@ -104,5 +104,4 @@ def refuse_start(program: str, error: GntError | str, code: int = EXIT_FAILURE) 
 def end_with_failure(reactor: Any, code: int = EXIT_FAILURE) -> None:
     """End a daemon that runs already, in order, with an exit code: twistd itself would end with 0."""
     atexit.register(os._exit, code)
-    if reactor.running:
-        reactor.stop()
+    reactor.callWhenRunning(reactor.stop)

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
+from urllib.parse import quote
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -196,7 +197,7 @@ class CallTable:
             self._prepare(connection)
         except sqlite3.DatabaseError as problem:
             connection.close()
-            raise ConfigError(f"{self._path}: {problem}", hint="move the damaged file away; it holds no data") from None
+            raise ConfigError(f"{self._path}: {problem}", hint=_DAMAGED) from None
         except ConfigError:
             connection.close()
             raise
@@ -205,10 +206,7 @@ class CallTable:
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version not in {0, VERSION}:
-            raise ConfigError(f"{self._path}: version {version} of the call table is not known to this program")
-        if version == 0:
+        if _check_version(self._path, connection) == 0:
             connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
         connection.execute("BEGIN IMMEDIATE")
         found = connection.execute("SELECT number, node FROM promise").fetchone()
@@ -261,3 +259,29 @@ def _trim(connection: sqlite3.Connection, now: float) -> list[str]:
         ).fetchall()
     connection.executemany("DELETE FROM calls WHERE id = ?", old)
     return [call for (call,) in old]
+
+
+def check_table(path: Path) -> None:
+    """Refuse a table that cannot be used, changing nothing; none at all is fine. Blocks. Raises `ConfigError`."""
+    if not path.exists():
+        return
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+        try:
+            _check_version(path, connection)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.Error as problem:
+        raise ConfigError(f"{path}: {problem}", hint=_DAMAGED) from None
+
+
+_DAMAGED: Final = "move the damaged file away; it holds no data"
+
+
+def _check_version(path: Path, connection: sqlite3.Connection) -> int:
+    """Give the version of a table (0: a new one), or refuse one that we do not know."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in {0, VERSION}:
+        raise ConfigError(f"{path}: version {version} of the call table is not known to this program")
+    return int(version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,9 @@ class OverSockets(TestCase):
 
     def setUp(self) -> None:
         """Make a cluster's keys and start the node."""
-        self.root = Path(self.mktemp())
+        directory = tempfile.TemporaryDirectory(prefix="gnt")
+        self.addCleanup(directory.cleanup)
+        self.root = Path(directory.name)
         self.authority = cluster_keys.authority()
         self.node = cluster_keys.node(self.authority, "node1.example.com", NODE_UUID)
         self.master = cluster_keys.node(self.authority, "node2.example.com", MASTER_UUID)

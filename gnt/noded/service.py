@@ -1,0 +1,108 @@
+"""Puts the node daemon together. No logic: what it is made of, and the order in which that starts and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from twisted.logger import Logger
+
+from gnt.noded.call_table import CallTable
+from gnt.noded.calls import Calls
+from gnt.noded.disks import Disks, real_templates
+from gnt.noded.guest_os import GuestOs
+from gnt.noded.guests import Guests
+from gnt.noded.handler import Handlers, Place
+from gnt.noded.hypervisors.interface import IHypervisor
+from gnt.noded.hypervisors.registry import drivers
+from gnt.noded.machine import IMachine, Machine
+from gnt.noded.membership import MembershipFile
+from gnt.noded.node import NodeItself
+from gnt.noded.perspective import Events, NodeDoor
+from gnt.noded.processes import IProcesses, Processes
+from gnt.noded.replica import Replica
+from gnt.noded.storage.interface import IDiskTemplate
+from gnt.noded.storage.units import StorageUnits
+from gnt.store.vault import Vault
+
+log: Final = Logger()
+
+
+@dataclass(frozen=True)
+class Providers:
+    """What is under the node daemon; the simulator puts its own here. `vault` None: a file in the data directory."""
+
+    hypervisors: Mapping[str, IHypervisor]
+    templates: Mapping[str, IDiskTemplate]
+    machine: IMachine
+    processes: IProcesses
+    vault: Vault | None = None
+
+
+def real_providers(place: Place, reactor: Any) -> Providers:
+    """Give what is under a real node daemon."""
+    machine: Any = Machine(reactor)
+    processes: Any = Processes(place, reactor)
+    return Providers(
+        hypervisors=drivers(place), templates=real_templates(place.layout), machine=machine, processes=processes
+    )
+
+
+class NodeDaemon:
+    """One node daemon without its transport: `door` is what a transport calls. `end` ends the daemon."""
+
+    def __init__(self, place: Place, providers: Providers, end: Callable[[], None]) -> None:
+        self._place = place
+        self._processes = providers.processes
+        self.membership = MembershipFile(place.layout)
+        self.events = Events()
+        self.replica = Replica(place, providers.vault)
+        disks = Disks(place, providers.templates)
+        guests = Guests(place, providers.hypervisors, disks.device)
+        guest_os = GuestOs(place, providers.processes, disks)
+        node = NodeItself(
+            place,
+            membership=self.membership,
+            hypervisors=guests,
+            storage=StorageUnits(place, providers.processes),
+            machine=providers.machine,
+            end=end,
+            orphans=self._under_way,
+        )
+        parts = (guests, disks, guest_os, node, self.replica)
+        self.calls = Calls(
+            place,
+            _handlers(*(part.handlers() for part in parts)),
+            CallTable(place.layout.calls_db, place.runtime),
+            replica=self.replica,
+            emit=self.events.emit,
+        )
+        self.door = NodeDoor(self.calls, self.membership, self.events)
+
+    async def start(self) -> None:
+        """End what an earlier daemon left, then be ready for calls. Raises errors of the family."""
+        await self._place.runtime.pools("node").run(self.membership.load)
+        for call in await self._processes.end_leftovers():
+            log.warn("ended what call {call} had left running", call=call)  # noqa: G010
+        await self.calls.start()
+        await self.replica.start()
+
+    async def stop(self) -> None:
+        """Close the files, in order."""
+        await self.replica.stop()
+        await self.calls.stop()
+
+    def _under_way(self) -> list[str]:
+        return self.calls.under_way
+
+
+def _handlers(*tables: Handlers) -> Handlers:
+    """Give one table of all; a call that two parts take is a mistake in this program."""
+    merged: dict[Any, Any] = {}
+    for table in tables:
+        twice = merged.keys() & table.keys()
+        if twice:
+            raise AssertionError(f"two parts take {twice}")
+        merged.update(table)
+    return merged

@@ -1,0 +1,165 @@
+"""`twistd gnt-noded`: options, checks before the daemon detaches, and the service."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from typing import Any, ClassVar, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnt.daemon import readiness
+from gnt.daemon.files import make_directories
+from gnt.daemon.foreign import refuse_foreign
+from gnt.daemon.names import default_bind
+from gnt.daemon.options import (
+    EXIT_NOT_A_MEMBER,
+    Daemon,
+    DaemonOptions,
+    end_with_failure,
+    refuse_start,
+)
+from gnt.daemon.pools import ThreadPools
+from gnt.daemon.reactor import real_runtime, the_reactor
+from gnt.model.errors import ENVIRONMENT, GntError, Refused
+from gnt.model.layout import Layout
+from gnt.noded.call_table import check_table
+from gnt.noded.handler import Place
+from gnt.noded.membership import MembershipFile
+from gnt.noded.service import NodeDaemon, real_providers
+from gnt.wire.calls import Membership
+from gnt.wire.pb_server import DoorFactory
+from gnt.wire.tls import NodeCredentials, ServerTls, tls_server_factory
+
+log: Final = Logger()
+
+PROGRAM: Final = "gnt-noded"
+PORT: Final = 1811
+SERVICE: Final = "ganeti-noded"
+BACKLOG: Final = 128
+LOG_FILE: Final = "node-daemon.log"
+
+
+def default_port() -> int:
+    """Give the port of the services database, else 1811."""
+    try:
+        return socket.getservbyname(SERVICE, "tcp")
+    except OSError:
+        return PORT
+
+
+class Options(DaemonOptions):
+    """Options of the node daemon."""
+
+    PROGRAM: ClassVar[str] = PROGRAM
+    PORT: ClassVar[int] = default_port()
+
+
+def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
+    """Check what can be checked, and make the service. Ends the program with exit codes of `spec/daemons.md`."""
+    layout = Layout.from_environment(os.environ)
+    try:
+        refuse_foreign(layout)
+        member = _membership(layout)
+        credentials = NodeCredentials(layout.node_pem, layout.authority_certificate)
+        credentials.check()
+        make_directories(layout)
+        check_table(layout.calls_db)
+        listening = bind(options["bind"] or default_bind(layout, member.node_name), options["port"])
+        daemon = Daemon(options, layout.log / LOG_FILE)
+    except GntError as problem:
+        refuse_start(PROGRAM, problem)
+    runtime, pools = real_runtime()
+    place = Place(layout=layout, name=member.node_name, runtime=runtime)
+    NodeService(place, pools, credentials, listening).setServiceParent(daemon)  # type: ignore[no-untyped-call]
+    return daemon
+
+
+def _membership(layout: Layout) -> Membership:
+    """Give the node's membership, or end: there is nothing to serve."""
+    hint = "gnt-cluster init makes a cluster of this machine; gnt-node add, on the master, takes it into one"
+    if not layout.node_pem.exists():
+        refuse_start(PROGRAM, f"{layout.node_pem} is missing: not a node of a cluster ({hint})", EXIT_NOT_A_MEMBER)
+    member = MembershipFile(layout).load()
+    if member is None:
+        refuse_start(PROGRAM, f"the membership in {layout.data} is missing ({hint})", EXIT_NOT_A_MEMBER)
+    return member
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """Take the port while somebody still sees the exit code. Raises `Refused`."""
+    family = socket.AF_INET6 if ":" in address or (not address and socket.has_dualstack_ipv6()) else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if address else 0)
+        listening.bind((address, port))
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except OSError as problem:
+        listening.close()
+        where = f"{address or 'all addresses'} port {port}"
+        raise Refused(ENVIRONMENT, f"Cannot listen on {where}: {problem.strerror}") from None
+    return listening
+
+
+class NodeService(Service):
+    """The running node daemon: starts what it is made of, then takes the connections that wait."""
+
+    def __init__(
+        self, place: Place, pools: ThreadPools, credentials: NodeCredentials, listening: socket.socket
+    ) -> None:
+        self._reactor: Any = the_reactor()
+        self._place = place
+        self._pools = pools
+        self._credentials = credentials
+        self._listening = listening
+        self._port: Any = None
+        self._daemon = NodeDaemon(place, real_providers(place, self._reactor), self._leave)
+        self._doors = DoorFactory(self._daemon.door, self._reactor)
+
+    def startService(self) -> None:  # noqa: N802
+        """Start, and say that we are ready when we are."""
+        super().startService()  # type: ignore[no-untyped-call]
+        ensureDeferred(self._start()).addErrback(self._failed)
+
+    async def _start(self) -> None:
+        await self._daemon.start()
+        if not self.running:
+            return
+        factory = tls_server_factory(ServerTls(self._credentials), self._doors, self._reactor)
+        with contextlib.closing(self._listening) as listening:
+            self._port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, factory)
+        readiness.ready(os.environ, f"serves {self._place.name}")
+        log.info("{node} is ready", node=self._place.name)
+
+    def _failed(self, failure: Failure) -> None:
+        """End: a daemon that cannot start must not look as if it ran."""
+        if isinstance(failure.value, GntError):
+            log.critical("cannot start: {problem}", problem=failure.value.text)
+        else:
+            log.failure("cannot start", failure=failure)
+        end_with_failure(self._reactor)
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802
+        """Take no more calls, close the files, join the threads."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        readiness.stopping(os.environ)
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        if self._port is not None:
+            await self._port.stopListening()
+        self._doors.drop_all()
+        await self._daemon.stop()
+        await self._pools.stop()
+
+    def _leave(self) -> None:
+        """End after the node has left its cluster."""
+        log.info("{node} has left its cluster", node=self._place.name)
+        self._reactor.stop()

@@ -38,6 +38,13 @@ _PRIORITIES: Final = {
     LogLevel.error: syslog.LOG_ERR,
     LogLevel.critical: syslog.LOG_CRIT,
 }
+# Twisted tells of every attempt to connect and of every factory; our links tell what matters of it.
+_CHATTY: Final = (
+    "twisted.application._client_service",
+    "twisted.protocols.tls",
+    "twisted.internet",
+    "twisted.python.log",
+)
 _KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
@@ -159,6 +166,9 @@ class _All:
 
     def __init__(self, sinks: list[Callable[[LogEvent], None]], *, debug: bool) -> None:
         levels: Any = LogLevelFilterPredicate(defaultLogLevel=LogLevel.debug if debug else LogLevel.info)
+        if not debug:
+            for namespace in _CHATTY:
+                levels.setLogLevelForNamespace(namespace, LogLevel.warn)
         self._filtered = [FilteringLogObserver(sink, [levels]) for sink in sinks]  # type: ignore[arg-type]
 
     def __call__(self, event: LogEvent) -> None:

@@ -88,6 +88,10 @@ class CallTable:
             await self._write(lambda _: None)
             await self._pool.run(self._close)
 
+    def abandon(self) -> None:
+        """Let go of the file at once, as a crash does: what is not on disk never will be."""
+        self._close()
+
     async def begin(self, row: Row) -> None:
         """Record that a call begins, and that its epoch was seen."""
         await self._write(lambda connection: self._begin(connection, row))

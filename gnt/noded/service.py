@@ -93,6 +93,10 @@ class NodeDaemon:
         await self.replica.stop()
         await self.calls.stop()
 
+    def abandon(self) -> None:
+        """Leave the call table as it is, as a crash does; the simulator does the same with the vault's database."""
+        self.calls.abandon()
+
     def _under_way(self) -> list[str]:
         return self.calls.under_way
 

@@ -180,6 +180,7 @@ class NodeLink:
         self._broker = broker
         self._failures = 0
         self._problem = ""
+        log.info("connected to {name}", name=self.name)
         self._schedule_ping(broker)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
@@ -199,6 +200,7 @@ class NodeLink:
         if self._broker is broker:
             self._broker = None
             self._problem = "the connection was lost"
+            log.info("the connection to {name} was lost", name=self.name)
             if self._ping is not None and self._ping.active():
                 self._ping.cancel()
         elif not self._problem:

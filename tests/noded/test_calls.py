@@ -530,6 +530,17 @@ def test_table_of_another_version_is_refused(tmp_path: Path) -> None:
         now(ensureDeferred(table.open()))
 
 
+def test_abandoned_daemon_writes_nothing_any_more(node: Node) -> None:
+    """What a simulated crash interrupted stays interrupted, whatever its timers still do."""
+    old = node.hands
+    node.send(stop())
+    node.calls.abandon()
+    old.ends[0].callback(None)
+    assert rows(node) == [("1", "started")]
+    node.restart()
+    assert code(node.send(stop())) == IN_DOUBT
+
+
 def test_orderly_stop_folds_the_log_in(node: Node) -> None:
     """After a stop the one file holds everything."""
     node.send(stop())

@@ -23,7 +23,7 @@ from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
 from gnt.noded.membership import membership_path
 from gnt.wire import certificates
-from gnt.wire.calls import Configure, Delay, Membership, NodeCall, Version
+from gnt.wire.calls import Configure, Delay, LeaveCluster, Membership, NodeCall, Version
 from gnt.wire.envelope import Request
 from gnt.wire.pb_client import NodeLink
 from gnt.wire.tls import ClientTls
@@ -204,6 +204,19 @@ class DaemonTests(TestCase):
         assert self.node.channel.recv(1000) == b"STOPPING=1"
         assert not self.node.layout.pid_file("gnt-noded").exists()
         assert not list(self.node.layout.data.glob("*-wal"))
+
+    async def test_leaves_its_cluster(self) -> None:
+        """The answer arrives; then the daemon ends by itself, and no key is left."""
+        self.node.join()
+        daemon = await deferToThread(self.start)
+        master = self.link(self.node.master)
+        await master.when_connected()
+        answer = await master.call(_request(LeaveCluster()))
+        assert answer.result(LeaveCluster()) is None
+        await deferToThread(daemon.wait, 30)
+        assert daemon.returncode == 0
+        assert list(self.node.layout.data.iterdir()) == []
+        assert "Traceback" not in (self.node.layout.log / "node-daemon.log").read_text()
 
     async def test_log_lines_have_the_form_that_people_know(self) -> None:
         """Date, time, program, process, level, message; the file is not for everybody."""

@@ -62,6 +62,9 @@ class Voters(Protocol):
     async def prepare(self, node: str) -> None:
         """Bring a node so far that it may become a candidate with the next commit; raises `GntError`."""
 
+    def leave(self, node: str) -> None:
+        """Leave a node alone that was prepared and has not become a candidate; one that has is not touched."""
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -182,6 +185,7 @@ class Course:
         self._halt = halt
         self._begun = False
         self._kept = False
+        self._promoted: list[str] = []
         self._rows: dict[str, OpenRow] = {}
         self._outcomes: dict[str, str] = {}
         self._keep: tuple[ConfigObject, ...] = ()
@@ -213,6 +217,8 @@ class Course:
     async def fail(self, error: GntError) -> Ending:
         """Settle what is open and commit the opcode's end in error."""
         run = self._run
+        for node in self._promoted:
+            self._tools.voters.leave(node)
         settling = Settling(f"{run.job}/{run.index}", self._calls, self._node_name, self._outcomes)
         settlement = await settling.settle(list(self._rows.values()))
         for line in settlement.said:
@@ -246,6 +252,7 @@ class Course:
             elif isinstance(group, Pause):
                 await self._tools.sleep(group.seconds)
             elif isinstance(group, Promote):
+                self._promoted.append(group.node)
                 await self._tools.voters.prepare(group.node)
             else:
                 await self._do_group(group, look)

@@ -66,6 +66,9 @@ class Voters(Protocol):
     async def add_voter(self, node: str) -> None:
         """Bring a node's log up to date."""
 
+    def drop_voter(self, node: str) -> None:
+        """Leave a node alone that was brought up to date and is no voter."""
+
 
 class Promotion:
     """Makes a node ready to vote: it gets the authority's key, then a copy of the log that it follows."""
@@ -81,6 +84,10 @@ class Promotion:
         certificate, key = await self._runtime.pools("files").run(self._read_authority)
         await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
         await self._voters.add_voter(node)
+
+    def leave(self, node: str) -> None:
+        """Leave a node alone that has not become a candidate."""
+        self._voters.drop_voter(node)
 
     def _read_authority(self) -> tuple[str, str]:
         try:

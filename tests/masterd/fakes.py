@@ -151,6 +151,10 @@ class Nodes:
         """Bring a node so far that it may vote."""
         self.prepared.append(node)
 
+    def leave(self, node: str) -> None:
+        """Leave a node alone."""
+        self.prepared.remove(node)
+
     def tags(self) -> list[str]:
         """Give the names of the changing calls, in order."""
         return [call.tag() for _, call in self.made]

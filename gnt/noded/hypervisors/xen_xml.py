@@ -180,5 +180,5 @@ def _pci(devices: ET.Element, address: str) -> None:
     match = _PCI.fullmatch(address)
     assert match is not None, "refuse_unsupported lets nothing else through"  # noqa: S101
     hostdev = child(devices, "hostdev", mode="subsystem", type="pci", managed="yes")
-    numbers = {name: f"0x{int(match[name] or '0', 16):02x}" for name in ("domain", "bus", "slot", "function")}
+    numbers = {name: f"{int(match[name] or '0', 16):#x}" for name in ("domain", "bus", "slot", "function")}
     child(child(hostdev, "source"), "address", **numbers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from gnt.model.errors import NodeFailure
@@ -65,10 +66,7 @@ def test_start_under_a_taken_name(house: House) -> None:
     """A guest with another UUID is another guest: not found, not started over, not ended."""
     instance = house.instance()
     driver = started(house, instance)
-    other = house.instance(2)
-    impostor = InstanceSpec(
-        **{name: getattr(other, name) for name in other.__struct_fields__ if name != "name"}, name=instance.name
-    )
+    impostor = replace(house.instance(2), name=instance.name)
     assert driver.find(impostor.name, impostor.uuid) is None
     with pytest.raises(NodeFailure) as failure:
         driver.start(impostor, house.disks(impostor), False)

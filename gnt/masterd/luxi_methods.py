@@ -5,21 +5,27 @@ Beside those there are, for clients of our own:
 * `ExplainJob(id)`: what a job waits for: `{"locks": ["node/…"], "holders": ["Job3/I_STARTUP"], "place": 1, "jobs":
   [7]}`; `locks` that are not free for it, who holds them, its place in line, `jobs` it depends on that are not over.
   null if it waits for nothing.
+* `OfferToken(name, {"readd", "secondary_ip", "group"})`: a token with which the node of this name may join:
+  `{"id", "token", "name", "uuid", "address", "addresses", "port", "ssh_port", "ends"}`. The token is a secret.
+* `WaitForToken(id, seconds)`: wait until it has ended, at most so long, and say what became of it:
+  `{"state", "uuid", "digest", "tries", "problem"}`.
+* `WithdrawToken(id)`: make it worthless; the same answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.queue import JobQueue
+from gnt.masterd.join_port import Offer
 from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused, Unsupported
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
-from gnt.wire.luxi import NO_CHANGE, Request, parse_job_id, unknown_method
+from gnt.wire.luxi import LONGEST_WAIT, NO_CHANGE, Request, parse_job_id, unknown_method
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -44,6 +50,21 @@ class Queries(Protocol):
 
     async def tags(self, kind: str, name: str) -> list[str]:
         """Give the tags of an object; the cluster has no name."""
+
+
+class Tokens(Protocol):
+    """What makes tokens for new nodes: `gnt.masterd.join_port.JoinPort`."""
+
+    async def offer(
+        self, name: str, *, readd: bool = False, secondary_ip: str | None = None, group: str | None = None
+    ) -> Offer:
+        """Make a token for a node. Raises `Refused` as adding the node would."""
+
+    async def wait(self, identity: str, seconds: float) -> Mapping[str, Any]:
+        """Wait until a token has ended, at most that long; say what became of it."""
+
+    def withdraw(self, identity: str) -> Mapping[str, Any]:
+        """Make a token worthless; say what became of it."""
 
 
 class _Nothing(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -125,11 +146,40 @@ class _Tags(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     name: str = ""
 
 
+class _TokenOptions(msgspec.Struct, forbid_unknown_fields=True):
+    readd: bool = False
+    secondary_ip: str | None = None
+    group: str | None = None
+
+
+class _OfferToken(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    name: str
+    options: _TokenOptions = msgspec.field(default_factory=_TokenOptions)
+
+
+class _WaitForToken(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    id: str
+    seconds: float
+
+
+class _TokenId(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    id: str
+
+
 NOT_YET: Final = frozenset({"SetWatcherPause", "QueryFilters", "ReplaceFilter", "DeleteFilter", "QueryExports"})
 """Methods that exist and belong to what this version does not have."""
 
 READING: Final = frozenset(
-    {"WaitForJobChange", "Query", "QueryFields", "QueryJobs", "QueryInstances", "QueryNodes", "QueryGroups"}
+    {
+        "WaitForJobChange",
+        "WaitForToken",
+        "Query",
+        "QueryFields",
+        "QueryJobs",
+        "QueryInstances",
+        "QueryNodes",
+        "QueryGroups",
+    }
 )
 """Methods that may be given up half-way when their client has gone."""
 
@@ -139,10 +189,11 @@ Method = Callable[[list[Any]], Awaitable[Any]]
 class LuxiMethods:
     """Answers requests; knows nothing of connections."""
 
-    def __init__(self, queue: JobQueue, locks: LockManager, queries: Queries) -> None:
+    def __init__(self, queue: JobQueue, locks: LockManager, queries: Queries, tokens: Tokens) -> None:
         self._queue = queue
         self._locks = locks
         self._queries = queries
+        self._tokens = tokens
         self._methods = self._table()
 
     async def call(self, request: Request) -> Any:
@@ -187,6 +238,9 @@ class LuxiMethods:
             "QueryLocks": _method("QueryLocks", _Locks, lambda args: queries.classic("lock", (), args.fields)),
             "QueryConfigValues": _method("QueryConfigValues", _Fields, lambda args: queries.config_values(args.fields)),
             "QueryClusterInfo": _method("QueryClusterInfo", _Nothing, lambda _: queries.cluster_info()),
+            "OfferToken": _method("OfferToken", _OfferToken, self._offer_token),
+            "WaitForToken": _method("WaitForToken", _WaitForToken, self._wait_for_token),
+            "WithdrawToken": _method("WithdrawToken", _TokenId, self._withdraw_token),
             "QueryTags": _method("QueryTags", _Tags, lambda args: queries.tags(args.kind, args.name)),
         }
 
@@ -247,6 +301,29 @@ class LuxiMethods:
             "place": waits.place if waits else None,
             "jobs": others,
         }
+
+    async def _offer_token(self, args: _OfferToken) -> dict[str, Any]:
+        options = args.options
+        offer = await self._tokens.offer(
+            args.name, readd=options.readd, secondary_ip=options.secondary_ip, group=options.group
+        )
+        return {
+            "id": offer.id,
+            "token": offer.token.text(),
+            "name": offer.name,
+            "uuid": offer.uuid,
+            "address": offer.address,
+            "addresses": offer.addresses,
+            "port": offer.token.port,
+            "ssh_port": offer.ssh_port,
+            "ends": offer.ends,
+        }
+
+    async def _wait_for_token(self, args: _WaitForToken) -> Mapping[str, Any]:
+        return await self._tokens.wait(args.id, min(args.seconds, LONGEST_WAIT))
+
+    async def _withdraw_token(self, args: _TokenId) -> Mapping[str, Any]:
+        return self._tokens.withdraw(args.id)
 
 
 def _method(name: str, wanted: type[A], function: Callable[[A], Awaitable[Any]]) -> Method:

@@ -116,11 +116,12 @@ class Processor:
 
     def start(self) -> None:
         """Take the locks of interrupted opcodes again and have them settled; then start what is queued."""
-        for live, index in self._interrupted():
-            self._started.add(live.head.id)
-            Deferred.fromCoroutine(self._settle(live, index, self._retake(live, index)))
+        interrupted = [(live, index, self._retake(live, index)) for live, index in self._interrupted()]
         self._open = True
         self._queue.attach(self)
+        for live, index, held in interrupted:
+            self._started.add(live.head.id)
+            Deferred.fromCoroutine(self._settle(live, index, held))
         self.wake()
 
     async def stop(self) -> None:
@@ -305,6 +306,10 @@ class Processor:
 
     async def _pause(self, waiting: Deferred[None]) -> None:
         """Wait for something that may never come; ends with `LeftForRecovery` when this daemon stops."""
+        if not self._open:
+            waiting.addErrback(lambda _: None)
+            waiting.cancel()
+            raise LeftForRecovery
         self._pauses.add(waiting)
         try:
             await waiting

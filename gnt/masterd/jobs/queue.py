@@ -34,9 +34,7 @@ from gnt.model.errors import (
 )
 from gnt.opcodes.base import Opcode
 from gnt.store.changes import Archive, Change, Put, Remove, Space
-
-LONGEST_WAIT: Final = 89.0
-"""Seconds that a wait for changes lasts at most."""
+from gnt.wire.luxi import LONGEST_WAIT
 
 ARCHIVE_BATCH: Final = 100
 

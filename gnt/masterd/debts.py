@@ -1,0 +1,100 @@
+"""Collecting what nodes owe: what could not be undone or finished on a node that was away is done when it is back.
+
+The engine knows how to pay (`Engine.pay`); this knows when: as soon as a node that owes something can be reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from gnt.daemon.runtime import Runtime
+from gnt.masterd.engine import Payment
+from gnt.model.errors import GntError, NotReached
+from gnt.store.changes import Change, Put, Space
+
+AGAIN: Final = 60.0
+"""Seconds after which a payment that failed is tried again."""
+
+
+class Payer(Protocol):
+    """What pays."""
+
+    async def pay(self, node: str) -> Payment:
+        """Pay what a node (UUID) owes; what fails again stays open."""
+
+
+class Reach(Protocol):
+    """What says whether a node can be reached."""
+
+    def when_connected(self, node: str) -> Deferred[None]:
+        """Fire when calls can be sent; fails with `NotReached` when the node is given up."""
+
+
+class DebtCollector:
+    """Has each node that owes something pay when it can. `stop` ends it; debts stay in the store."""
+
+    def __init__(self, runtime: Runtime, nodes: Reach, payer: Payer) -> None:
+        self._runtime = runtime
+        self._nodes = nodes
+        self._payer = payer
+        self._collecting: dict[str, Deferred[None]] = {}
+        self._stopped = False
+        self._log = Logger()
+
+    def start(self, keys: Sequence[str]) -> None:
+        """Begin with the debts in the store: keys of `Space.DEBT`."""
+        for key in keys:
+            self._collect(key)
+
+    def committed(self, _position: object, changes: Sequence[Change]) -> None:
+        """Hear of a new debt; for the journal's `on_commit`."""
+        for change in changes:
+            if isinstance(change, Put) and change.space is Space.DEBT:
+                self._collect(change.key)
+
+    def stop(self) -> None:
+        """Collect no more."""
+        self._stopped = True
+        for collecting in list(self._collecting.values()):
+            collecting.cancel()
+
+    def _collect(self, key: str) -> None:
+        node = key.partition("/")[0]
+        if node in self._collecting or self._stopped:
+            return
+        # Entered before it runs: it may end at once, and then takes itself out again.
+        self._collecting[node] = started = Deferred[None]()
+        collecting = Deferred.fromCoroutine(self._until_paid(node))
+        if self._collecting.get(node) is started:
+            self._collecting[node] = collecting
+
+    async def _until_paid(self, node: str) -> None:
+        try:
+            while not await self._paid(node):
+                await self._runtime.sleep(AGAIN)
+        except CancelledError:
+            return
+        except NotReached as gone:
+            self._log.warn("what {node} owes stays open: {gone}", node=node, gone=gone)
+        except Exception:  # noqa: BLE001  (a fault of ours; the debt stays in the store)
+            self._log.failure("what {node} owes cannot be collected", node=node)
+        finally:
+            self._collecting.pop(node, None)
+
+    async def _paid(self, node: str) -> bool:
+        """Wait for the node, and have it pay; say whether nothing is left."""
+        await self._nodes.when_connected(node)
+        try:
+            payment = await self._payer.pay(node)
+        except GntError as error:
+            self._log.warn("what {node} owes is not paid: {error}", node=node, error=error)
+            return False
+        for text in payment.paid:
+            self._log.info("{node} paid what it owed: {text}", node=node, text=text)
+        for text in payment.open:
+            self._log.warn("{node} still owes: {text}", node=node, text=text)
+        return not payment.open

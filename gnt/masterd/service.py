@@ -1,0 +1,167 @@
+"""Puts the master daemon together. No logic: what it is made of, and the order in which that starts and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+import gnt.masterd.operations.all  # noqa: F401  (each registers what it executes)
+from gnt import __version__
+from gnt.daemon.runtime import Runtime
+from gnt.masterd.debts import DebtCollector
+from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.jobs.locks import LockManager
+from gnt.masterd.jobs.processor import Processor
+from gnt.masterd.jobs.queue import JobQueue
+from gnt.masterd.join_port import JoinPort, Listen
+from gnt.masterd.luxi_methods import LuxiMethods
+from gnt.masterd.mastership import Term, take_mastership
+from gnt.masterd.newcomers import NodeCalls, Promotion
+from gnt.masterd.nodes import Connect
+from gnt.masterd.operation import operation_for
+from gnt.masterd.publish import Publisher
+from gnt.masterd.queries.answers import Answers
+from gnt.masterd.queries.collector import within
+from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, open_calls
+from gnt.model.errors import StaleEpoch
+from gnt.model.layout import Layout
+from gnt.store.changes import Space
+from gnt.store.vault import Vault
+
+STOP_WAIT: Final = 10.0
+"""Seconds that opcodes under way are given to come to the end of a step; later ones are left for recovery."""
+
+log: Final = Logger()
+
+
+@dataclass(frozen=True)
+class Providers:
+    """What is under the master daemon; the simulator puts its own here. `host` is the own node's name."""
+
+    host: str
+    vault: Vault
+    connect: Connect
+    listen: Listen
+
+
+class MasterDaemon:
+    """One master daemon without its LUXI sockets: `methods` is what answers requests, once it has started.
+
+    `deposed` is called when a newer master is met; the daemon is then to be stopped.
+    """
+
+    def __init__(
+        self, runtime: Runtime, layout: Layout, providers: Providers, deposed: Callable[[StaleEpoch], None]
+    ) -> None:
+        self._runtime = runtime
+        self._layout = layout
+        self._providers = providers
+        self._deposed = deposed
+        self._term: Term | None = None
+        self._parts: _Parts | None = None
+
+    @property
+    def methods(self) -> LuxiMethods:
+        """Give what answers requests."""
+        return self.parts.methods
+
+    @property
+    def parts(self) -> _Parts:
+        """Give what the running daemon is made of. Raises `RuntimeError` before it has started."""
+        if self._parts is None:
+            raise RuntimeError("the master daemon does not run")
+        return self._parts
+
+    async def start(self) -> None:
+        """Become master, settle what was left open, serve. Raises as `take_mastership`."""
+        providers = self._providers
+        self._term = term = await take_mastership(
+            self._runtime, providers.vault, providers.connect, host=providers.host, open_calls=open_calls
+        )
+        self._parts = parts = _Parts(self._runtime, self._layout, providers, term)
+        term.journal.on_deposed(self._deposed)
+        term.journal.on_commit(parts.queue.committed)
+        term.journal.on_commit(parts.debts.committed)
+        await self._restore(parts, term)
+        parts.publisher.start()
+        parts.processor.start()
+        parts.debts.start(sorted(await term.journal.rows(Space.DEBT)))
+
+    async def _restore(self, parts: _Parts, term: Term) -> None:
+        meta = await term.journal.rows(Space.META)
+        parts.queue.restore(
+            await parts.stored.live(),
+            await term.journal.rows(Space.SECRET),
+            last_job=msgspec.json.decode(meta.get("last_job", b"0")),
+            drained=msgspec.json.decode(meta.get("drained", b"false")),
+        )
+
+    async def stop(self) -> None:
+        """Stop in order: opcodes come to rest, the store is folded in and closed."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            await parts.join_port.stop()
+            parts.debts.stop()
+            await self._at_rest(parts.processor)
+            parts.publisher.stop()
+        term, self._term = self._term, None
+        if term is not None:
+            await term.end()
+
+    async def _at_rest(self, processor: Processor) -> None:
+        resting = Deferred.fromCoroutine(processor.stop())
+        timer = self._runtime.clock.callLater(STOP_WAIT, resting.cancel)
+        try:
+            await resting
+        except CancelledError:
+            log.warn("left for the next start: jobs {jobs}", jobs=sorted(processor.started))  # noqa: G010
+        finally:
+            if timer.active():
+                timer.cancel()
+
+
+class _Parts:
+    """What a running master daemon is made of."""
+
+    def __init__(self, runtime: Runtime, layout: Layout, providers: Providers, term: Term) -> None:
+        journal, nodes = term.journal, term.nodes
+        calls = NodeCalls(runtime, nodes, providers.connect)
+        self.stored = StoredJobs(runtime, term.database)
+        self.engine = Engine(
+            Tools(
+                commits=journal,
+                rows=journal,
+                calls=calls,
+                voters=Promotion(runtime, layout, calls, journal),
+                resolver=PoolResolver(runtime, layout),
+                sleep=runtime.sleep,
+            )
+        )
+        self.locks = LockManager(runtime.clock)
+        self.queue = JobQueue(journal, self.stored, runtime.clock)
+        fresh = RuntimeFresh(runtime)
+        self.processor = Processor(
+            queue=self.queue,
+            locks=self.locks,
+            engine=self.engine,
+            model=journal,
+            clock=runtime.clock,
+            operation_of=lambda op: operation_for(op, fresh),
+        )
+        self.publisher = Publisher(runtime, journal, nodes, __version__)
+        self.debts = DebtCollector(runtime, nodes, self.engine)
+        self.join_port = JoinPort(runtime, layout, journal, __version__, providers.listen)
+        clock: Any = runtime.clock
+        self.answers = Answers(
+            snapshots=journal,
+            jobs=self.queue,
+            shelf=self.stored,
+            locks=self.locks,
+            ask_all=within(nodes, clock),
+        )
+        self.methods = LuxiMethods(self.queue, self.locks, self.answers, self.join_port)

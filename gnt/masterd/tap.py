@@ -1,0 +1,211 @@
+"""`twistd gnt-masterd`: options, checks before the daemon detaches, and the service."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any, ClassVar, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from gnt.daemon import names, readiness
+from gnt.daemon.files import make_directories
+from gnt.daemon.foreign import refuse_foreign
+from gnt.daemon.options import (
+    EXIT_FAILURE,
+    EXIT_NODE_SETUP,
+    EXIT_NOT_A_MEMBER,
+    EXIT_NOT_MASTER,
+    Daemon,
+    DaemonOptions,
+    end_with_failure,
+    refuse_start,
+)
+from gnt.daemon.pools import ThreadPools
+from gnt.daemon.reactor import real_runtime, the_reactor
+from gnt.daemon.runtime import Runtime
+from gnt.masterd.luxi_server import LuxiServer, check_paths
+from gnt.masterd.mastership import NOT_MASTER
+from gnt.masterd.service import MasterDaemon, Providers
+from gnt.model.cluster import Cluster
+from gnt.model.errors import GntError, Refused, StaleEpoch
+from gnt.model.layout import Layout, host_name
+from gnt.model.objects import Node
+from gnt.store.reading import Reader
+from gnt.store.vault import FileVault
+from gnt.wire.pb_client import NodeLink
+from gnt.wire.tls import ClientTls, NodeCredentials
+
+log: Final = Logger()
+
+PROGRAM: Final = "gnt-masterd"
+LOG_FILE: Final = "master-daemon.log"
+NODED_PORT: Final = 1811
+NODED_SERVICE: Final = "ganeti-noded"
+
+
+class Options(DaemonOptions):
+    """Options of the master daemon (`spec/daemons.md`, section 2)."""
+
+    PROGRAM: ClassVar[str] = PROGRAM
+
+    optFlags: ClassVar[list[list[Any]]] = [  # noqa: N815
+        *DaemonOptions.optFlags,
+        ["no-voting", None, "become master without asking the other master candidates"],
+        ["yes-do-it", None, "with --no-voting: do not ask whether that is meant"],
+    ]
+
+    def postOptions(self) -> None:  # noqa: N802
+        """Refuse by name what this daemon does not do."""
+        for name in ("bind", "port"):
+            if self[name] is not None:
+                raise usage.UsageError(f"--{name}: {PROGRAM} listens on no network address")
+        for name in ("no-voting", "yes-do-it"):
+            if self[name]:
+                raise usage.UsageError(f"--{name} is not supported by this version")
+        super().postOptions()
+
+
+def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
+    """Check what can be checked, and make the service. Ends the program with exit codes of `spec/daemons.md`."""
+    layout = Layout.from_environment(os.environ)
+    host = host_name(os.environ, socket.getfqdn())
+    try:
+        refuse_foreign(layout)
+        if not layout.node_pem.exists():
+            hint = "gnt-cluster init makes a cluster of this machine"
+            refuse_start(PROGRAM, f"{layout.node_pem} is missing: not a node of a cluster ({hint})", EXIT_NOT_A_MEMBER)
+        _refuse_unless_master(layout, host)
+        _refuse_unresolvable(layout, host)
+        credentials = NodeCredentials(layout.node_pem, layout.authority_certificate)
+        credentials.check()
+        check_paths((layout.master_socket, layout.query_socket))
+        make_directories(layout)
+        daemon = Daemon(options, layout.log / LOG_FILE)
+    except GntError as problem:
+        refuse_start(PROGRAM, problem)
+    runtime, pools = real_runtime()
+    MasterService(layout, host, runtime, pools, credentials).setServiceParent(daemon)  # type: ignore[no-untyped-call]
+    return daemon
+
+
+def _refuse_unless_master(layout: Layout, host: str) -> None:
+    """End unless the store on this node names it as the master. Raises `ConfigError` for a store that is damaged."""
+    if not layout.config_db.exists():
+        text = f"{host} is not the master: it has no copy of the configuration"
+        refuse_start(PROGRAM, f"{text} (gnt-cluster getmaster names the master)", EXIT_NOT_MASTER)
+    cluster = _read_cluster(layout)
+    master = cluster.nodes.get(cluster.settings.master_node)
+    if master is not None and master.name != host:
+        refuse_start(PROGRAM, f"{host} is not the master, {master.name} is", EXIT_NOT_MASTER)
+
+
+def _read_cluster(layout: Layout) -> Cluster:
+    reader = Reader.open(layout.config_db)
+    try:
+        return reader.load_cluster()
+    finally:
+        reader.close()
+
+
+def _refuse_unresolvable(layout: Layout, host: str) -> None:
+    try:
+        names.resolve(layout, host)
+    except Refused as problem:
+        refuse_start(PROGRAM, problem, EXIT_NODE_SETUP)
+
+
+def node_port() -> int:
+    """Give the port of node daemons: that of the services database, else 1811."""
+    try:
+        return socket.getservbyname(NODED_SERVICE, "tcp")
+    except OSError:
+        return NODED_PORT
+
+
+class MasterService(Service):
+    """The running master daemon: becomes master, then takes LUXI clients."""
+
+    def __init__(
+        self, layout: Layout, host: str, runtime: Runtime, pools: ThreadPools, credentials: NodeCredentials
+    ) -> None:
+        self._reactor: Any = the_reactor()
+        self._layout = layout
+        self._host = host
+        self._runtime = runtime
+        self._pools = pools
+        self._credentials = credentials
+        self._port = node_port()
+        providers = Providers(host=host, vault=FileVault(layout.config_db), connect=self._connect, listen=self._listen)
+        self._daemon = MasterDaemon(runtime, layout, providers, self._deposed)
+        self._luxi: LuxiServer | None = None
+        self._starting: Deferred[None] | None = None
+
+    def startService(self) -> None:  # noqa: N802
+        """Start, and say that we are ready when we are."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
+
+    async def _start(self) -> None:
+        await self._daemon.start()
+        if not self.running:
+            return
+        self._luxi = LuxiServer(self._daemon.methods, self._layout)
+        self._luxi.start(self._reactor)
+        readiness.ready(os.environ, f"{self._host} is the master")
+        log.info("{host} is ready", host=self._host)
+
+    def _failed(self, failure: Failure) -> None:
+        """End: a daemon that cannot start must not look as if it ran."""
+        error = failure.value
+        if not self.running and isinstance(error, CancelledError):
+            return
+        if isinstance(error, GntError):
+            hint = f" ({error.hint})" if error.hint else ""
+            log.critical("cannot start: {problem}{hint}", problem=error.text, hint=hint)
+        else:
+            log.failure("cannot start", failure=failure)
+        not_master = isinstance(error, GntError) and error.code == NOT_MASTER
+        end_with_failure(self._reactor, EXIT_NOT_MASTER if not_master else EXIT_FAILURE)
+
+    def _deposed(self, error: StaleEpoch) -> None:
+        """End: another node is master now."""
+        log.critical("stepping down: {error}", error=error.text)
+        end_with_failure(self._reactor, EXIT_NOT_MASTER)
+
+    def stopService(self) -> Deferred[None]:  # noqa: N802
+        """Take no more requests, bring what runs to rest, close the store, join the threads."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        readiness.stopping(os.environ)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+            await self._starting
+        if self._luxi is not None:
+            await self._luxi.stop()
+        await self._daemon.stop()
+        await self._pools.stop()
+
+    def _connect(self, node: Node) -> NodeLink:
+        # A newcomer has no UUID yet that its certificate could hold; it holds its name.
+        tls = ClientTls(self._credentials, (node.uuid or node.name,))
+        return NodeLink(
+            node.name,
+            node.uuid,
+            node.primary_ip,
+            self._port,
+            tls,
+            clock=self._reactor,
+            source=self._runtime.random,
+        )
+
+    def _listen(self, address: str, port: int, factory: IProtocolFactory) -> IListeningPort:
+        listening: IListeningPort = self._reactor.listenTCP(port, factory, interface=address)
+        return listening

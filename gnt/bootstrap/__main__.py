@@ -26,7 +26,21 @@ def _leave() -> Any:
     return leave(read_request(LeaveRequest), Layout.from_environment(os.environ), progress)
 
 
-VERBS: Final[dict[str, Callable[[], Any]]] = {"init": _init, "leave": _leave}
+def _join() -> Any:
+    from gnt.bootstrap.join import JoinCommand, NodeJoin  # noqa: PLC0415
+
+    command = read_request(JoinCommand)
+    layout = Layout.from_environment(os.environ)
+    return NodeJoin(command, layout, host_name(os.environ, socket.getfqdn()), progress).run()
+
+
+def _add() -> Any:
+    from gnt.bootstrap.add import AddCommand, NodeAdd  # noqa: PLC0415
+
+    return NodeAdd(read_request(AddCommand), Layout.from_environment(os.environ), os.environ, progress).run()
+
+
+VERBS: Final[dict[str, Callable[[], Any]]] = {"init": _init, "leave": _leave, "join": _join, "add": _add}
 
 
 def main(arguments: list[str]) -> int:

@@ -5,11 +5,8 @@ Everything is checked first; what is made after that is unmade, in reverse, when
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import random
-import shutil
-import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -26,15 +23,26 @@ from gnt.bootstrap.plain_machine import (
     choose_templates,
     emulator,
     has_volume_group,
-    local_addresses,
 )
-from gnt.daemon.files import make_directories, write_atomically
+from gnt.bootstrap.this_node import (
+    NODED_PORT,
+    PUBLIC,
+    SECRET,
+    allow_storage,
+    make_tree,
+    own_address,
+    put,
+    put_membership,
+    put_ssconf,
+    refuse_busy_port,
+    refuse_not_local,
+)
 from gnt.daemon.foreign import refuse_foreign
-from gnt.daemon.names import hosts_file, resolve
+from gnt.daemon.names import resolve
 from gnt.model.cluster import Cluster
 from gnt.model.config_data import config_data
 from gnt.model.epoch import START, Epoch, Position
-from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, Refused, Unsupported
+from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, Failed, Refused, Unsupported
 from gnt.model.initial import Identities, new_cluster
 from gnt.model.layout import Layout
 from gnt.model.names import check_ip, check_name
@@ -46,7 +54,6 @@ from gnt.store.vault import FileVault
 from gnt.wire import certificates
 from gnt.wire.calls import Membership
 
-NODED_PORT: Final = 1811
 MINIMUM_VG_HINT: Final = "--vg-name GROUP, or leave out the templates plain and drbd"
 
 
@@ -123,23 +130,31 @@ _UNSUPPORTED: Final = {
 class ClusterInit:
     """Makes a cluster of one node; `say` tells what is being done."""
 
-    def __init__(self, request: InitRequest, layout: Layout, host: str, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        request: InitRequest,
+        layout: Layout,
+        host: str,
+        say: Callable[[str], None],
+        *,
+        daemons: Daemons | None = None,
+    ) -> None:
         self._request = request
         self._layout = layout
         self._host = host
         self._say = say
         self._source = random.SystemRandom()
-        self._daemons = Daemons(layout, os.environ)
+        self._daemons = daemons or Daemons(layout, os.environ)
 
     def run(self) -> dict[str, Any]:
         """Check, make, start. Raises `Refused` before anything is made, `Failed` after all was unmade."""
         self._refuse_existing()
         self._refuse_unsupported()
         self._daemons.refuse_long_sockets()
-        address = self._own_address()
+        address = own_address(self._layout, self._host, version=self._request.primary_ip_version)
         secondary = self._secondary(address)
         cluster_address = self._cluster_address(address)
-        self._refuse_busy_port(address)
+        refuse_busy_port(address)
         cluster = self._configuration(address, secondary, cluster_address)
         with ExitStack() as undo:
             cluster = self._make_files(undo, cluster, address)
@@ -161,42 +176,18 @@ class ClusterInit:
 
     def _refuse_unsupported(self) -> None:
         for name, harmless in _UNSUPPORTED.items():
-            if getattr(self._request, name) not in {None, *([harmless] if not isinstance(harmless, dict) else [])}:
+            if getattr(self._request, name) not in (None, harmless):
                 raise Unsupported(f"gnt-cluster init: {name} is not supported by this version")
         for name, what in (("modify_etc_hosts", "/etc/hosts"), ("modify_ssh_setup", "SSH keys")):
             if getattr(self._request, name):
                 raise Unsupported(f"gnt-cluster init: {name} is not supported by this version: it leaves {what} alone")
-
-    def _own_address(self) -> str:
-        name = check_name(self._host, "node")
-        address = resolve(self._layout, name)
-        if ipaddress.ip_address(address).is_loopback and str(self._layout.root) == "/":
-            raise Refused(
-                ENVIRONMENT,
-                f"{name} resolves to {address}, which other nodes cannot reach",
-                hint=f"give it the address of an interface, in the name service or in {hosts_file(self._layout)}",
-            )
-        version = self._request.primary_ip_version
-        if version is not None and version != ipaddress.ip_address(address).version:
-            raise Refused(
-                WRONG_INPUT, f"{name} resolves to {address}, which is not IPv{version}", hint="--primary-ip-version"
-            )
-        self._refuse_not_local(address, name)
-        return address
-
-    def _refuse_not_local(self, address: str, what: str) -> None:
-        if ipaddress.ip_address(address).is_loopback or address in local_addresses():
-            return
-        raise Refused(
-            ENVIRONMENT, f"{what}: {address} is no address of this machine", hint=f"see {hosts_file(self._layout)}"
-        )
 
     def _secondary(self, primary: str) -> str:
         given = self._request.secondary_ip
         if given is None:
             return primary
         secondary = check_ip(given, family=4)
-        self._refuse_not_local(secondary, "secondary address")
+        refuse_not_local(self._layout, secondary, "secondary address")
         return secondary
 
     def _cluster_address(self, own: str) -> str:
@@ -212,19 +203,6 @@ class ClusterInit:
         if address != own:
             self._say(f"the cluster's address {address} is recorded; this version does not raise it by itself")
         return address
-
-    def _refuse_busy_port(self, address: str) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((address, NODED_PORT))
-            except OSError as error:
-                raise Refused(
-                    ENVIRONMENT,
-                    f"Port {NODED_PORT} at {address} cannot be used: {error.strerror}",
-                    hint=f"end what listens there: ss -ltnp sport = :{NODED_PORT}",
-                ) from None
 
     # The configuration
 
@@ -310,12 +288,9 @@ class ClusterInit:
     def _make_files(self, undo: ExitStack, cluster: Cluster, address: str) -> Cluster:
         """Write certificates, the store and the views of it; gives the configuration with its certificate."""
         layout, settings, now = self._layout, cluster.settings, time.time()
-        undo.callback(self._unmake, [path for path in (layout.data, layout.run, layout.log) if not path.exists()])
-        make_directories(layout)
-        for directory in (settings.file_storage_dir, settings.shared_file_storage_dir):
-            if directory:
-                Path(directory).mkdir(mode=0o750, parents=True, exist_ok=True)
-        self._allow_storage(undo, [settings.file_storage_dir, settings.shared_file_storage_dir])
+        storage = [path for path in (settings.file_storage_dir, settings.shared_file_storage_dir) if path]
+        make_tree(undo, layout, storage)
+        allow_storage(undo, layout, storage, self._say)
         self._say("making the cluster's authority and the certificates")
         authority = certificates.make_authority(settings.cluster_name, now=now, source=self._source)
         key = certificates.make_key()
@@ -354,19 +329,17 @@ class ClusterInit:
         rapi: certificates.Identity,
     ) -> None:
         layout = self._layout
-        for path in (layout.authority_certificate, layout.authority_key, layout.node_pem, layout.rapi_pem):
-            undo.callback(path.unlink, missing_ok=True)
-        certificates.save_public(layout.authority_certificate, authority.certificate)
-        certificates.save_secret(layout.authority_key, authority.key)
-        certificates.save_identity(layout.node_pem, node)
+        put(undo, layout.authority_certificate, authority.certificate, PUBLIC)
+        put(undo, layout.authority_key, authority.key, SECRET)
+        put(undo, layout.node_pem, node.pem(), SECRET)
         if layout.rapi_pem.exists():
             self._say(f"keeping {layout.rapi_pem}")
         else:
-            certificates.save_identity(layout.rapi_pem, rapi)
+            put(undo, layout.rapi_pem, rapi.pem(), SECRET)
 
     def _write_store(self, undo: ExitStack, cluster: Cluster, now: float) -> None:
         vault = FileVault(self._layout.config_db)
-        undo.callback(vault.discard)
+        undo.callback(vault.release)
         vault.hold("gnt-cluster init")
         database = vault.create(cluster.settings.uuid)
         changes = initial_changes(cluster)
@@ -386,29 +359,9 @@ class ClusterInit:
             position=Position(epoch=Epoch(number=1, node=node.uuid), serial=1),
             candidates={node.uuid: digest},
         )
-        files = {layout.data / "membership.json": (msgspec.json.encode(membership), 0o600)}
-        files[layout.config_data] = (msgspec.json.encode(config_data(cluster)), 0o600)
-        for key, text in ssconf_files(cluster, gnt.__version__).items():
-            files[layout.ssconf(key)] = (text.encode(), 0o444)
-        for path, (content, mode) in files.items():
-            undo.callback(path.unlink, missing_ok=True)
-            write_atomically(path, content, mode)
-
-    def _allow_storage(self, undo: ExitStack, directories: list[str]) -> None:
-        """List the storage directories as allowed, unless the administrator has a list already."""
-        path = self._layout.file_storage_paths
-        if path.exists():
-            self._say(f"keeping {path}: file disks may live only where it says")
-            return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        undo.callback(path.unlink, missing_ok=True)
-        lines = "".join(f"{directory}\n" for directory in dict.fromkeys(directories) if directory)
-        write_atomically(path, f"# Directories in which file disks may live.\n{lines}", 0o644)
-
-    def _unmake(self, directories: list[Path]) -> None:
-        """Remove the directories that were not there before."""
-        for directory in directories:
-            shutil.rmtree(directory, ignore_errors=True)
+        put_membership(undo, layout, membership)
+        put(undo, layout.config_data, msgspec.json.encode(config_data(cluster)), SECRET)
+        put_ssconf(undo, layout, ssconf_files(cluster, gnt.__version__))
 
     def _start(self, undo: ExitStack, address: str) -> None:
         undo.callback(self._stop_all)
@@ -420,5 +373,9 @@ class ClusterInit:
         self._daemons.start(RAPI)
 
     def _stop_all(self) -> None:
+        """End what was started; that one does not end must not hide why we are here."""
         for name in reversed(ALL):
-            self._daemons.stop(name)
+            try:
+                self._daemons.stop(name)
+            except Failed as error:
+                self._say(error.text)

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from gnt.model.errors import WRONG_INPUT, GntError, Refused
+from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, GntError, Refused
 
 T = TypeVar("T")
 LIMIT: Final = 4 * 2**20
@@ -40,6 +40,10 @@ def answer(work: Callable[[], Any]) -> int:
         result = work()
     except GntError as error:
         _write({"error": {"code": error.code, "text": error.text, "hint": error.hint}})
+        return 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _write({"error": {"code": ENVIRONMENT, "text": f"{where}{error.strerror or error}", "hint": ""}})
         return 1
     _write({"result": result})
     return 0

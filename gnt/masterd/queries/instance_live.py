@@ -32,6 +32,8 @@ def observed(view: View, instance: Instance) -> Observed:
     node = view.nodes.get(instance.primary_node)
     if node is not None and node.offline:
         return Observed.NODE_OFFLINE
+    if not instance.primary_node:
+        return Observed.ABSENT  # it is only reserved, and not even a place for it
     if not isinstance(view.facts.guests.get(instance.primary_node), list):
         return Observed.NODE_DOWN
     if instance.uuid in view.strays:
@@ -71,6 +73,8 @@ def _of_guest(get: Callable[[GuestFacts | None], Cell]) -> Bind:
             node = nodes.get(primary)
             if node is not None and node.offline:
                 return OFFLINE
+            if not primary:
+                return get(None)
             if not isinstance(answers.get(primary), list):
                 return NO_DATA
             return get(guests.get((primary, instance.uuid)) or strays.get(instance.uuid))

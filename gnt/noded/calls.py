@@ -215,6 +215,7 @@ class Calls:
             if entry.recorded:
                 await self._table.forget(entry.id)
             return _dropped(entry.call)
+        entry.working = True
         handler = self._handlers[type(entry.call)]
         answer = await self._guard_call(entry.call, handler(entry.call, entry.context))
         if entry.recorded:
@@ -351,7 +352,7 @@ class Calls:
         ended = entry.wait()
         if not entry.begun:
             entry.dropped = True
-        elif entry.aborts:
+        elif entry.aborts or not entry.working:
             entry.aborts.call_all()
         else:
             entry.waiting.remove(ended)

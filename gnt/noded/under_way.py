@@ -48,7 +48,11 @@ def _call(function: Callable[[], None]) -> None:
 
 
 class UnderWay:
-    """A changing call from its arrival to its end."""
+    """A changing call from its arrival to its end.
+
+    `begun`: its row is on disk or on its way there; `working`: its handler has been called; `dropped`: it is not to
+    begin any more.
+    """
 
     def __init__(self, request: Request, epoch: Epoch, progress: Callable[[str], None]) -> None:
         self.id = request.id
@@ -57,6 +61,7 @@ class UnderWay:
         self.aborts = _Aborts()
         self.context = CallContext(id=request.id, epoch=epoch, progress=progress, on_abort=self.aborts)
         self.begun = False
+        self.working = False
         self.dropped = False
         self.waiting: list[Deferred[Answer]] = []
         self.turn: Deferred[None] | None = None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread import jelly, pb
@@ -165,5 +165,5 @@ class BoundedBroker(pb.Broker):
     def ask(self, name: str, frame: bytes) -> Deferred[bytes]:
         """Call the other end's `name`; fails with whatever PB fails with."""
         remote = self.remoteForName(name)  # type: ignore[no-untyped-call]
-        answer: Deferred[bytes] = remote.callRemote("call", frame)
+        answer: Deferred[bytes] = maybeDeferred(remote.callRemote, "call", frame)
         return answer

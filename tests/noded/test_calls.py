@@ -484,6 +484,18 @@ def test_fence_during_the_write_of_the_start_prevents_the_effect(tmp_path: Path)
     assert value(Fence(epoch=TWO), fenced) == [Outcome(id="1", state="unknown")]
 
 
+def test_abort_during_the_write_of_the_start_prevents_the_effect(tmp_path: Path) -> None:
+    """A call whose work has not begun can always be ended."""
+    node, pool = held_node(tmp_path)
+    answer = node.send(stop())
+    aborted = node.send(CallAbort(id="1"), name="2")
+    while pool.held:
+        pool.held.pop(0).callback(None)
+    assert code(answer) == NOT_BEGUN
+    assert value(CallAbort(id="1"), aborted) is None
+    assert node.hands.begun == []
+
+
 def test_full_disk_ends_the_call_before_its_effect(node: Node) -> None:
     """What cannot be recorded is not begun; the daemon goes on, and the same id works later."""
     connection = node.table._connection

@@ -239,6 +239,23 @@ class CallTests(OverSockets):
         self.daemon.answers = [encode_answer(Answer.value(None))]
         await link.call(request(Delay(seconds=1)))
 
+    async def test_answer_after_the_connection_was_lost_is_nobodys(self) -> None:
+        """The node ends its work in peace: no error in its log."""
+        link = self.link()
+        await link.when_connected()
+        late: Deferred[bytes] = Deferred()
+        self.daemon.answers = [late]
+        call = ensureDeferred(link.call(request(AskLog())))
+        while not self.daemon.asked:
+            await pause()
+        await link.stop()
+        await self.failure(call, InDoubt)
+        while self.daemon.listeners:
+            await pause()
+        late.callback(encode_answer(Answer.value("x" * 1_000_000)))
+        await pause()
+        assert self.flushLoggedErrors() == []
+
     async def test_without_a_connection_nothing_is_sent(self) -> None:
         """The reason stands in the error."""
         await self.port.stopListening()

@@ -1,0 +1,163 @@
+"""gnt-cluster: the cluster as a whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from gnt.cli.bootstrap import run_bootstrap
+from gnt.cli.call import Call
+from gnt.cli.cluster_info import described
+from gnt.cli.command import Argument, Command, Program, from_opcode, option, unsupported
+from gnt.cli.failures import FAILURE, OK, Declined
+from gnt.cli.init_options import INIT_OPTIONS, init_request
+from gnt.cli.jobs import json_of, run
+from gnt.cli.many import jobs_of, wait_each
+from gnt.cli.options import DRY_RUN, PRIORITY, ROMAN, YES_DO_IT
+from gnt.cli.terminal import note, say
+from gnt.cli.tree import show
+
+VERIFY: Final = "OP_CLUSTER_VERIFY"
+DESTROY: Final = "OP_CLUSTER_DESTROY"
+
+
+def _init(call: Call) -> int:
+    result = run_bootstrap(call, "init", init_request(call))
+    if call.json:
+        call.print_json({"result": result})
+    return OK
+
+
+def _destroy(call: Call) -> int:
+    if not call.option("yes_do_it"):
+        raise Declined("destroying the cluster", hint="it cannot be undone; --yes-do-it says that it is really meant")
+    name = call.ssconf("cluster_name")
+    ended = run(call, call.opcode(DESTROY))
+    run_bootstrap(call, "leave", {"cluster_name": name})
+    if call.json and ended is not None:
+        call.print_json(json_of(ended))
+    return OK
+
+
+def _info(call: Call) -> int:
+    found = call.client.query_cluster_info()
+    if call.json:
+        call.print_json(found)
+    else:
+        show(described(found))
+    return OK
+
+
+_VERSIONS: Final = (
+    ("Software version", "software_version"),
+    ("Internode protocol", "protocol_version"),
+    ("Configuration format", "config_version"),
+    ("OS api version", "os_api_version"),
+    ("Export interface", "export_version"),
+    ("VCS version", "vcs_version"),
+)
+
+
+def _version(call: Call) -> int:
+    found = call.client.query_cluster_info()
+    if call.json:
+        call.print_json({key: found.get(key) for _, key in _VERSIONS})
+        return OK
+    for title, key in _VERSIONS:
+        say(f"{title}: {found.get(key)}")
+    return OK
+
+
+def _getmaster(call: Call) -> int:
+    name = call.ssconf("master_node")
+    if call.json:
+        call.print_json({"master_node": name})
+    else:
+        say(name)
+    return OK
+
+
+def _verify(call: Call) -> int:
+    skipped = ["nplusone_mem"] if call.option("no_nplus1_mem") else None
+    ended = run(call, call.opcode(VERIFY, skip_checks=skipped))
+    assert ended is not None  # noqa: S101  (there is no --submit here)
+    jobs = jobs_of(ended.result)
+    ends = wait_each(call, jobs, announce=True) if jobs else []
+    bad = [end for end in ends if end["status"] != "success"]
+    # An opcode that found errors answers false; one that could not look at all has failed.
+    unclean = [end for end in ends if end["status"] == "success" and end["result"] is False]
+    if call.json:
+        call.print_json({**json_of(ended), "jobs": ends, "clean": not bad and not unclean})
+    if bad and not call.json:
+        note(f"{len(bad)} job(s) failed while verifying the cluster.")
+    return FAILURE if bad or unclean else OK
+
+
+_LATER: Final = (
+    "activate-master-ip",
+    "add-tags",
+    "command",
+    "copyfile",
+    "deactivate-master-ip",
+    "epo",
+    "list-tags",
+    "master-failover",
+    "master-ping",
+    "masterfailover",
+    "modify",
+    "queue",
+    "redist-conf",
+    "remove-tags",
+    "rename",
+    "renew-crypto",
+    "repair-disk-sizes",
+    "search-tags",
+    "show-ispecs-cmd",
+    "upgrade",
+    "verify-disks",
+    "watcher",
+)
+
+
+PROGRAM = Program(
+    name="gnt-cluster",
+    help="make, describe, check and end a cluster",
+    commands=(
+        Command(
+            name="init",
+            help="make a cluster whose first node and master is this machine",
+            run=_init,
+            options=INIT_OPTIONS,
+            arguments=(Argument("cluster-name"),),
+            examples=("gnt-cluster init --enabled-hypervisors kvm --nic-parameters link=br0 cluster.example.com",),
+            text='Says on standard error what it does. With --json: {"result"} in the end.',
+        ),
+        Command(
+            name="destroy",
+            help="end a cluster that has neither instances nor other nodes",
+            run=_destroy,
+            options=(YES_DO_IT,),
+        ),
+        Command(name="info", help="describe the cluster", run=_info, options=(ROMAN,), aliases=("show",)),
+        Command(name="version", help="say which versions of everything run", run=_version),
+        Command(name="getmaster", help="say which node is the master; works on every node", run=_getmaster),
+        Command(
+            name="verify",
+            help="check the configuration, the nodes and the instances",
+            run=_verify,
+            options=(
+                option("--no-nplus1-mem", help="do not check whether memory lasts when a node fails"),
+                from_opcode(VERIFY, "debug_simulate_errors", "--debug-simulate-errors"),
+                from_opcode(VERIFY, "error_codes", "--error-codes"),
+                from_opcode(VERIFY, "verbose", "-v", "--verbose"),
+                from_opcode(VERIFY, "group_name", "-g", "--node-group", metavar="GROUP"),
+                from_opcode(VERIFY, "ignore_errors", "-I", "--ignore-errors", metavar="CODE", repeat=True),
+                from_opcode(VERIFY, "verify_clutter", "--verify-ssh-clutter"),
+                DRY_RUN,
+                PRIORITY,
+                unsupported("--no-hv-param-assessment"),
+            ),
+            text='Errors make the exit status 1. With --json: {"job", "status", "result", "jobs", "clean"}.',
+        ),
+    ),
+    unsupported=dict.fromkeys(_LATER, ""),
+)

@@ -1,0 +1,109 @@
+"""gnt-os: the guest OS definitions that the nodes have."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gnt.cli.call import Call
+from gnt.cli.command import Command, Program
+from gnt.cli.failures import FAILURE, OK
+from gnt.cli.jobs import run
+from gnt.cli.options import NO_HEADERS, PRIORITY
+from gnt.cli.terminal import note, say
+
+OS_DIAGNOSE: Final = "OP_OS_DIAGNOSE"
+_LIST_FIELDS: Final = ("name", "variants", "valid", "hidden", "blacklisted")
+_DIAGNOSE_FIELDS: Final = ("name", "valid", "variants", "node_status", "hidden", "blacklisted")
+
+
+def _definitions(call: Call, fields: tuple[str, ...]) -> list[dict[str, Any]]:
+    ended = run(call, call.opcode(OS_DIAGNOSE, output_fields=fields))
+    rows: list[list[Any]] = ended.result if ended is not None else []
+    return [dict(zip(fields, row, strict=True)) for row in rows]
+
+
+def _list(call: Call) -> int:
+    found = _definitions(call, _LIST_FIELDS)
+    usable = [one for one in found if one["valid"] and not one["hidden"] and not one["blacklisted"]]
+    names = [name for one in usable for name in _names(one)]
+    if call.json:
+        call.print_json([{"name": name} for name in names])
+        return OK
+    if not call.option("no_headers"):
+        say("Name")
+    for name in names:
+        say(name)
+    if not names:
+        note("No guest OS is usable on all nodes; gnt-os diagnose says more")
+    return OK
+
+
+def _names(definition: dict[str, Any]) -> list[str]:
+    variants = definition["variants"]
+    return [f"{definition['name']}+{variant}" for variant in variants] if variants else [definition["name"]]
+
+
+def _diagnose(call: Call) -> int:
+    found = _definitions(call, _DIAGNOSE_FIELDS)
+    if call.json:
+        call.print_json(found)
+    else:
+        for definition in found:
+            _show(definition)
+    return OK if all(definition["valid"] for definition in found) else FAILURE
+
+
+def _show(definition: dict[str, Any]) -> None:
+    status: dict[str, list[list[Any]]] = definition["node_status"]
+    good = {node: each for node, each in status.items() if each and each[0][1]}
+    bad = {node: each for node, each in status.items() if node not in good}
+    word = "valid" if definition["valid"] else "partial valid" if good else "invalid"
+    marks = "".join(f" [{mark}]" for mark in ("hidden", "blacklisted") if definition[mark])
+    say(f"OS: {definition['name']} [global status: {word}]{marks}")
+    for node, each in [*good.items(), *bad.items()]:
+        if not each:
+            say(f"  Node: {node}, status: OS not found")
+            continue
+        first, *others = each
+        say(f"  Node: {node}, status: {_status(first)} (path: {first[0]}){_details(first) if first[1] else ''}")
+        for other in others:
+            say(f"    [hidden] path: {other[0]}, status: {_status(other)}")
+    say("")
+
+
+def _status(found: list[Any]) -> str:
+    return "valid" if found[1] else f"invalid - {found[2]}"
+
+
+def _details(found: list[Any]) -> str:
+    _, _, _, variants, parameters, versions, trusted = found
+    parts = [
+        f"API versions: {', '.join(map(str, sorted(versions)))}",
+        f"variants: {', '.join(variants)}" if variants else "no variants",
+        f"parameters: {', '.join(name for name, _ in parameters)}" if parameters else "no parameters",
+        "trusted" if trusted else "untrusted",
+    ]
+    return "".join(f" [{part}]" for part in parts)
+
+
+PROGRAM = Program(
+    name="gnt-os",
+    help="see the guest OS definitions that the nodes have",
+    commands=(
+        Command(
+            name="list",
+            help="list the guest OS definitions that all nodes can install",
+            run=_list,
+            options=(NO_HEADERS, PRIORITY),
+            text='With --json: a list of {"name"}.',
+        ),
+        Command(
+            name="diagnose",
+            help="say for each guest OS definition what each node makes of it",
+            run=_diagnose,
+            options=(PRIORITY,),
+            text="The exit status is 1 if one of them is not usable on every node.",
+        ),
+    ),
+    unsupported={"info": "gnt-os diagnose", "show": "gnt-os diagnose", "modify": ""},
+)

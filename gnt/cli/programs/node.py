@@ -1,0 +1,229 @@
+"""gnt-node: the machines of the cluster."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from gnt.cli.bootstrap import run_bootstrap
+from gnt.cli.call import Call
+from gnt.cli.command import Argument, Command, Program, from_opcode, option, unsupported
+from gnt.cli.failures import OK
+from gnt.cli.filters import any_value
+from gnt.cli.jobs import run_command
+from gnt.cli.lists import fields_command, list_objects, query_objects
+from gnt.cli.options import DRY_RUN, FILTER, PRIORITY, ROMAN, SYNC, TABLE, UNITS, VERBOSE
+from gnt.cli.terminal import note, say
+from gnt.cli.tree import Pairs, show
+from gnt.cli.values import key_values
+from gnt.model.errors import UNKNOWN_ENTITY, WRONG_INPUT, GntError, Refused
+
+NODE_ADD: Final = "OP_NODE_ADD"
+NODE_REMOVE: Final = "OP_NODE_REMOVE"
+
+
+def _add(call: Call) -> int:
+    node = call.arguments[0]
+    if call.option("token") and call.option("no_ssh_key_check"):
+        raise Refused(WRONG_INPUT, "--token needs no SSH, so --no-ssh-key-check says nothing")
+    _refuse_unlike(call, node)
+    given = call.fields_of(NODE_ADD)
+    request = {
+        "node": node,
+        **{name: given.get(name) for name in ("secondary_ip", "group", "master_capable", "vm_capable", "ndparams")},
+        "readd": bool(given.get("readd")),
+        "ssh_key_check": not call.option("no_ssh_key_check"),
+        "token": bool(call.option("token")),
+    }
+    if call.option("token"):
+        run_bootstrap(call, "token", request, on_token=lambda token: _show_token(call, node, token))
+    else:
+        if not given.get("readd") and not call.json:
+            note(f"{node} becomes a node of this cluster: root of the master is let in there over SSH.")
+        run_bootstrap(call, "add", request)
+    return run_command(call, call.opcode(NODE_ADD, node_name=node))
+
+
+def _refuse_unlike(call: Call, node: str) -> None:
+    """Refuse to add what is there, and to add again what is not, before anything is done on the node."""
+    try:
+        known = bool(query_objects(call, "node", ["name"], also=any_value("name", [node])))
+    except GntError as problem:
+        if problem.code != UNKNOWN_ENTITY:
+            raise
+        known = False
+    if known and not call.option("readd"):
+        raise Refused("already_exists", f"{node} is a node of this cluster", hint="--readd takes it back in")
+    if call.option("readd") and not known:
+        raise Refused(UNKNOWN_ENTITY, f"{node} is not a node of this cluster", hint="leave --readd out")
+
+
+def _show_token(call: Call, node: str, token: str) -> None:
+    """Show the token, and what to do with it on the new node. It is never an argument: others could read it there."""
+    if call.json:
+        say(f'{{"token": "{token}"}}')
+    else:
+        note(f"Type this on {node}, and give it the token on standard input:\n  gnt-node join\nThe token:")
+        say(token)
+        note(f"Waiting for {node} ...")
+    sys.stdout.flush()
+
+
+def _join(call: Call) -> int:
+    """Make this machine a node: the token comes on standard input."""
+    if sys.stdin.isatty():
+        import getpass  # noqa: PLC0415  (only for people at a terminal)
+
+        token = getpass.getpass("Token: ")
+    else:
+        token = sys.stdin.read(4096)
+    if not token.strip():
+        raise Refused(WRONG_INPUT, "there is no token on standard input", hint="gnt-node add --token NODE makes one")
+    result = run_bootstrap(call, "join", {"token": token.strip()})
+    if call.json:
+        call.print_json({"result": result})
+    return OK
+
+
+def _list(call: Call) -> int:
+    fields = ("name", "dtotal", "dfree", "mtotal", "mnode", "mfree", "pinst_cnt", "sinst_cnt")
+    return list_objects(call, "node", fields)
+
+
+_INFO_FIELDS: Final = (
+    "name",
+    "pip",
+    "sip",
+    "master_candidate",
+    "drained",
+    "offline",
+    "master_capable",
+    "vm_capable",
+    "powered",
+    "pinst_list",
+    "sinst_list",
+    "ndparams",
+    "custom_ndparams",
+    "group",
+    "uuid",
+)
+
+
+def _info(call: Call) -> int:
+    found = query_objects(call, "node", _INFO_FIELDS, call.arguments)
+    if call.json:
+        call.print_json(found)
+    else:
+        show([_described(node) for node in found])
+    return OK
+
+
+def _described(node: dict[str, Any]) -> Pairs:
+    own = node["custom_ndparams"] or {}
+    parameters = {key: own.get(key, f"default ({value})") for key, value in (node["ndparams"] or {}).items()}
+    powered = [("powered", node["powered"])] if node["powered"] is not None else []
+    return Pairs(
+        [
+            ("Node name", node["name"]),
+            ("primary ip", node["pip"]),
+            ("secondary ip", node["sip"]),
+            ("master candidate", node["master_candidate"]),
+            ("drained", node["drained"]),
+            ("offline", node["offline"]),
+            *powered,
+            ("master_capable", node["master_capable"]),
+            ("vm_capable", node["vm_capable"]),
+            ("group", node["group"]),
+            ("UUID", node["uuid"]),
+            ("primary for instances", list(node["pinst_list"] or [])),
+            ("secondary for instances", list(node["sinst_list"] or [])),
+            ("node parameters", parameters),
+        ]
+    )
+
+
+def _remove(call: Call) -> int:
+    return run_command(call, call.opcode(NODE_REMOVE, node_name=call.arguments[0]))
+
+
+_NODES: Final = Argument("node", 0, None, kind="node")
+_LATER: Final = (
+    "add-tags",
+    "evacuate",
+    "failover",
+    "health",
+    "list-drbd",
+    "list-storage",
+    "list-tags",
+    "migrate",
+    "modify",
+    "modify-storage",
+    "power",
+    "powercycle",
+    "remove-tags",
+    "repair-storage",
+    "restricted-command",
+    "volumes",
+)
+
+PROGRAM = Program(
+    name="gnt-node",
+    help="add, list and remove the machines of the cluster",
+    commands=(
+        Command(
+            name="add",
+            help="take a machine into the cluster",
+            run=_add,
+            options=(
+                option("--token", help="use no SSH: print a one-time token that is given to gnt-node join there"),
+                option("--no-ssh-key-check", help="accept whatever SSH host key the new node shows"),
+                from_opcode(NODE_ADD, "readd", "--readd"),
+                from_opcode(NODE_ADD, "secondary_ip", "-s", "--secondary-ip", metavar="IP"),
+                from_opcode(NODE_ADD, "group", "-g", "--node-group", metavar="GROUP"),
+                from_opcode(NODE_ADD, "master_capable", "--master-capable"),
+                from_opcode(NODE_ADD, "vm_capable", "--vm-capable"),
+                from_opcode(NODE_ADD, "ndparams", "--node-parameters", metavar="K=V,...", parse=key_values),
+                VERBOSE,
+                PRIORITY,
+                unsupported("--force-join", hint="a machine that belongs to another cluster must leave it first"),
+                unsupported("--no-node-setup", hint="--token needs no SSH"),
+                unsupported("--disk-state"),
+                unsupported("--hypervisor-state"),
+            ),
+            arguments=(Argument("node"),),
+            text="""
+                Over SSH as root, from the master; or with --token, which needs no SSH: the
+                token is printed here, typed into gnt-node join there, and good for ten
+                minutes and one node.
+            """,
+            examples=("gnt-node add node2", "gnt-node add --token node3"),
+        ),
+        Command(
+            name="join",
+            help="make this machine a node; reads a token of gnt-node add --token from standard input",
+            run=_join,
+            examples=("gnt-node join < token",),
+        ),
+        Command(
+            name="list",
+            help="list nodes",
+            run=_list,
+            options=(*TABLE, UNITS, FILTER, SYNC, ROMAN),
+            arguments=(_NODES,),
+            environment="GNT_NODE_LIST",
+            text="With --json: a list of objects, one for each node, with raw values by field name.",
+        ),
+        fields_command("node"),
+        Command(
+            name="info", help="show nodes with all their details", run=_info, arguments=(_NODES,), aliases=("show",)
+        ),
+        Command(
+            name="remove",
+            help="let a node without instances go",
+            run=_remove,
+            options=(DRY_RUN, PRIORITY),
+            arguments=(Argument("node", kind="node"),),
+        ),
+    ),
+    unsupported=dict.fromkeys(_LATER, ""),
+)

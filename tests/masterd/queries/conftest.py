@@ -116,13 +116,13 @@ def make_cluster() -> Cluster:
 
 
 def instance(name: str, uuid: str, node: str, *, up: bool = False, **slots: Any) -> Instance:
-    """An instance of example.com."""
+    """Make an instance of example.com."""
     state = AdminState.UP if up else AdminState.DOWN
     return Instance(name=f"{name}.example.com", uuid=uuid, primary_node=node, admin_state=state, **slots)
 
 
 def guest(uuid: str, state: str = "running", hypervisor: str = "kvm") -> GuestFacts:
-    """A guest of 128 MiB."""
+    """Make a guest of 128 MiB."""
     return GuestFacts(name=f"{uuid}.x", uuid=uuid, hypervisor=hypervisor, state=state, memory=128, vcpus=2)
 
 
@@ -175,7 +175,7 @@ class Nodes:
 
 
 def job(number: int, status: Status, start: int | None = None) -> Job:
-    """A job of one opcode."""
+    """Make a job of one opcode."""
     op = JobOpcode(
         input=msgspec.Raw(b'{"OP_ID":"OP_TEST_DELAY","duration":1}'), status=status, result=msgspec.Raw(b'["done"]')
     )

@@ -153,14 +153,15 @@ class MigratingDriver(LibvirtDriver):
     def _explain(self, instance: InstanceSpec, target: str, error: Exception) -> NodeFailure | InDoubt:
         """Say what a failed migration has left: the guest runs on here, or it is not known where."""
         said = one_line(error)
+        ended = f"the migration of {instance.name} to {target} ended with: {said}"
         try:
             facts = self.find(instance.name, instance.uuid)
-        except NodeFailure:
-            facts = None
+        except NodeFailure as failure:
+            return InDoubt(f"{ended}; and then {failure.text}")
         if facts is not None and facts.state != "user_down":
             text = f"{instance.name} could not move to {target} and runs on here: {said}"
             return NodeFailure("migration_failed", text)
-        return InDoubt(f"the migration of {instance.name} to {target} ended with: {said}; it is not here any more")
+        return InDoubt(f"{ended}; it is not here any more")
 
     def _abort_job(self, domain: Any, name: str) -> None:
         with self._connection.errors(f"aborting the migration of {name}"):
@@ -178,7 +179,8 @@ class MigratingDriver(LibvirtDriver):
                 return False
             return bool(self._operation(domain) == self._lv.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN)
         except self._lv.libvirtError as error:
-            return bool(error.get_error_code() == self._lv.VIR_ERR_OPERATION_INVALID)
+            refusals = {self._lv.VIR_ERR_OPERATION_UNSUPPORTED, self._lv.VIR_ERR_OPERATION_INVALID}
+            return error.get_error_code() in refusals
 
     def _outgoing(self, domain: Any) -> bool:
         try:

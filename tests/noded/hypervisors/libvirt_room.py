@@ -49,6 +49,7 @@ security_driver = "none"
 stdio_handler = "file"
 namespaces = []
 cgroup_controllers = []
+spice_tls = 1
 migration_host = "{name}"
 migration_address = "{address}"
 migrate_tls_x509_cert_dir = "{pki}"

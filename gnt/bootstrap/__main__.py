@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from gnt.bootstrap.talk import answer, progress, read_request
+from gnt.bootstrap.talk import answer, progress, read_request, show_token, stop_once
 from gnt.model.layout import Layout, host_name
 
 
@@ -40,7 +40,20 @@ def _add() -> Any:
     return NodeAdd(read_request(AddCommand), Layout.from_environment(os.environ), os.environ, progress).run()
 
 
-VERBS: Final[dict[str, Callable[[], Any]]] = {"init": _init, "leave": _leave, "join": _join, "add": _add}
+def _token() -> Any:
+    from gnt.bootstrap.add import AddCommand, NodeAdd  # noqa: PLC0415
+
+    layout = Layout.from_environment(os.environ)
+    return NodeAdd(read_request(AddCommand), layout, os.environ, progress, show=show_token).run()
+
+
+VERBS: Final[dict[str, Callable[[], Any]]] = {
+    "init": _init,
+    "leave": _leave,
+    "join": _join,
+    "add": _add,
+    "token": _token,
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -48,6 +61,7 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in VERBS:
         sys.stderr.write(f"usage: python -m gnt.bootstrap {'|'.join(VERBS)}   (a JSON object on standard input)\n")
         return 2
+    stop_once()
     return answer(VERBS[arguments[0]])
 
 

@@ -1,6 +1,7 @@
-"""Adding a node over SSH: SSH only carries the token to `gnt-node join` there, which does the same as for a person.
+"""Taking a node in, as the master sees it: a token is made, and either shown or carried there over SSH.
 
-So there is one protocol, no secret stands in a process list, and the node's key stays on the node.
+SSH only takes the token to the standard input of `gnt-node join`, which does the same there as for a person. So there
+is one protocol, no secret stands in a process list, and the node's key stays on the node.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -26,35 +28,41 @@ NO_COMMAND: Final = 127
 
 # After the remote command has ended well there is nothing left to wait for.
 _MOMENT: Final = 5.0
+WAIT: Final = 60.0
+_LIVING: Final = ("open", "joining")
 _OPTIONS: Final = ("-oEscapeChar=none", "-oHashKnownHosts=no", "-oConnectTimeout=10")
 _LONGEST_LINE: Final = 500
 
 
 class AddCommand(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What `gnt-node add` hands over. `force_join`: also a node that has been in this cluster before."""
+    """What `gnt-node add` hands over; what concerns the opcode alone is taken and left alone."""
 
     node: str
     ssh_key_check: bool = True
+    token: bool = False
     readd: bool = False
-    force_join: bool = False
     secondary_ip: str | None = None
     group: str | None = None
+    master_capable: bool | None = None
+    vm_capable: bool | None = None
+    ndparams: dict[str, Any] | None = None
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What the master answers to `OfferJoin`."""
+    """What of the master's answer to `OfferToken` is used here. `ends` in seconds since the epoch."""
 
     id: str
     token: str
     address: str
     ssh_port: int
+    ends: float
 
     def __repr__(self) -> str:
         return f"Offer({self.id}, <redacted>)"
 
 
 class NodeAdd:
-    """Has a node join over SSH; `say` tells what is being done, there too."""
+    """Has a node join; `say` tells what is being done, there too, `show` gets a token that a person carries."""
 
     def __init__(
         self,
@@ -63,38 +71,51 @@ class NodeAdd:
         environ: Mapping[str, str],
         say: Callable[[str], None],
         *,
+        show: Callable[[str], None] | None = None,
         terminal: bool | None = None,
     ) -> None:
         self._command = command
         self._layout = layout
         self._environ = environ
         self._say = say
+        self._show = show
         self._terminal = _has_terminal() if terminal is None else terminal
 
     def run(self) -> dict[str, Any]:
         """Give `{"node", "uuid", "digest"}` of a node that has joined. Raises `GntError`."""
-        node = check_name(self._command.node, "node")
-        program = self._program()
-        options = {
-            "readd": self._command.readd,
-            "secondary_ip": self._command.secondary_ip,
-            "group": self._command.group,
-        }
+        command = self._command
+        node = check_name(command.node, "node")
+        program = self._program() if self._show is None else ""
+        options = {"readd": command.readd, "secondary_ip": command.secondary_ip, "group": command.group}
         with LuxiClient(self._layout.master_socket) as master:
-            given = {name: value for name, value in options.items() if value is not None}
-            offer = msgspec.convert(master.call("OfferJoin", node, given), Offer)
+            offer = msgspec.convert(master.call("OfferToken", node, options), Offer)
             try:
-                self._say(f"setting up {node} over SSH")
-                status, last = self._execute(self._arguments(program, node, offer), offer.token)
-                if status:
-                    raise self._explained(node, status, last)
-                fate = master.call("AwaitJoin", offer.id, _MOMENT, patience=_MOMENT)
+                if self._show is None:
+                    self._over_ssh(program, node, offer)
+                else:
+                    self._show(offer.token)
+                fate = self._wait(master, offer)
             finally:
-                # Used or not: what is left of the token must not outlive this.
-                master.call("WithdrawJoin", offer.id)
+                # Used or not, it must not outlive this; used, it is worthless already.
+                with suppress(GntError):
+                    master.call("WithdrawToken", offer.id)
         if fate["state"] != "joined":
             raise Failed(f"{node} has not joined: {fate['problem'] or fate['state']}")
         return {"node": node, "uuid": fate["uuid"], "digest": fate["digest"]}
+
+    def _wait(self, master: LuxiClient, offer: Offer) -> dict[str, Any]:
+        """Wait for the end of a token: a moment when the node has ended its part, else as long as it lives."""
+        patience = _MOMENT if self._show is None else WAIT
+        while True:
+            fate: dict[str, Any] = master.call("WaitForToken", offer.id, patience, patience=patience)
+            if self._show is None or fate["state"] not in _LIVING:
+                return fate
+
+    def _over_ssh(self, program: str, node: str, offer: Offer) -> None:
+        self._say(f"setting up {node} over SSH")
+        status, last = self._execute(self._arguments(program, node, offer), offer.token)
+        if status:
+            raise self._explained(node, status, last)
 
     def _program(self) -> str:
         wanted = self._environ.get("GNT_SSH") or "ssh"
@@ -108,17 +129,16 @@ class NodeAdd:
         return found
 
     def _arguments(self, program: str, node: str, offer: Offer) -> list[str]:
-        if self._command.ssh_key_check:
-            strict = "ask" if self._terminal else "yes"
-        else:
-            strict = "no"
+        asking = "ask" if self._terminal else "yes"
+        strict = asking if self._command.ssh_key_check else "no"
         batch = () if self._terminal else ("-oBatchMode=yes",)
         family = "-6" if ":" in offer.address else "-4"
-        join = ["gnt-node", "join", *(["--readd"] if self._command.readd or self._command.force_join else [])]
+        port = (self._command.ndparams or {}).get("ssh_port", offer.ssh_port)
+        # What an earlier try has left there, of this cluster, is no obstacle.
         return [
             *(program, family, *_OPTIONS, *batch),
-            *(f"-oStrictHostKeyChecking={strict}", f"-oPort={offer.ssh_port}", f"root@{node}"),
-            *join,
+            *(f"-oStrictHostKeyChecking={strict}", f"-oPort={port}", f"root@{node}"),
+            *("gnt-node", "join", "--readd"),
         ]
 
     def _execute(self, command: list[str], token: str) -> tuple[int, str]:

@@ -206,7 +206,7 @@ class NodeJoin:
 
     def _tell(self, master: Conversation, error: BaseException) -> None:
         """Tell the master why this node did not join; it may be gone itself."""
-        text = error.text if isinstance(error, GntError) else str(error) or type(error).__name__
+        text = error.text if isinstance(error, GntError) else str(error) or "it was interrupted there"
         try:
             master.end(text)
         except GntError as problem:

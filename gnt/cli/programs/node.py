@@ -38,8 +38,6 @@ def _add(call: Call) -> int:
     if call.option("token"):
         run_bootstrap(call, "token", request, on_token=lambda token: _show_token(call, node, token))
     else:
-        if not given.get("readd") and not call.json:
-            note(f"{node} becomes a node of this cluster: root of the master is let in there over SSH.")
         run_bootstrap(call, "add", request)
     return run_command(call, call.opcode(NODE_ADD, node_name=node))
 
@@ -79,7 +77,7 @@ def _join(call: Call) -> int:
         token = sys.stdin.read(4096)
     if not token.strip():
         raise Refused(WRONG_INPUT, "there is no token on standard input", hint="gnt-node add --token NODE makes one")
-    result = run_bootstrap(call, "join", {"token": token.strip()})
+    result = run_bootstrap(call, "join", {"token": token.strip(), "readd": bool(call.option("readd"))})
     if call.json:
         call.print_json({"result": result})
     return OK
@@ -202,6 +200,7 @@ PROGRAM = Program(
             name="join",
             help="make this machine a node; reads a token of gnt-node add --token from standard input",
             run=_join,
+            options=(option("--readd", help="take this machine back into the cluster that it was in before"),),
             examples=("gnt-node join < token",),
         ),
         Command(

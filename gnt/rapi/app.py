@@ -1,0 +1,223 @@
+"""The remote API on Klein: routes from the table of resources, one way in, one way for errors out."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+from klein import Klein
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource as WebResource
+from twisted.web.server import NOT_DONE_YET
+from werkzeug.exceptions import HTTPException
+from werkzeug.routing import BaseConverter
+
+from gnt.daemon.runtime import Clock
+from gnt.model.errors import GntError
+from gnt.rapi import body
+from gnt.rapi.authentication import Authentication
+from gnt.rapi.errors import (
+    HttpError,
+    bad_request,
+    error_body,
+    message_of,
+    not_found,
+    not_supported,
+    status_of,
+)
+from gnt.rapi.http import SERVER, RapiRequest
+from gnt.rapi.luxi import Master
+from gnt.rapi.query_string import QueryString
+from gnt.rapi.resources.base import Call, Resource
+from gnt.rapi.resources.table import by_path, missing
+
+COMPRESS_FROM: Final = 2048
+"""Bytes from which on an answer is compressed for clients that take it."""
+
+_PART: Final = re.compile(r"\[(?P<name>[a-z_]+)\]")
+_NUMBERS: Final = ("job_id", "disk_index")
+
+log: Final = Logger()
+
+
+class _Name(BaseConverter):
+    regex = r"[A-Za-z0-9_.\-]+"
+
+
+class _Number(BaseConverter):
+    regex = r"[0-9]+"
+
+
+class Application:
+    """What answers requests. `resource` is what Twisted serves."""
+
+    def __init__(self, master: Master, authentication: Authentication, clock: Clock) -> None:
+        self._master = master
+        self._authentication = authentication
+        self._clock = clock
+        self._klein = Klein()
+        rules = self._klein.url_map
+        rules.converters |= {"name": _Name, "number": _Number}
+        rules.merge_slashes = False
+        rules.redirect_defaults = False
+        for path, methods in by_path().items():
+            self._add(path, methods)
+        self._klein.handle_errors(Exception)(self._failed)  # type: ignore[arg-type]
+        self.resource = _Front(self._klein.resource(), self)
+
+    def _add(self, path: str, methods: Mapping[str, Resource]) -> None:
+        """Make the route of a path, for all methods: which there are is said by us, in JSON."""
+
+        async def answer(request: RapiRequest, **names: str) -> bytes:
+            return await self._answer(request, methods, names)
+
+        pattern = _PART.sub(
+            lambda found: f"<{'number' if found['name'] in _NUMBERS else 'name'}:{found['name']}>", path
+        )
+        self._klein.route(pattern, endpoint=path, strict_slashes=True)(answer)
+
+    async def _answer(self, request: RapiRequest, methods: Mapping[str, Resource], names: Mapping[str, str]) -> bytes:
+        method = request.method.decode("latin-1")
+        row = methods.get(method)
+        if row is None:
+            raise HttpError(
+                HTTPStatus.NOT_IMPLEMENTED,
+                f"Method {method} is unsupported for path {request.path.decode('latin-1')}",
+                headers={"Allow": ", ".join(sorted(methods))},
+            )
+        user = self._authentication.allow(request.getHeader("authorization"), row.access, request.address())
+        request.requester = "" if user is None else user.name
+        lacking = missing(row)
+        if lacking:
+            raise not_supported(f"{lacking} is not supported by this version")
+        does: Any = row.does
+        value = await does(
+            Call(
+                master=self._master,
+                clock=self._clock,
+                names=names,
+                query=QueryString(request.uri.partition(b"?")[2]),
+                body=_body(request),
+                reason_name=row.reason_name,
+            )
+        )
+        return _rendered(request, value)
+
+    def _failed(self, request: RapiRequest, failure: Failure) -> bytes:
+        """Answer a request that failed, whatever the failure."""
+        problem = failure.value
+        headers: Mapping[str, str] = {}
+        if isinstance(problem, HTTPException):  # no route: werkzeug knows nothing else about our rules
+            problem = not_found()
+        if isinstance(problem, GntError):
+            status, message = status_of(problem), message_of(problem)
+            headers = problem.headers if isinstance(problem, HttpError) else {}
+        elif isinstance(problem, CancelledError):
+            status, message = HTTPStatus.SERVICE_UNAVAILABLE, "The request was given up"
+        else:
+            log.failure("{method} failed unexpectedly", failure=failure, method=request.method)
+            status, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; the log of gnt-rapi says more"
+        content = error_body(status, message)
+        request.setResponseCode(status.value, status.phrase.encode())
+        _standard_headers(request, content)
+        for name, value in headers.items():
+            request.put(name, value)
+        return content
+
+    def refuse(self, request: RapiRequest, problem: Exception) -> None:
+        """Answer a request that does not come to Klein."""
+        request.answer(self._failed(request, Failure(problem)))  # type: ignore[no-untyped-call]
+
+
+class _Front(WebResource):
+    """Stands before Klein, which would answer what it cannot read with HTML, or not at all."""
+
+    isLeaf = True  # noqa: N815 - Twisted's name
+
+    def __init__(self, within: Any, application: Application) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._within = within
+        self._application = application
+
+    def render(self, request: RapiRequest) -> Any:
+        """Answer."""
+        try:
+            _check(request)
+            return self._within.render(request)
+        except Exception as problem:  # noqa: BLE001 - the one place for what nobody thought of; it is logged
+            self._application.refuse(request, problem)
+            return NOT_DONE_YET
+
+
+def _check(request: RapiRequest) -> None:
+    """Refuse what is wrong before its path is looked at. Raises `HttpError`."""
+    if request.too_large:
+        raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has more than {body.LIMIT} bytes")
+    hosts = request.requestHeaders.getRawHeaders(b"host", [])
+    if len(hosts) > 1 or (not hosts and request.clientproto == b"HTTP/1.1"):
+        raise bad_request("There has to be one Host header")
+    if not re.fullmatch(rb"/[A-Za-z0-9_.\-/]*", request.path):
+        raise not_found()  # nothing is percent decoded, and no name has other characters
+    # What the client calls us plays no part, and Klein must not stumble over it.
+    request.requestHeaders.setRawHeaders(b"host", [b"localhost"])
+
+
+def _body(request: RapiRequest) -> Any:
+    """Give the value of a request's body, UNSET if it is empty."""
+    data = request.body()
+    return body.parse(data, request.getHeader("content-type") or "") if data else msgspec.UNSET
+
+
+def _rendered(request: RapiRequest, value: Any) -> bytes:
+    """Give an answer's body, and set its headers."""
+    content = msgspec.json.encode(value) + b"\n"
+    _standard_headers(request, content)
+    if request.method == b"GET":
+        tag = _tag(value, content)
+        request.put("ETag", tag)
+        request.put("Cache-Control", "private, no-cache")
+        if _matches(request.getHeader("if-none-match") or "", tag):
+            request.setResponseCode(HTTPStatus.NOT_MODIFIED.value)
+            request.responseHeaders.removeHeader(b"Content-Length")
+            request.responseHeaders.removeHeader(b"Content-Type")
+            return b""
+    if len(content) >= COMPRESS_FROM:
+        request.put("Vary", "Accept-Encoding")
+        if _takes_gzip(request.getHeader("accept-encoding") or ""):
+            content = gzip.compress(content, 1, mtime=0)
+            request.put("Content-Encoding", "gzip")
+            request.put("Content-Length", str(len(content)))
+    return content
+
+
+def _standard_headers(request: RapiRequest, content: bytes) -> None:
+    request.put("Server", SERVER)
+    request.put("Content-Type", "application/json")
+    request.put("Content-Length", str(len(content)))
+    request.put("X-Content-Type-Options", "nosniff")
+
+
+def _tag(value: Any, content: bytes) -> str:
+    """Make the tag of an answer: the object's serial number where there is one, and what stands in it."""
+    serial = value.get("serial_no") if isinstance(value, dict) else None
+    head = f"{serial}-" if isinstance(serial, int) else ""
+    return f'W/"{head}{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
+
+
+def _matches(header: str, tag: str) -> bool:
+    return any(item.strip() in {tag, tag.removeprefix("W/"), "*"} for item in header.split(","))
+
+
+def _takes_gzip(header: str) -> bool:
+    for item in header.lower().split(","):
+        coding, _, quality = item.replace(" ", "").partition(";q=")
+        if coding in {"gzip", "*"}:
+            return not re.fullmatch(r"0(\.0*)?", quality)
+    return False

@@ -1,0 +1,172 @@
+"""HTTP below the resources: channel, request and site of Twisted, with limits, and errors that are JSON throughout."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any, Final
+
+from twisted.internet.error import ConnectionDone
+from twisted.protocols.basic import LineReceiver
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from gnt import __version__
+from gnt.daemon.runtime import Clock
+from gnt.rapi import access_log
+from gnt.rapi.access_log import AccessLog
+from gnt.rapi.body import LIMIT
+from gnt.rapi.errors import error_body
+
+PATIENCE: Final = 30.0
+"""Seconds in which a request has to arrive whole, and that a connection may rest."""
+
+MOST_SWALLOWED: Final = 8 * LIMIT
+"""Bytes of a body that are read, though it is too large, so that the client comes to reading why."""
+
+SERVER: Final = f"gnt/{__version__}"
+
+
+class RapiRequest(Request):
+    """A request whose body is kept in memory up to the limit; `too_large` says that there was more."""
+
+    requester = ""
+    """Name of the user who asks, for the log."""
+
+    channel: Any
+
+    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
+        """Hear how long the body will be, None if the client does not say."""
+        self._body = BytesIO()
+        self.content = self._body
+        self.too_large = False
+        self._received = 0
+        if length is not None and length > MOST_SWALLOWED:
+            self._hang_up()
+
+    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Take a piece of the body."""
+        self._received += len(data)
+        if self._received > MOST_SWALLOWED:
+            self._hang_up()
+        elif self._received > LIMIT:
+            self.too_large = True
+        else:
+            self._body.write(data)
+
+    def _hang_up(self) -> None:
+        if not self.too_large or not self.channel.refused:
+            self.too_large = True
+            self.channel.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+
+    def address(self) -> str:
+        """Give the client's address."""
+        return str(getattr(self.getClientAddress(), "host", "-"))  # type: ignore[no-untyped-call]
+
+    def body(self) -> bytes:
+        """Give the whole body."""
+        return self._body.getvalue()
+
+    def put(self, name: str, value: str) -> None:
+        """Set a header of the answer."""
+        self.responseHeaders.setRawHeaders(name, [value])
+
+    def answer(self, content: bytes) -> None:
+        """Send an answer whose headers are set."""
+        self.write(content)  # type: ignore[no-untyped-call]
+        self.finish()  # type: ignore[no-untyped-call]
+
+
+class Channel(HTTPChannel):
+    """A connection. A request has to arrive within `timeOut` seconds as a whole: each byte does not win more time."""
+
+    site: Any
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.refused = False
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+        """Take what arrives, without winding up the clock; after a refusal nothing counts."""
+        if not self.refused:
+            LineReceiver.dataReceived(self, data)  # type: ignore[no-untyped-call]
+
+    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
+        """Answer what is not HTTP."""
+        self.refuse(HTTPStatus.BAD_REQUEST)
+
+    def refuse(self, status: HTTPStatus) -> None:
+        """Answer before there is a request, and close."""
+        if self.refused:
+            return
+        self.refused = True
+        body = error_body(status)
+        head = (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\n"
+            f"Server: {SERVER}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            "Connection: close\r\n\r\n"
+        )
+        transport: Any = self.transport
+        transport.write(head.encode() + body)
+        self.site.note(transport, "-", status.value, len(body))
+        self.loseConnection()  # type: ignore[no-untyped-call]
+
+
+class RapiSite(Site):
+    """Makes channels, no more than `most_clients` at a time, and keeps the access log."""
+
+    requestFactory = RapiRequest  # noqa: N815 - Twisted's name
+    protocol: Any = Channel
+
+    def __init__(self, resource: IResource, clock: Clock, access: AccessLog | None, *, most_clients: int) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]
+            resource,
+            parsePOSTFormSubmission=False,
+            reactor=clock,
+            timeout=PATIENCE,
+        )
+        self._clock = clock
+        self._access = access
+        self._most_clients = most_clients
+        self._clients = 0
+
+    def startFactory(self) -> None:  # noqa: N802 - Twisted's name
+        """Begin; Twisted's own log, with its ticking clock, is not used."""
+
+    def stopFactory(self) -> None:  # noqa: N802 - Twisted's name
+        """Close the log."""
+        if self._access is not None:
+            self._access.close()
+
+    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
+        """Take a client, or close the connection if there are too many."""
+        if self._clients >= self._most_clients:
+            return None
+        channel = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
+        self._clients += 1
+        lost = channel.connectionLost
+
+        def gone(reason: Any = ConnectionDone) -> None:
+            self._clients -= 1
+            lost(reason)
+
+        channel.connectionLost = gone
+        return channel
+
+    def log(self, request: Any) -> None:
+        """Log an answered request: its path, never its query."""
+        what = b" ".join((request.method, request.path, request.clientproto)).decode("latin-1")
+        self._write(request.address(), request.requester, what, request.code, request.sentLength)
+
+    def note(self, transport: Any, what: str, status: int, size: int) -> None:
+        """Log what was no request."""
+        self._write(str(getattr(transport.getPeer(), "host", "-")), "", what, status, size)
+
+    def _write(self, address: str, user: str, what: str, status: int, size: int) -> None:
+        if self._access is not None:
+            self._access.write(
+                access_log.line(
+                    address=address, user=user, seconds=self._clock.seconds(), request=what, status=status, size=size
+                )
+            )

@@ -1,0 +1,86 @@
+"""Jobs."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gnt.model.errors import GntError
+from gnt.rapi import body
+from gnt.rapi.errors import bad_request, not_found
+from gnt.rapi.resources.base import Access, Call, changes, reads
+
+BULK_FIELDS: Final = ("id", "ops", "status", "summary", "opstatus", "received_ts", "start_ts", "end_ts")
+FIELDS: Final = (*BULK_FIELDS, "oplog", "opresult")
+WAIT: Final = 10.0
+_WAIT_PARAMETERS: Final = frozenset({"fields", "previous_job_info", "previous_log_serial"})
+
+
+async def jobs(call: Call) -> list[dict[str, Any]]:
+    """Give all jobs that are not archived: with `bulk=1` their fields, else number and URI."""
+    if call.query.flag("bulk"):
+        found = await _jobs(call, None, BULK_FIELDS)
+        return [dict(zip(BULK_FIELDS, row, strict=True)) for row in found if row is not None]
+    numbers = sorted(row[0] for row in await _jobs(call, None, ("id",)) if row is not None)
+    return [{"id": number, "uri": f"/2/jobs/{number}"} for number in numbers]
+
+
+async def job(call: Call) -> dict[str, Any]:
+    """Give one job, archived or not."""
+    number = _number(call)
+    found = await _jobs(call, [number], FIELDS)
+    row = found[0] if found else None
+    if row is None or all(value is None for value in row[1:]):
+        raise _no_job(number)
+    return dict(zip(FIELDS, row, strict=True))
+
+
+async def cancel(call: Call) -> Any:
+    """Cancel a job; give whether this was possible, and a sentence."""
+    return await call.master.change("CancelJob", _number(call))
+
+
+async def wait(call: Call) -> dict[str, Any] | None:
+    """Wait until fields of a job change or it logs something; null if nothing does for a while."""
+    given = body.as_object(call.body)
+    for name in sorted(given.keys() - _WAIT_PARAMETERS):
+        raise bad_request(f"Invalid body parameters: $.{name[:80]}: no such parameter")
+    fields, previous, serial = (given.get(name) for name in ("fields", "previous_job_info", "previous_log_serial"))
+    if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
+        raise bad_request("Invalid body parameters: $.fields: expected a list of str")
+    if previous is not None and not isinstance(previous, list):
+        raise bad_request("Invalid body parameters: $.previous_job_info: expected a list or null")
+    if serial is not None and (isinstance(serial, bool) or not isinstance(serial, int)):
+        raise bad_request("Invalid body parameters: $.previous_log_serial: expected int or null")
+    change = await call.master.wait_for_job_change(_number(call), fields, previous, serial, WAIT)
+    return None if change is None else {"job_info": change.info, "log_entries": change.entries}
+
+
+def _number(call: Call) -> int:
+    """Give the number of the job that the path names; numbers that no job can have are unknown jobs."""
+    number = int(call.names["job_id"][:20])
+    if not 0 < number < 2**62:
+        raise _no_job(number)
+    return number
+
+
+def _no_job(number: int) -> GntError:
+    return not_found(f"There is no job {number}")
+
+
+async def _jobs(call: Call, numbers: list[int] | None, fields: tuple[str, ...]) -> list[list[Any] | None]:
+    answer = await call.master.call("QueryJobs", numbers, list(fields))
+    if not isinstance(answer, list) or not all(_fits(row, len(fields)) for row in answer):
+        raise GntError("luxi_error", "the master answered QueryJobs with something else")
+    return answer
+
+
+def _fits(row: Any, length: int) -> bool:
+    return row is None or (isinstance(row, list) and len(row) == length)
+
+
+ROWS: Final = (
+    reads("/2/jobs", jobs),
+    reads("/2/jobs/[job_id]", job),
+    changes("DELETE", "/2/jobs/[job_id]", cancel),
+    reads("/2/jobs/[job_id]/wait", wait, Access.WRITE),
+)

@@ -1,0 +1,86 @@
+"""Nodes."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gnt.opcodes.node import NodeEvacuate, NodePowercycle, NodeSetParams
+from gnt.opcodes.node_storage import NodeQueryStorage, RepairNodeStorage
+from gnt.rapi.resources.base import (
+    DRY_RUN,
+    Access,
+    Call,
+    Later,
+    Submit,
+    changes,
+    flag,
+    listed,
+    reads,
+    required,
+    single,
+    text,
+    words,
+)
+from gnt.rapi.resources.cluster import tag_rows
+
+FIELDS: Final = (
+    *("name", "offline", "master_candidate", "drained", "dtotal", "dfree", "sptotal", "spfree", "mtotal", "mnode"),
+    *("mfree", "pinst_cnt", "sinst_cnt", "ctotal", "cnos", "cnodes", "csockets", "pip", "sip", "role", "pinst_list"),
+    *("sinst_list", "master_capable", "vm_capable", "ndparams", "group.uuid", "ctime", "mtime", "uuid", "serial_no"),
+    "tags",
+)
+ROLES: Final = {"M": "master", "C": "master-candidate", "R": "regular", "D": "drained", "O": "offline"}
+NAME: Final = {"node_name": "node_name"}
+# The body is one word here, and the opcode's parameters follow from it.
+_ROLE: Final = Later("OP_NODE_SET_PARAMS")
+# Query and body exclude each other here.
+_MIGRATE: Final = Later("OP_NODE_MIGRATE")
+
+
+async def nodes(call: Call) -> list[dict[str, Any]]:
+    """Give all nodes."""
+    return await listed(call, "node", FIELDS)
+
+
+async def node(call: Call) -> dict[str, Any]:
+    """Give one node."""
+    found = await single(call, "node", FIELDS, call.names["node_name"])
+    return {**found, "secondary_ip": found["sip"]}
+
+
+async def role(call: Call) -> Any:
+    """Give a node's role as a word."""
+    found = await single(call, "node", ("role",), call.names["node_name"])
+    return ROLES.get(found["role"], found["role"])
+
+
+_HERE: Final = "/2/nodes/[node_name]"
+_STORAGE: Final = text("storage_type")
+
+ROWS: Final = (
+    reads("/2/nodes", nodes),
+    reads(_HERE, node),
+    reads(f"{_HERE}/role", role),
+    changes("PUT", f"{_HERE}/role", _ROLE),
+    changes("POST", f"{_HERE}/powercycle", Submit(opcode=NodePowercycle, path=NAME, query=(flag("force"),), body=True)),
+    changes("POST", f"{_HERE}/evacuate", Submit(opcode=NodeEvacuate, path=NAME, query=(DRY_RUN,), body=True)),
+    changes("POST", f"{_HERE}/migrate", _MIGRATE),
+    changes("POST", f"{_HERE}/modify", Submit(opcode=NodeSetParams, path=NAME, body=True)),
+    reads(
+        f"{_HERE}/storage",
+        Submit(
+            opcode=NodeQueryStorage,
+            path={"node_name": "nodes[]"},
+            query=(_STORAGE, words("output_fields")),
+        ),
+        Access.WRITE,
+    ),
+    # The query's parameter becomes part of an object.
+    changes("PUT", f"{_HERE}/storage/modify", Later("OP_NODE_MODIFY_STORAGE")),
+    changes(
+        "PUT",
+        f"{_HERE}/storage/repair",
+        Submit(opcode=RepairNodeStorage, path=NAME, query=(_STORAGE, required("name"))),
+    ),
+    *tag_rows(f"{_HERE}/tags", "node", "node_name"),
+)

@@ -138,12 +138,17 @@ class ClusterInit:
         say: Callable[[str], None],
         *,
         daemons: Daemons | None = None,
+        source: random.Random | None = None,
+        now: Callable[[], float] = time.time,
+        check_port: Callable[[str], None] = refuse_busy_port,
     ) -> None:
         self._request = request
         self._layout = layout
         self._host = host
         self._say = say
-        self._source = random.SystemRandom()
+        self._source = source or random.SystemRandom()
+        self._now = now
+        self._check_port = check_port
         self._daemons = daemons or Daemons(layout, os.environ)
 
     def run(self) -> dict[str, Any]:
@@ -154,7 +159,7 @@ class ClusterInit:
         address = own_address(self._layout, self._host, version=self._request.primary_ip_version)
         secondary = self._secondary(address)
         cluster_address = self._cluster_address(address)
-        refuse_busy_port(address)
+        self._check_port(address)
         cluster = self._configuration(address, secondary, cluster_address)
         with ExitStack() as undo:
             cluster = self._make_files(undo, cluster, address)
@@ -229,7 +234,7 @@ class ClusterInit:
             primary_ip=address,
             secondary_ip=secondary,
             identities=Identities(cluster=self._uuid(), node=self._uuid(), group=self._uuid()),
-            now=time.time(),
+            now=self._now(),
             enabled_hypervisors=hypervisors,
             enabled_disk_templates=request.enabled_disk_templates or choose_templates(volume_group),
             volume_group_name=volume_group,
@@ -287,7 +292,7 @@ class ClusterInit:
 
     def _make_files(self, undo: ExitStack, cluster: Cluster, address: str) -> Cluster:
         """Write certificates, the store and the views of it; gives the configuration with its certificate."""
-        layout, settings, now = self._layout, cluster.settings, time.time()
+        layout, settings, now = self._layout, cluster.settings, self._now()
         storage = [path for path in (settings.file_storage_dir, settings.shared_file_storage_dir) if path]
         make_tree(undo, layout, storage)
         allow_storage(undo, layout, storage, self._say)

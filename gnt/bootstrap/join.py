@@ -37,7 +37,7 @@ from gnt.model.names import check_name
 from gnt.model.ssconf import KEYS
 from gnt.wire import certificates
 from gnt.wire.calls import Membership
-from gnt.wire.joining import PROTOCOL, JoinAnswer, JoinRequest, parse_token
+from gnt.wire.joining import PROTOCOL, JoinAnswer, JoinRequest, Token, parse_token
 
 _STORAGE: Final = ("file_storage_dir", "shared_file_storage_dir")
 
@@ -63,12 +63,16 @@ class NodeJoin:
         say: Callable[[str], None],
         *,
         daemons: Daemons | None = None,
+        talk: Callable[[Token], Conversation] = Conversation,
+        check_port: Callable[[str], None] = refuse_busy_port,
     ) -> None:
         self._command = command
         self._layout = layout
         self._host = host
         self._say = say
         self._daemons = daemons or Daemons(layout, os.environ)
+        self._talk = talk
+        self._check_port = check_port
 
     def run(self) -> dict[str, Any]:
         """Check, ask, write, start. Raises `Refused` before anything is made, `GntError` after all was unmade."""
@@ -79,11 +83,11 @@ class NodeJoin:
         self._daemons.refuse_long_sockets()
         address = own_address(self._layout, name)
         if self._daemons.pid(NODED) is None:
-            refuse_busy_port(address)
+            self._check_port(address)
         key = certificates.make_key()
         request = certificates.make_request(key, name)
         self._say(f"asking the master at {token.address} port {token.port}")
-        with Conversation(token) as master:
+        with self._talk(token) as master:
             answer = master.ask(
                 JoinRequest(
                     protocol=PROTOCOL, name=name, address=address, request=request.decode(), release=gnt.__version__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ def _add(call: Call) -> int:
     if call.option("token") and call.option("no_ssh_key_check"):
         raise Refused(WRONG_INPUT, "--token needs no SSH, so --no-ssh-key-check says nothing")
     _refuse_unlike(call, node)
+    # Made before anything is done on the node: a bad parameter is refused in time.
+    opcode = call.opcode(NODE_ADD, node_name=node)
     given = call.fields_of(NODE_ADD)
     request = {
         "node": node,
@@ -39,7 +42,7 @@ def _add(call: Call) -> int:
         run_bootstrap(call, "token", request, on_token=lambda token: _show_token(call, node, token))
     else:
         run_bootstrap(call, "add", request)
-    return run_command(call, call.opcode(NODE_ADD, node_name=node))
+    return run_command(call, opcode)
 
 
 def _refuse_unlike(call: Call, node: str) -> None:
@@ -59,11 +62,10 @@ def _refuse_unlike(call: Call, node: str) -> None:
 def _show_token(call: Call, node: str, token: str) -> None:
     """Show the token, and what to do with it on the new node. It is never an argument: others could read it there."""
     if call.json:
-        say(f'{{"token": "{token}"}}')
+        say(json.dumps({"token": token, "node": node}))
     else:
-        note(f"Type this on {node}, and give it the token on standard input:\n  gnt-node join\nThe token:")
+        note(f"On {node}, as root, type gnt-node join and give it this token (good for ten minutes, once):")
         say(token)
-        note(f"Waiting for {node} ...")
     sys.stdout.flush()
 
 
@@ -192,7 +194,7 @@ PROGRAM = Program(
             text="""
                 Over SSH as root, from the master; or with --token, which needs no SSH: the
                 token is printed here, typed into gnt-node join there, and good for ten
-                minutes and one node.
+                minutes and one node. With --json, {"token", "node"} comes first, on its own line.
             """,
             examples=("gnt-node add node2", "gnt-node add --token node3"),
         ),

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from gnt.masterd.jobs.job import Job, decode_job
 from gnt.masterd.jobs.locks import LockFacts
 from gnt.masterd.operations.os import merge_definitions
+from gnt.masterd.queries.arranged import Tables, natural
 from gnt.masterd.queries.cluster import CLUSTER, ClusterState, cluster_info, config_values
 from gnt.masterd.queries.collector import AskAll, definitions, look
 from gnt.masterd.queries.fields import Asks, Field, Fields
@@ -21,7 +22,8 @@ from gnt.masterd.queries.network import NETWORK
 from gnt.masterd.queries.node import NODE
 from gnt.masterd.queries.offers import EXPORT, EXT_STORAGE, OS
 from gnt.masterd.queries.predicates import compile_filter, find_field
-from gnt.masterd.queries.view import View, natural
+from gnt.masterd.queries.rows import Row, make_rows
+from gnt.masterd.queries.view import View
 from gnt.masterd.queries.work import FILTER, JOB, LOCK, SeenJob
 from gnt.model.cluster import Cluster
 from gnt.model.errors import UNKNOWN_ENTITY, WRONG_INPUT, Refused
@@ -111,6 +113,7 @@ class Answers:
         self._locks = locks
         self._ask_all = ask_all
         self._watcher_pause = watcher_pause
+        self._tables = Tables()
 
     async def query(self, what: str, fields: Sequence[str], query_filter: Any) -> dict[str, Any]:
         """Give definitions and rows of cells. Raises `GntError` for an unknown resource or a bad filter."""
@@ -148,31 +151,30 @@ class Answers:
 
     # Rows
 
-    async def _rows(
-        self, what: str, known: Fields, chosen: Sequence[Field], tree: Filter | None
-    ) -> list[tuple[Any, ...]]:
+    async def _rows(self, what: str, known: Fields, chosen: Sequence[Field], tree: Filter | None) -> list[Row]:
         cluster = self._snapshots.cluster
         asked_about = [find_field(known, leaf.field) for leaf in leaves(tree)]
         live = frozenset(field.name for field in asked_about if field.asks)
         early, late = split(tree, live)
-        view = View(cluster)
+        view = View(cluster, tables=self._tables)
+        if late is not None:
+            compile_filter(late, known, view)  # a bad one is refused before nodes are asked
         objects = await self._objects(what, known, view, early, [*chosen, *asked_about])
         asks = Asks.NOTHING
         for field in (*chosen, *asked_about):
             asks |= field.asks
         if asks:
-            view = View(cluster, await look(self._ask_all, cluster, asks, objects))
+            view = View(cluster, await look(self._ask_all, view, asks, objects), self._tables)
         if late is not None:
             passes = compile_filter(late, known, view)
             objects = [obj for obj in objects if passes(obj)]
-        if not chosen:
-            return [()] * len(objects)
-        return list(zip(*(map(field.bind(view), objects) for field in chosen), strict=True))
+        return make_rows(view, chosen, objects)
 
     async def _objects(
         self, what: str, known: Fields, view: View, tree: Filter | None, used: Sequence[Field]
     ) -> list[Any]:
         """Give the objects that pass the filter, in order; the filter asks nothing that only nodes know."""
+        found: list[Any]
         if what == "job":
             found, tree = await self._some_jobs(tree, used)
         else:
@@ -180,7 +182,7 @@ class Answers:
             if names is not None and what in _FINDERS:
                 find = _FINDERS[what]
                 by_uuid = {obj.uuid: obj for obj in (find(view.cluster, name) for name in names)}
-                found, tree = _ordered(by_uuid.values()), None
+                found, tree = sorted(by_uuid.values(), key=lambda obj: natural(obj.name)), None
             else:
                 found = await self._all(what, view.cluster)
                 if names is not None:
@@ -193,13 +195,13 @@ class Answers:
     async def _all(self, what: str, cluster: Cluster) -> list[Any]:
         match what:
             case "instance":
-                return _ordered(cluster.instances.values())
+                return self._tables.instances.in_order(cluster.instances)
             case "node":
-                return _ordered(cluster.nodes.values())
+                return self._tables.nodes.in_order(cluster.nodes)
             case "group":
-                return _ordered(cluster.groups.values())
+                return self._tables.groups.in_order(cluster.groups)
             case "network":
-                return _ordered(cluster.networks.values())
+                return self._tables.networks.in_order(cluster.networks)
             case "filter":
                 return sorted(cluster.filters.values(), key=lambda each: each.uuid)
             case "lock":
@@ -241,10 +243,6 @@ _FINDERS: Final[Mapping[str, Callable[[Cluster, str], Any]]] = {
     "group": Cluster.group,
     "network": Cluster.network,
 }
-
-
-def _ordered(objects: Any) -> list[Any]:
-    return sorted(objects, key=lambda obj: natural(obj.name))
 
 
 def _refuse_missing(what: str, known: Fields, found: Sequence[Any], names: Sequence[str], view: View) -> None:

@@ -63,37 +63,41 @@ def _own(error: BaseException | None) -> GntError:
     return error
 
 
-async def look(ask_all: AskAll, cluster: Cluster, asks: Asks, objects: Sequence[Any]) -> Facts:
+async def look(ask_all: AskAll, view: View, asks: Asks, objects: Sequence[Any]) -> Facts:
     """Ask what the fields need of the nodes that these instances or nodes concern; those marked offline are spared."""
     if Asks.FACTS in asks:
         nodes = [node for node in objects if not node.offline and node.vm_capable]
-        answers = await ask_all([(node.uuid, _node_info(cluster, node)) for node in nodes])
+        answers = await ask_all([(node.uuid, _node_info(view, node)) for node in nodes])
         return Facts(nodes={node.uuid: answer for node, answer in zip(nodes, answers, strict=True)})
     if Asks.GUESTS not in asks:
         return Facts()
-    facts = Facts(guests=await _guests(ask_all, cluster, objects))
+    facts = Facts(guests=await _guests(ask_all, view, objects))
     if Asks.CONSOLES not in asks:
         return facts
-    return Facts(guests=facts.guests, consoles=await _consoles(ask_all, View(cluster, facts), objects))
+    return Facts(
+        guests=facts.guests, consoles=await _consoles(ask_all, View(view.cluster, facts, view.tables), objects)
+    )
 
 
-def _node_info(cluster: Cluster, node: Node) -> NodeInfo:
+def _node_info(view: View, node: Node) -> NodeInfo:
+    cluster = view.cluster
     hypervisor = cluster.settings.default_hypervisor
     unit = default_unit(cluster)
     units = [] if unit is None else [unit]
     group = cluster.settings.volume_group_name
-    if group and View(cluster).nd(node)["exclusive_storage"]:
+    if group and view.nd(node)["exclusive_storage"]:
         units.append(StorageUnit(kind=PHYSICAL_VOLUMES, key=group))
     return NodeInfo(storage=units, hypervisors={str(hypervisor): fill_hv(cluster, hypervisor, "", {})})
 
 
-async def _guests(ask_all: AskAll, cluster: Cluster, instances: Iterable[Instance]) -> Mapping[str, Any]:
+async def _guests(ask_all: AskAll, view: View, instances: Iterable[Instance]) -> Mapping[str, Any]:
     """Ask every node that should or could run one of the instances."""
     concerned: dict[str, None] = {}
     for instance in instances:
         concerned[instance.primary_node] = None
-        concerned.update(dict.fromkeys(cluster.secondary_uuids(instance)))
-    nodes = [uuid for uuid in concerned if uuid in cluster.nodes and not cluster.nodes[uuid].offline]
+        concerned.update(dict.fromkeys(view.secondary_uuids(instance)))
+    cluster = view.cluster
+    nodes = [uuid for uuid in concerned if uuid in view.nodes and not view.nodes[uuid].offline]
     hypervisors = {str(name): fill_hv(cluster, name, "", {}) for name in cluster.settings.enabled_hypervisors}
     call = GuestList(hypervisors=hypervisors)
     return dict(zip(nodes, await ask_all([(uuid, call) for uuid in nodes]), strict=True))
@@ -104,7 +108,7 @@ async def _consoles(ask_all: AskAll, view: View, instances: Iterable[Instance]) 
     wanted: list[tuple[str, NodeCall[Any]]] = []
     asked: list[str] = []
     for instance in instances:
-        for uuid in (instance.primary_node, *view.cluster.secondary_uuids(instance)):
+        for uuid in (instance.primary_node, *view.secondary_uuids(instance)):
             if (uuid, instance.uuid) in view.guests:
                 spec = instance_spec(view.cluster, instance)
                 wanted.append((uuid, GuestConsole(instance=spec, node_name=view.node_names[uuid])))

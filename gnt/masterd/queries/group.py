@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gnt.masterd.queries.arranged import in_order
 from gnt.masterd.queries.fields import Fields, attribute, fields, number, other, stamps, text, viewed
 from gnt.masterd.queries.node import node_parameter_fields
-from gnt.masterd.queries.view import View, in_order
+from gnt.masterd.queries.view import View
 from gnt.model.objects import NodeGroup
 from gnt.model.params import fill_disk, fill_group_nd
 from gnt.model.params_tables import DISK

@@ -58,21 +58,21 @@ def _primary_group_uuid(view: View) -> Getter:
 
 
 def _secondary(view: View, instance: Instance) -> list[str]:
-    return [node.name for node in view.cluster.secondaries(instance)]
+    return [node.name for node in view.secondaries(instance)]
 
 
 def _secondary_groups(view: View, instance: Instance) -> list[str | None]:
-    return [view.group_names_by_node.get(node.uuid) for node in view.cluster.secondaries(instance)]
+    return [view.group_names_by_node.get(node.uuid) for node in view.secondaries(instance)]
 
 
 def _secondary_group_uuids(view: View, instance: Instance) -> list[str]:
-    return [node.group for node in view.cluster.secondaries(instance)]
+    return [node.group for node in view.secondaries(instance)]
 
 
 def _disk_usage(view: View, instance: Instance) -> int:
     """Give what the disks take of the volume group on one node, in MiB; other storage takes nothing of it."""
     used = 0
-    for disk in view.cluster.disks_of(instance):
+    for disk in view.disks_of(instance):
         if disk.dev_type is DiskTemplate.PLAIN:
             used += disk.size
         elif disk.dev_type is DiskTemplate.DRBD:
@@ -127,7 +127,7 @@ _PLACE: Final = [
         "disk_template",
         "Disk_template",
         "How its disks are stored; mixed if they differ",
-        viewed(lambda view, instance: view.cluster.disk_template(instance)),
+        viewed(View.disk_template),
     ),
     size("disk_usage", "DiskUsage", "Room that its disks take on each of its nodes", viewed(_disk_usage)),
 ]

@@ -44,7 +44,7 @@ def _bridge(_view: View, _nic: Nic, filled: Params) -> Any:
 
 def _disk_cells(get: OfDisk) -> Bind:
     """Bind a list with an item for each disk."""
-    return lambda view: lambda instance: (NORMAL, [get(disk) for disk in view.cluster.disks_of(instance)])
+    return lambda view: lambda instance: (NORMAL, [get(disk) for disk in view.disks_of(instance)])
 
 
 def _nic_cells(get: OfNic, *, filled: bool) -> Bind:
@@ -61,7 +61,7 @@ def _one_disk(get: OfDisk, index: int) -> Bind:
         def cell(instance: Instance) -> Cell:
             if index >= len(instance.disks):
                 return UNAVAILABLE
-            disk = view.cluster.disks.get(instance.disks[index])
+            disk = view.disks.get(instance.disks[index])
             value = None if disk is None else get(disk)
             return UNAVAILABLE if value is None else (NORMAL, value)
 

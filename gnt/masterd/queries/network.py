@@ -6,7 +6,7 @@ import ipaddress
 from typing import Any, Final
 
 from gnt.masterd.queries.fields import Fields, attribute, fields, number, other, stamps, text, viewed
-from gnt.masterd.queries.view import View, natural
+from gnt.masterd.queries.view import View
 from gnt.model.objects import Network
 
 
@@ -27,7 +27,7 @@ def _external(_view: View, network: Network) -> str:
 
 def _groups(view: View, network: Network) -> list[list[Any]]:
     """Give name, mode, link and vlan of each group that the network is connected to."""
-    groups = sorted(view.cluster.groups.values(), key=lambda group: natural(group.name))
+    groups = view.tables.groups.in_order(view.cluster.groups)
     connected = [(group.name, group.networks[network.uuid]) for group in groups if network.uuid in group.networks]
     return [[name, how.get("mode", ""), how.get("link", ""), how.get("vlan", "")] for name, how in connected]
 

@@ -5,24 +5,16 @@ Whatever many rows need is worked out once and kept for as long as the query las
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from typing import Any, Final
+from functools import cached_property
+from typing import Any
 
+from gnt.masterd.queries.arranged import Tables, in_order
 from gnt.model.cluster import Cluster
-from gnt.model.names import nice_key
-from gnt.model.objects import Instance, Node, NodeGroup, Params
+from gnt.model.objects import Disk, DiskTemplate, Instance, Node, NodeGroup, Params, disk_nodes
 from gnt.model.params import fill_be, fill_group_nd, fill_hv, fill_nd
 from gnt.wire.calls import Console, GuestFacts, NodeFacts
-
-# Names stay the same from query to query, and splitting one costs more than all else about a static row.
-natural: Final = lru_cache(maxsize=1 << 16)(nice_key)
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Give names in the order in which people count."""
-    return sorted(names, key=natural)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +30,11 @@ class Facts:
 
 
 class View:
-    """A snapshot as queries see it."""
+    """A snapshot as queries see it. `tables` may be shared by views: it keeps what is the same in several snapshots."""
 
-    def __init__(self, cluster: Cluster, facts: Facts | None = None) -> None:
+    def __init__(self, cluster: Cluster, facts: Facts | None = None, tables: Tables | None = None) -> None:
         self.cluster = cluster
+        self.tables = tables or Tables()
         self.facts = facts or Facts()
         self._hv_bases: dict[tuple[str, str], dict[str, Any]] = {}
         self._nd_bases: dict[str, dict[str, Any]] = {}
@@ -51,12 +44,12 @@ class View:
     @cached_property
     def node_names(self) -> dict[str, str]:
         """Give the name of each node by UUID."""
-        return {node.uuid: node.name for node in self.cluster.nodes.values()}
+        return {uuid: node.name for uuid, node in self.nodes.items()}
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
         """Give the nodes by UUID, in a plain dict: a row looks up several."""
-        return dict(self.cluster.nodes.items())
+        return self.tables.nodes.by_uuid(self.cluster.nodes)
 
     def group_of(self, node_uuid: str) -> NodeGroup | None:
         """Give the group of a node, or None where the configuration has no such node or group."""
@@ -83,7 +76,7 @@ class View:
     def members(self) -> dict[str, list[Node]]:
         """Give the nodes of each group by the group's UUID, in order."""
         found: dict[str, list[Node]] = {}
-        for node in sorted(self.nodes.values(), key=lambda node: natural(node.name)):
+        for node in self.tables.nodes.in_order(self.cluster.nodes):
             found.setdefault(node.group, []).append(node)
         return found
 
@@ -91,11 +84,44 @@ class View:
     def network_users(self) -> dict[str, list[str]]:
         """Give the names of the instances in each network by the network's UUID, in order."""
         found: dict[str, set[str]] = {}
-        for instance in self.cluster.instances.values():
+        for instance in self.tables.instances.by_uuid(self.cluster.instances).values():
             for nic in instance.nics:
                 if nic.network:
                     found.setdefault(nic.network, set()).add(instance.name)
         return {uuid: in_order(names) for uuid, names in found.items()}
+
+    # Disks
+
+    @cached_property
+    def disks(self) -> dict[str, Disk]:
+        """Give the disks by UUID, in a plain dict."""
+        return self.tables.disks.by_uuid(self.cluster.disks)
+
+    def disks_of(self, instance: Instance) -> list[Disk]:
+        """Give the disks of an instance in their order."""
+        disks = self.disks
+        return [disks[uuid] for uuid in instance.disks if uuid in disks]
+
+    def disk_template(self, instance: Instance) -> DiskTemplate:
+        """Give the template of an instance: none of its disks is diskless, several kinds are mixed."""
+        uuids = instance.disks
+        if len(uuids) == 1 and uuids[0] in self.disks:
+            return self.disks[uuids[0]].dev_type
+        return self.cluster.disk_template(instance)
+
+    def secondary_uuids(self, instance: Instance) -> list[str]:
+        """Give the UUIDs of all nodes of the instance's disks other than its primary node."""
+        found: dict[str, None] = {}
+        for disk in self.disks_of(instance):
+            if disk.nodes or disk.children or disk.dev_type is DiskTemplate.DRBD:
+                found.update(dict.fromkeys(disk_nodes(disk)))
+        found.pop(instance.primary_node, None)
+        return list(found)
+
+    def secondaries(self, instance: Instance) -> list[Node]:
+        """Give the secondary nodes of an instance."""
+        nodes = self.nodes
+        return [nodes[uuid] for uuid in self.secondary_uuids(instance) if uuid in nodes]
 
     # Parameters, filled in
 
@@ -145,7 +171,7 @@ class View:
 
         One that only waits there for a migration to come in does not run.
         """
-        instances = self.cluster.instances
+        instances = self.tables.instances.by_uuid(self.cluster.instances)
         found = {}
         for (node, uuid), guest in self.guests.items():
             instance = instances.get(uuid)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gnt.model.errors import NodeFailure
+from gnt.model.errors import GntError, NodeFailure
 from gnt.wire.calls import GuestConsole, GuestList, NodeInfo
 from tests.masterd.queries.conftest import Desk, guest
 
@@ -187,3 +187,10 @@ def test_the_call_names_every_enabled_hypervisor(desk: Desk) -> None:
     ((_, call),) = desk.nodes.made
     assert isinstance(call, GuestList)
     assert list(call.hypervisors) == ["kvm", "fake"]
+
+
+def test_a_bad_filter_costs_no_call(desk: Desk) -> None:
+    """It is refused before any node is asked."""
+    with pytest.raises(GntError, match="cannot be compared"):
+        desk.query("instance", ["name"], ["=", "oper_ram", "much"])
+    assert desk.nodes.made == []

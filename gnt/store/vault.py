@@ -90,7 +90,12 @@ class FileSnapshot:
 
 
 class FileVault:
-    """A store in a file. The lock is a file of its own: closing a file drops all of a process's locks on it."""
+    """A store in a file. The lock is a file of its own: closing a file drops all of a process's locks on it.
+
+    `database_type` is what it opens; the simulator has one whose transactions it can cut.
+    """
+
+    database_type: type[Database] = Database
 
     def __init__(self, path: Path, limits: Limits | None = None) -> None:
         self.path = path
@@ -128,11 +133,11 @@ class FileVault:
 
     def create(self, cluster_uuid: str) -> Database:
         """Make an empty store. Raises `ConfigError`."""
-        return Database.create(self.path, cluster_uuid, self._limits)
+        return self.database_type.create(self.path, cluster_uuid, self._limits)
 
     def open(self) -> Database:
         """Open the store for writing. Raises `ConfigError`."""
-        database = Database.open(self.path, self._limits)
+        database = self.database_type.open(self.path, self._limits)
         for left in self.path.parent.glob(f"{self.path.name}.sending-*"):
             left.unlink(missing_ok=True)
         return database
@@ -178,7 +183,7 @@ class FileVault:
         if not target.exists() or _digest(target) != digest:
             raise ConfigError("the store that was received is incomplete", code="gap")
         sync_file(target)
-        return Database.open(target, self._limits)
+        return self.database_type.open(target, self._limits)
 
     def install(self, transfer: str, new: Database) -> Database:
         """Put a received store in place of the present one, which the caller has closed; gives it, open."""
@@ -190,7 +195,7 @@ class FileVault:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         target.rename(self.path)
         sync_directory(self.path.parent)
-        return Database.open(self.path, self._limits)
+        return self.database_type.open(self.path, self._limits)
 
     def discard(self) -> None:
         """Set the store aside (0600), in place of what was set aside before."""

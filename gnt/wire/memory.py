@@ -118,6 +118,7 @@ class MemoryLink:
         self._source = source
         self._daemon: Any = None
         self._started = False
+        self._dead = False
         self._problem = ""
         self._stop_listening: StopListening | None = None
         self._waiting: list[Deferred[None]] = []
@@ -136,7 +137,7 @@ class MemoryLink:
 
     def start(self) -> None:
         """Begin to connect."""
-        self._started = True
+        self._started = not self._dead
         self.connect_soon()
 
     def stop(self) -> Deferred[None]:
@@ -148,6 +149,17 @@ class MemoryLink:
         for one in waiting:
             one.errback(NotReached(f"the link to {self.name} was closed"))
         return defer.succeed(None)
+
+    def abandon(self) -> None:
+        """Forget everything without a word, as when this end dies; what was sent still arrives."""
+        self._started, self._dead = False, True
+        self._network.forget(self)
+        self._daemon = None
+        self._problem = "this end is dead"
+        self._waiting, self._open, self._listeners = [], [], []
+        stop, self._stop_listening = self._stop_listening, None
+        if stop is not None:
+            stop()
 
     def when_connected(self) -> Deferred[None]:
         """Fire when calls can be sent."""

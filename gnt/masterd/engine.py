@@ -252,6 +252,8 @@ class Course:
             elif isinstance(group, Pause):
                 await self._tools.sleep(group.seconds)
             elif isinstance(group, Promote):
+                # The node may be new: it is reached only once the model that has it is committed.
+                await self._flush()
                 self._promoted.append(group.node)
                 await self._tools.voters.prepare(group.node)
             else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
@@ -19,6 +20,7 @@ from gnt.masterd.plan import (
     Note,
     Pause,
     Plan,
+    Promote,
     Reserve,
     Step,
     Together,
@@ -30,11 +32,11 @@ from gnt.masterd.segments import segments_of
 from gnt.masterd.settling import SETTLERS, settles
 from gnt.model.cluster import Cluster
 from gnt.model.errors import InDoubt, NodeFailure, NotReached, Refused
-from gnt.model.objects import AdminState, Instance
+from gnt.model.objects import AdminState, Instance, Node
 from gnt.opcodes.test import TestDelay as SleepOpcode
-from gnt.store.changes import Space
+from gnt.store.changes import Put, Space
 from gnt.wire.calls import BridgeCheck, Delay, GuestStop, LogDiscard, NodeCall
-from tests.masterd.fakes import NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
+from tests.masterd.fakes import GROUP, NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
 
 WEB1 = Instance(uuid="22222222-0000-4000-8000-000000000001", name="web1.example.com", primary_node=NODE1)
 
@@ -407,3 +409,22 @@ def test_an_observation_may_not_change_anything() -> None:
     assert run.end is not None
     assert run.end.error is not None
     assert world.nodes.made == []
+
+
+def test_a_node_is_committed_before_it_is_prepared_to_vote() -> None:
+    """Nothing can be sent to a node that the committed model does not have."""
+    world = World()
+    seen: list[bool] = []
+    new = Node(uuid="n4", name="node4.example.com", primary_ip="192.0.2.4", group=GROUP)
+    plain = world.nodes.prepare
+
+    async def prepare(node: str) -> None:
+        written = [change.key for commit in world.journal.commits for change in commit if isinstance(change, Put)]
+        seen.append("node/n4" in written)
+        await plain(node)
+
+    world.nodes.prepare = prepare  # type: ignore[method-assign]
+    run = world.run(planned(Keep((new,)), Promote("n4"), Keep((msgspec.structs.replace(new, master_candidate=True),))))
+    assert run.end is not None
+    assert run.end.error is None
+    assert seen == [True]

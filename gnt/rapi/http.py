@@ -6,7 +6,6 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
 
-from twisted.internet.error import ConnectionDone
 from twisted.protocols.basic import LineReceiver
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
@@ -92,6 +91,11 @@ class Channel(HTTPChannel):
         if not self.refused:
             LineReceiver.dataReceived(self, data)  # type: ignore[no-untyped-call]
 
+    def connectionLost(self, reason: Any = None) -> None:  # noqa: N802 - Twisted's name
+        """Tell the requests, and the site."""
+        self.site.gone(self)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
         """Answer what is not HTTP."""
         self.refuse(HTTPStatus.BAD_REQUEST)
@@ -129,7 +133,7 @@ class RapiSite(Site):
         self._clock = clock
         self._access = access
         self._most_clients = most_clients
-        self._clients = 0
+        self._channels: set[Channel] = set()
 
     def startFactory(self) -> None:  # noqa: N802 - Twisted's name
         """Begin; Twisted's own log, with its ticking clock, is not used."""
@@ -141,18 +145,21 @@ class RapiSite(Site):
 
     def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
         """Take a client, or close the connection if there are too many."""
-        if self._clients >= self._most_clients:
+        if len(self._channels) >= self._most_clients:
             return None
         channel = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
-        self._clients += 1
-        lost = channel.connectionLost
-
-        def gone(reason: Any = ConnectionDone) -> None:
-            self._clients -= 1
-            lost(reason)
-
-        channel.connectionLost = gone
+        self._channels.add(channel)
         return channel
+
+    def gone(self, channel: Channel) -> None:
+        """Hear that a client has gone."""
+        self._channels.discard(channel)
+
+    def drop_all(self) -> None:
+        """End all connections."""
+        for channel in list(self._channels):
+            transport: Any = channel.transport
+            transport.abortConnection()
 
     def log(self, request: Any) -> None:
         """Log an answered request: its path, never its query."""

@@ -1,0 +1,54 @@
+"""Puts the remote API together. No logic: what it is made of, and the order in which that starts and ends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from gnt.daemon.runtime import Clock
+from gnt.rapi.access_log import AccessLog
+from gnt.rapi.app import Application
+from gnt.rapi.authentication import Authentication
+from gnt.rapi.http import RapiSite
+from gnt.rapi.luxi import Master
+from gnt.rapi.throttle import Throttle
+from gnt.rapi.tls import RapiTls
+from gnt.rapi.users import Users
+
+MOST_CLIENTS: Final = 100
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What an administrator may choose. `tls` None: plain HTTP; `access_log` None: none is kept."""
+
+    users: Path
+    tls: RapiTls | None = None
+    access_log: Path | None = None
+    open_reads: bool = False
+    most_clients: int = MOST_CLIENTS
+
+
+class RemoteApi:
+    """The remote API without its port: `factory` is what listens. `endpoint` leads to the master daemon."""
+
+    def __init__(self, settings: Settings, endpoint: IStreamClientEndpoint, clock: Clock) -> None:
+        self.master = Master(endpoint, clock)
+        authentication = Authentication(Users(settings.users), Throttle(clock), open_reads=settings.open_reads)
+        self.application = Application(self.master, authentication, clock)
+        access = AccessLog(settings.access_log) if settings.access_log is not None else None
+        self.site = RapiSite(self.application.resource, clock, access, most_clients=settings.most_clients)
+        self.factory: IProtocolFactory = self.site if settings.tls is None else _inside(settings.tls, self.site, clock)
+
+    def stop(self) -> None:
+        """End the connections: those of clients, and those to the master."""
+        self.site.drop_all()
+        self.master.close()
+
+
+def _inside(tls: RapiTls, site: RapiSite, clock: Any) -> TLSMemoryBIOFactory:
+    return TLSMemoryBIOFactory(tls, False, site, clock)

@@ -58,12 +58,44 @@ rapi_user() {
     (umask 077 && printf 'demo %s write\n' "$(cat .demo/rapi-password)" >"$users")
 }
 
-# show NODE COMMAND...: print a command as it is typed on a node, then run it there.
-show() {
+# shown NODE COMMAND...: print a command as it is typed on a node.
+shown() {
     local node=$1
     shift
     printf '\n%s%s#%s' "$SAY_ON" "$node" "$SAY_OFF"
     printf ' %s' "${@@Q}" | sed "s/'\([A-Za-z0-9_.,:=/+@%-]*\)'/\1/g"
     printf '\n'
-    on "$node" "$@" || die "this command failed: $*" "logs: $base/$node/var/log/ganeti; then make demo-stop"
+}
+
+# failed NODE COMMAND...: end in words.
+failed() {
+    local node=$1
+    shift
+    die "this command failed: $*" "its daemons' logs: $base/$node/var/log/ganeti; to clear up: make demo-stop"
+}
+
+# show NODE COMMAND...: print a command, then run it there.
+show() {
+    shown "$@"
+    on "$@" || failed "$@"
+}
+
+# join NODE: take a node in with a one-time token, typed on node1 and given to the new node, as one does without SSH.
+join() {
+    local node=$1 said=.demo/add.txt token add
+    shown node1 gnt-node add --token "$node"
+    (umask 077 && : >$said && : >.demo/token)
+    on node1 gnt-node add --token "$node" >.demo/token 2>$said &
+    add=$!
+    until [ -s .demo/token ]; do
+        running $add || { cat $said >&2; failed node1 gnt-node add --token "$node"; }
+        sleep 0.05
+    done
+    token=$(cat .demo/token)
+    cat $said
+    printf '%s...\n' "${token:0:24}"
+    shown "$node" gnt-node join
+    on "$node" gnt-node join <.demo/token || failed "$node" gnt-node join
+    wait $add || { cat $said >&2; failed node1 gnt-node add --token "$node"; }
+    rm -f .demo/token $said
 }

@@ -65,7 +65,7 @@ for n in $(seq 2 "$nodes"); do join "node$n"; done
 show node1 gnt-node list
 
 say "a virtual machine: a disk that the nodes share, a system on it, started on node1"
-show node1 gnt-instance add -o busybox --disk 0:size=64m -t sharedfile -n node1 web1
+show node1 gnt-instance add -o busybox --disk 0:size=1g -t sharedfile -n node1 web1
 show node1 gnt-instance list
 greeting node1 60
 

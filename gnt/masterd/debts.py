@@ -47,14 +47,14 @@ class DebtCollector:
 
     def start(self, keys: Sequence[str]) -> None:
         """Begin with the debts in the store: keys of `Space.DEBT`."""
-        for key in keys:
-            self._collect(key)
+        for node in sorted({_node_of(key) for key in keys}):
+            self._collect(node)
 
     def committed(self, _position: object, changes: Sequence[Change]) -> None:
         """Hear of a new debt; for the journal's `on_commit`."""
         for change in changes:
             if isinstance(change, Put) and change.space is Space.DEBT:
-                self._collect(change.key)
+                self._collect(_node_of(change.key))
 
     def stop(self) -> None:
         """Collect no more."""
@@ -62,8 +62,7 @@ class DebtCollector:
         for collecting in list(self._collecting.values()):
             collecting.cancel()
 
-    def _collect(self, key: str) -> None:
-        node = key.partition("/")[0]
+    def _collect(self, node: str) -> None:
         if node in self._collecting or self._stopped:
             return
         # Entered before it runs: it may end at once, and then takes itself out again.
@@ -98,3 +97,7 @@ class DebtCollector:
         for text in payment.open:
             self._log.warn("{node} still owes: {text}", node=node, text=text)
         return not payment.open
+
+
+def _node_of(key: str) -> str:
+    return key.partition("/")[0]

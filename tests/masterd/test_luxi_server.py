@@ -8,6 +8,7 @@ import shutil
 import socket
 import stat
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from gnt.masterd import luxi_server
+from gnt.masterd.join_port import Offer
 from gnt.masterd.luxi_methods import LuxiMethods
 from gnt.masterd.luxi_server import LuxiServer
 from gnt.model.errors import UNKNOWN_ENTITY, QueueDrained, Refused
 from gnt.model.layout import Layout
 from gnt.opcodes import test as test_opcodes
+from gnt.wire.joining import Token, parse_token
 from gnt.wire.luxi import LuxiClient
 from tests.masterd.jobs.fakes import Brain, delay
 
@@ -64,6 +67,25 @@ class FakeQueries:
     async def tags(self, kind: str, name: str) -> list[str]:
         """Answer what was asked."""
         return [kind, name]
+
+
+class FakeTokens:
+    """Makes tokens that open nothing."""
+
+    async def offer(
+        self, name: str, *, readd: bool = False, secondary_ip: str | None = None, group: str | None = None
+    ) -> Offer:
+        """Make one."""
+        token = Token("192.0.2.1", 1816, "ab" * 32, b"0" * 20)
+        return Offer("id", name, "192.0.2.2", ("192.0.2.2",), f"{group}-{readd}", token, 22, 1600.0)
+
+    async def wait(self, identity: str, seconds: float) -> Mapping[str, Any]:
+        """Say what was asked."""
+        return {"state": f"{identity} {seconds:g}"}
+
+    def withdraw(self, identity: str) -> Mapping[str, Any]:
+        """Say what was asked."""
+        return {"state": f"withdrawn {identity}"}
 
 
 class Client(Protocol):
@@ -130,7 +152,8 @@ class LuxiServerTests(TestCase):
         self.brain = Brain().start()
         self.queries = FakeQueries()
         self.layout = Layout(self.root)
-        methods = LuxiMethods(self.brain.queue, self.brain.locks, self.queries)
+        self.tokens = FakeTokens()
+        methods = LuxiMethods(self.brain.queue, self.brain.locks, self.queries, self.tokens)
         self.server = LuxiServer(methods, self.layout)
         self.server.start(reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.server.stop()))
@@ -427,6 +450,16 @@ class LuxiServerTests(TestCase):
         }
         assert (await client.call("ExplainJob", 3))["result"]["jobs"] == [1]
         assert (await client.call("ExplainJob", 9))["result"][0] == "JobLost"
+
+    async def test_tokens_for_new_nodes(self) -> None:
+        """Made, waited for, withdrawn; options by name."""
+        client = await self.client()
+        answer = (await client.call("OfferToken", "node2", {"group": "g", "readd": True}))["result"]
+        assert parse_token(answer["token"]).port == answer["port"] == 1816
+        assert (answer["name"], answer["uuid"], answer["ends"]) == ("node2", "g-True", 1600.0)
+        assert (await client.call("WaitForToken", "id", 500))["result"] == {"state": "id 89"}
+        assert (await client.call("WithdrawToken", "id"))["result"] == {"state": "withdrawn id"}
+        assert (await client.call("OfferToken", "node2", {"grup": "g"}))["success"] is False
 
     # Where it listens
 

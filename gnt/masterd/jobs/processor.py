@@ -7,6 +7,7 @@ they were granted, because the model may have moved meanwhile. Then the engine h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -168,8 +169,12 @@ class Processor:
 
     async def _job(self, live: LiveJob) -> None:
         try:
-            for index, op in enumerate(live.head.ops):
-                if op.status is not Status.SUCCESS and not (self._open and await self._opcode(live, index)):
+            for index in range(len(live.head.ops)):
+                status = live.head.ops[index].status
+                if status is Status.SUCCESS:
+                    continue
+                # It may have been canceled between two opcodes.
+                if status is not Status.QUEUED or not self._open or not await self._opcode(live, index):
                     break
         except (LeftForRecovery, NoMajority, StaleEpoch) as reason:
             self._log.warn("job {job} is left as it is: {reason!r}", job=live.head.id, reason=reason)
@@ -348,10 +353,11 @@ class Processor:
     async def _settled(self, live: LiveJob, run: Run, trouble: GntError) -> Ending:
         """Give the end of an opcode that could not be made durable in its time, or settle what it left open."""
         while True:
-            happened: list[bool] = []
+            happened: list[Ending] = []
             ending = run.handed_out
             if ending is not None:
-                self._queue.expect(ending.changes, lambda: happened.append(True))  # noqa: B023  (decided in this turn)
+                # Shown when it comes true, and not later: other changes of the job may come true after it.
+                self._queue.expect(ending.changes, partial(_happened, ending, happened))
             await self._calm(run.job, trouble)
             if ending is not None and happened:
                 return ending
@@ -397,7 +403,15 @@ class Processor:
             self._log.failure("job {job} cannot be settled; its locks stay held", job=live.head.id)
         if not keep:
             held.release()
-        self._over(live.head.id)
+        if not keep and live.head.status is Status.QUEUED:
+            await self._job(live)
+        else:
+            self._over(live.head.id)
+
+
+def _happened(ending: Ending, happened: list[Ending]) -> None:
+    happened.append(ending)
+    ending.seen()
 
 
 def _short(op_id: str) -> str:

@@ -348,9 +348,13 @@ class JobQueue:
         change = self._end(live.head.id, index, end.error, result)
         then = live.head = change(live.head)
 
+        told: list[bool] = []
+
         def seen() -> None:
-            self._enter(new)
-            self._shown(live, change, then)
+            if not told:
+                told.append(True)
+                self._enter(new)
+                self._shown(live, change, then)
 
         return Ending(live.head.id, index, end, (*self._changes_for(new), *self._stored(live, then)), seen)
 

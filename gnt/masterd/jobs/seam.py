@@ -61,7 +61,10 @@ class Ending:
     end: OpcodeEnd
     changes: tuple[Change, ...]
     seen: Callable[[], None]
-    """Called by the processor once the commit is acknowledged: the new state is shown and whoever waits is woken."""
+    """Called by the processor once the commit is acknowledged: the new state is shown and whoever waits is woken.
+
+    A second call does nothing.
+    """
 
 
 class OpcodeRun(Protocol):

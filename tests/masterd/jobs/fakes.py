@@ -81,7 +81,9 @@ class FakeJournal:
                 self.rows[change.space, change.key] = change.value
             elif isinstance(change, Archive):
                 for number in change.jobs:
-                    self.archived[number] = self.rows.pop((Space.JOB, str(number)))
+                    row = self.rows.pop((Space.JOB, str(number)), None)
+                    if row is not None:
+                        self.archived[number] = row
             else:
                 self.rows.pop((change.space, change.key), None)
         if self.hold:
@@ -105,7 +107,7 @@ class FakeJournal:
     def doubt(self) -> None:
         """Lose the majority: what is held may come true later, nothing more is taken."""
         self.refuse = NoMajority("node2 and node3 do not answer; nothing was changed")
-        for _, done in list(self._pending):
+        for done in [done for _, done in self._pending if not done.called]:
             done.errback(NoMajority("node2 and node3 do not answer"))
 
     def mend(self) -> None:

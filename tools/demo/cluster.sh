@@ -31,7 +31,7 @@ for port in (1811, 5080):
 on() {
     local node=$1
     shift
-    env GNT_ROOTDIR="$base/$node" GNT_HOSTNAME="$node" PATH="$PWD/.venv/bin:$PATH" "$@" </dev/null
+    env GNT_ROOTDIR="$base/$node" GNT_HOSTNAME="$node" PATH="$PWD/.venv/bin:$PATH" "$@"
 }
 
 begin

@@ -15,7 +15,7 @@ began=$SECONDS
 nodes=3
 
 # on NODE COMMAND...: run a command on a node, in its namespaces.
-on() { tools/demo/enter.sh "$@" </dev/null; }
+on() { tools/demo/enter.sh "$@"; }
 
 # greeting NODE SECONDS: attach to web1's console, type "greet" until the guest answers, show the answer.
 greeting() {

@@ -225,7 +225,7 @@ def test_stop_is_broken_off(node: Node) -> None:
 def test_guest_that_cannot_be_ended(node: Node) -> None:
     """A guest that survives its plug is reported, after some looks."""
     node.done(calls.GuestStart(instance=WEB))
-    node.fake.pull_plug = lambda name, uuid: None  # type: ignore[method-assign]
+    node.fake.pull_plug = lambda *_: None  # type: ignore[method-assign]
     ended = fired(node.call(calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=0)))
     for _ in range(11):
         node.clock.advance(1)
@@ -274,8 +274,8 @@ def test_migration_reports_and_is_aborted(node: Node) -> None:
     node.done(calls.GuestStart(instance=WEB))
     node.pool.held["send"] = []
     aborts: list[str] = []
-    node.fake.abort_send = lambda name, uuid: aborts.append(name)  # type: ignore[method-assign]
-    node.fake.progress = lambda name, uuid: calls.MigrationProgress(  # type: ignore[method-assign]
+    node.fake.abort_send = lambda *called: aborts.append(called[0])  # type: ignore[method-assign]
+    node.fake.progress = lambda *_: calls.MigrationProgress(  # type: ignore[method-assign]
         state="active", transferred=1, total=8
     )
     node.fake.abort_send.__name__ = node.fake.progress.__name__ = "other"

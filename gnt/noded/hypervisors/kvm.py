@@ -76,8 +76,7 @@ class KvmHypervisor(MigratingDriver):
         with self._connection.errors(f"looking for the console of {instance.name}"):
             source = ET.fromstring(domain.XMLDesc(0)).find("devices/serial/source")  # noqa: S314 - libvirt's own text
         terminal = source.get("path", "") if source is not None else ""
-        command = ["socat", "STDIO,raw,echo=0,escape=0x1d", f"{terminal},raw,echo=0"]
-        return Console(instance=instance.name, kind="ssh", host=node_name, user="root", command=command)
+        return self._attach(instance, node_name, "--terminal", terminal)
 
     def _machines(self, program: str) -> frozenset[str]:
         """Give the machine types of an emulator."""

@@ -6,7 +6,7 @@ the instance's; our mark in their metadata tells them from foreign ones, which a
 
 from __future__ import annotations
 
-import shutil
+import sys
 import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import InstanceSpec, NicSpec
 from gnt.noded.handler import Place
-from gnt.noded.hypervisors import linux, nic_setup
+from gnt.noded.hypervisors import console_client, linux, nic_setup
 from gnt.noded.hypervisors.domain_xml import MARK, Remark
 from gnt.noded.hypervisors.libvirt_connection import LibvirtConnection
 from gnt.noded.hypervisors.user_down import UserDown
@@ -149,11 +149,15 @@ class LibvirtDriver(ABC):
         self._callbacks.append(callback)
 
     def console(self, instance: InstanceSpec, node_name: str) -> Console:
-        """Say how to reach the serial console: through libvirt's own client, on the node."""
-        command = ["virsh", "-c", self._connection.uri(), "console", instance.name]
-        return Console(instance=instance.name, kind="ssh", host=node_name, user="root", command=command)
+        """Say how to reach the serial console: with our own client, on the node."""
+        return self._attach(instance, node_name, self._connection.uri(), instance.name)
 
     # For the subclasses
+
+    def _attach(self, instance: InstanceSpec, node_name: str, *arguments: str) -> Console:
+        # Not virsh: it refuses to work without a terminal.
+        command = [sys.executable, "-m", console_client.__name__, *arguments]
+        return Console(instance=instance.name, kind="ssh", host=node_name, user="root", command=command)
 
     @property
     def _lv(self) -> Any:
@@ -317,9 +321,6 @@ class LibvirtDriver(ABC):
                 to_reactor(callback, uuid)
             else:
                 callback(uuid)
-
-    def _has_program(self, program: str) -> bool:
-        return shutil.which(program) is not None
 
 
 def _named(facts: GuestFacts | None, name: str) -> bool:

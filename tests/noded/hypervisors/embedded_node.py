@@ -5,6 +5,7 @@ Arguments: root directory, kernel, initrd, and what to do. An embedded libvirt i
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -37,15 +38,20 @@ def main(root: str, kernel: str, initrd: str, *deeds: str) -> None:
         },
         beparams=defaults(BACKEND),
     )
+    log = layout.log / "kvm/guest1-console.log"
     said: dict[str, object] = {}
     for deed in deeds:
         if deed == "start":
             driver.start(guest, [], False)
         elif deed == "boot":
-            log = layout.log / "kvm/guest1-console.log"
             wait_for(lambda: "tick 1" in log.read_text(errors="replace"), "the guest to boot")
         elif deed == "console":
             said["console"] = driver.console(guest, "node1").command
+        elif deed == "attach":
+            command = driver.console(guest, "node1").command or []
+            said["attach"] = subprocess.run(
+                command, input="echo the answer is $((6 * 7))\n", capture_output=True, text=True, timeout=30, check=True
+            ).stdout
         elif deed == "halt":
             said["asked"] = driver.ask_to_halt(guest.name, guest.uuid)
             wait_for(lambda: driver.find(guest.name, guest.uuid) is None, "the guest to halt")

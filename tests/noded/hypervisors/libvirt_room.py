@@ -5,7 +5,6 @@ Each libvirtd has mount, host name and process namespaces of its own: ending the
 
 from __future__ import annotations
 
-import ctypes
 import os
 import random
 import shutil
@@ -36,7 +35,7 @@ from gnt.wire import certificates
 from gnt.wire.calls import DiskDevice
 from tests.noded.hypervisors.guest_initrd import write_initrd
 
-CLONE_NEWNS_FREE = ("--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
+OWN_NAMESPACES = ("--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
 PATIENCE = 60.0
 _UUID = "6b1b4d6e-3c4c-4f0e-9d55-{:012d}"
 
@@ -91,7 +90,7 @@ def missing() -> str:
     """Say what this machine lacks for real guests, empty if nothing."""
     if os.geteuid() != 0:
         return "real guests need root"
-    for program in ("libvirtd", "unshare", "qemu-system-x86_64"):
+    for program in ("libvirtd", "unshare", "setpriv", "qemu-system-x86_64"):
         if shutil.which(program) is None:
             return f"there is no {program} on this machine"
     kernel, initrd = guest_files()
@@ -194,9 +193,9 @@ class LibvirtRoom:
         (root / "run/libvirt").mkdir(parents=True)
         (own / "etc/qemu.conf").write_text(QEMU_CONF.format(**words))
         (own / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF.format(**words))
-        command = ["unshare", *CLONE_NEWNS_FREE, "bash", "-c", START]
+        command = ["setpriv", "--pdeathsig", "KILL", "unshare", *OWN_NAMESPACES, "bash", "-c", START]
         environment = {**os.environ, "NAME": name, "OWN": str(own)}
-        self.running.append(subprocess.Popen(command, env=environment, start_new_session=True, preexec_fn=_die_with_us))
+        self.running.append(subprocess.Popen(command, env=environment, start_new_session=True))
         wait_for((root / "run/libvirt/libvirt-sock").exists, f"{name}'s libvirtd: {own / 'out'}", 30)
 
     def close(self) -> None:
@@ -210,11 +209,6 @@ class LibvirtRoom:
         """Give an empty house."""
         self.numbers += 10
         return KvmHouse(self, self.numbers)
-
-
-def _die_with_us() -> None:
-    """Have the kernel end this child with us: PR_SET_PDEATHSIG."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 @dataclass

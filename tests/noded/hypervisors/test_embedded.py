@@ -57,10 +57,11 @@ def node() -> Iterator[Node]:
 def test_guest_outlives_the_daemon(node: Node) -> None:
     """A second daemon finds the guest that the first one started, reads its console's place and has it halt."""
     assert node.daemon("start", "boot")["after boot"] == ["running"]
-    said = node.daemon("console", "accept", "halt")
+    said = node.daemon("console", "attach", "accept", "halt")
     assert said["after console"] == ["running"]
-    assert said["console"][0] == "socat"
-    assert said["console"][2].startswith("/dev/pts/")
+    assert said["console"][-2] == "--terminal"
+    assert said["console"][-1].startswith("/dev/pts/")
+    assert "the answer is 42" in said["attach"]
     assert said["accept"] == "unsupported"
     assert said["asked"] is True
     assert said["after halt"] == []
@@ -75,7 +76,7 @@ def test_path_too_long_for_sockets() -> None:
 
 def test_settings_are_written_once() -> None:
     """Settings that are there stay."""
-    root = Path(tempfile.mkdtemp(prefix="gnt-", dir="/tmp"))  # noqa: S108
+    root = Path(tempfile.mkdtemp(prefix="gnt-", dir="/tmp"))
     try:
         prepare_embedded(f"qemu:///embed?root={root}")
         settings = root / "etc/qemu.conf"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import subprocess
+import termios
 import threading
 from pathlib import Path
 from typing import Any
@@ -244,6 +247,49 @@ def test_failing_script(kvm_house: KvmHouse) -> None:
         script.unlink()
     assert failure.value.code == "script_failed"
     assert driver.list_guests() == []
+
+
+def test_console_from_a_pipe(kvm_house: KvmHouse) -> None:
+    """The console's command sends its input to the guest, copies what it says, and ends soon after its input."""
+    instance, driver = kvm_house.instance(), kvm_house.driver()
+    driver.start(instance, [], False)
+    kvm_house.booted(instance)
+    command = driver.console(instance, "node1").command
+    assert command is not None
+    ended = subprocess.run(
+        command, input="echo the answer is $((6 * 7))\n", capture_output=True, text=True, timeout=30, check=True
+    )
+    assert "the answer is 42" in ended.stdout
+    ended = subprocess.run([*command[:-1], "nobody"], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("Failure: no console: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_console_on_a_terminal(kvm_house: KvmHouse) -> None:
+    """On a terminal `^]` leaves, and the terminal is as it was; a signal leaves, too."""
+    instance, driver = kvm_house.instance(), kvm_house.driver()
+    driver.start(instance, [], False)
+    kvm_house.booted(instance)
+    command = driver.console(instance, "node1").command
+    assert command is not None
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE) as attached:
+        assert attached.stdout is not None
+        while b"tick" not in attached.stdout.readline():
+            pass
+        os.write(ours, b"\x1d")
+        assert attached.wait(30) == 0
+    assert termios.tcgetattr(theirs) == before
+    with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE) as attached:
+        assert attached.stdout is not None
+        attached.stdout.readline()
+        attached.terminate()
+        assert attached.wait(30) == 0
+    assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_lost_connection(kvm_house: KvmHouse) -> None:

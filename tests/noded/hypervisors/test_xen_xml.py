@@ -9,7 +9,7 @@ import pytest
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import InstanceSpec
-from gnt.noded.hypervisors.xen_xml import hvm_domain, pvm_domain
+from gnt.noded.hypervisors.xen_xml import hvm_domain, pvm_domain, refuse_unsupported
 from tests.noded.hypervisors.golden import compare, devices, instance, nic, validate
 
 GOLDEN: dict[str, InstanceSpec] = {
@@ -75,10 +75,7 @@ def test_parameter_is_refused(hypervisor: str, given: dict[str, Any]) -> None:
     """What libvirt cannot express is refused with the parameter's name and a remedy."""
     spec = instance(hypervisor, **given)
     with pytest.raises(NodeFailure) as failure:
-        if hypervisor == "xen-pvm":
-            pvm_domain(spec, devices(spec), 700)
-        else:
-            hvm_domain(spec, devices(spec), 700, vnc_password=None)
+        refuse_unsupported(spec.hvparams, hvm=hypervisor == "xen-hvm")
     assert failure.value.code == "unsupported"
     assert f"Parameter '{next(iter(given))}'" in failure.value.text
     assert failure.value.hint

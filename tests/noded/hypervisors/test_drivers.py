@@ -1,0 +1,98 @@
+"""Drivers without their hypervisor: nothing is imported or connected before it is needed, and failures have words."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from zope.interface.verify import verifyObject
+
+from gnt.model.errors import NodeFailure
+from gnt.model.layout import Layout
+from gnt.noded.hypervisors import libvirt_connection
+from gnt.noded.hypervisors.interface import IHypervisor
+from gnt.noded.hypervisors.registry import SUPPORTED, drivers
+from gnt.wire.calls import MigrationTicket
+from tests.noded.hypervisors.golden import instance
+from tests.noded.hypervisors.libvirt_room import place_of
+
+
+def test_all_drivers_keep_to_the_interface(tmp_path: Path) -> None:
+    """Every hypervisor that we drive has all methods with their arguments."""
+    made = drivers(place_of(Layout(tmp_path), "node1"))
+    assert tuple(made) == SUPPORTED == ("kvm", "xen-pvm", "xen-hvm", "fake")
+    for name, driver in made.items():
+        assert verifyObject(IHypervisor, driver)
+        assert driver.name == name
+
+
+@pytest.mark.parametrize("name", ["chroot", "lxc", "vmware"])
+def test_other_hypervisors(tmp_path: Path, name: str) -> None:
+    """They are refused by name, with those that there are."""
+    with pytest.raises(NodeFailure, match=f"hypervisor '{name}' is not supported") as failure:
+        drivers(place_of(Layout(tmp_path), "node1"), [name])
+    assert failure.value.hint == "supported: kvm, xen-pvm, xen-hvm, fake"
+
+
+def test_libvirt_is_imported_late() -> None:
+    """A node daemon that has only fake guests needs no libvirt."""
+    code = "import sys, gnt.noded.hypervisors.registry; sys.exit('libvirt' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_no_libvirt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node without the library says what to install, whatever is asked of it."""
+
+    def missing(name: str) -> Any:
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", missing)
+    monkeypatch.setattr(libvirt_connection, "LIBRARY", libvirt_connection._Library())
+    made = drivers(place_of(Layout(tmp_path), "node1"))
+    for name in ("kvm", "xen-pvm", "xen-hvm"):
+        for question in (made[name].list_guests, made[name].node_facts, made[name].verify):
+            with pytest.raises(NodeFailure, match="this node cannot use libvirt from Python") as failure:
+                question()
+            assert failure.value.code == "no_libvirt"
+            assert "python3-libvirt" in failure.value.hint
+    made["kvm"].settle()
+
+
+@pytest.mark.parametrize("name", ["xen-pvm", "xen-hvm"])
+def test_xen_does_not_migrate(tmp_path: Path, name: str) -> None:
+    """It is refused by name at both ends, and what undoes it does nothing."""
+    driver = drivers(place_of(Layout(tmp_path), "node1"), [name])[name]
+    spec, ticket = instance(name), MigrationTicket(hypervisor=name, address="192.0.2.2")
+    for refused in (
+        lambda: driver.accept(spec, [], "node2", "192.0.2.1"),
+        lambda: driver.send(spec, "node2", ticket, True),
+        lambda: driver.finish(spec, True),
+    ):
+        with pytest.raises(NodeFailure, match=f"migration of {name} guests is not supported") as failure:
+            refused()
+        assert failure.value.code == "unsupported"
+        assert "failover" in failure.value.hint
+    driver.cancel_accept(spec)
+    driver.abort_send(spec.name, spec.uuid)
+    driver.settle()
+    assert driver.progress(spec.name, spec.uuid).state == "none"
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "parameter"),
+    [
+        ("xen-pvm", {}, "kernel_path"),
+        ("xen-pvm", {"use_bootloader": True, "bootloader_path": "/no/such"}, "bootloader_path"),
+        ("xen-hvm", {"kernel_path": "/etc/passwd", "device_model": "/no/such"}, "device_model"),
+    ],
+)
+def test_xen_parameters(tmp_path: Path, name: str, given: dict[str, Any], parameter: str) -> None:
+    """Files that are not there are named."""
+    driver = drivers(place_of(Layout(tmp_path), "node1"), [name])[name]
+    with pytest.raises(NodeFailure, match=f"Parameter '{parameter}' fails validation: not found") as failure:
+        driver.check(instance(name, **given).hvparams)
+    assert failure.value.code == "parameter"

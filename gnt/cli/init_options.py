@@ -61,7 +61,7 @@ _PLAIN: Final[tuple[Option, ...]] = (
     option("-N", "--nic-parameters", **_KEY_VALUES, dest="nicparams", help="default interface parameters: link=br0"),
     option("--node-parameters", **_KEY_VALUES, dest="ndparams", help="default node parameters"),
     option("-s", "--secondary-ip", metavar="IP", help="this node's address for traffic between nodes"),
-    option("--vg-name", metavar="GROUP", help="volume group of the disk templates plain and drbd"),
+    option("-g", "--vg-name", metavar="GROUP", help="volume group of the disk templates plain and drbd"),
     option("-I", "--default-iallocator", metavar="NAME", help="allocator that picks nodes"),
     option("--default-iallocator-params", **_KEY_VALUES, help="its parameters"),
     option("--uid-pool", metavar="N-M,...", parse=uid_pool, help="user numbers that guests may run as"),

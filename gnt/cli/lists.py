@@ -7,11 +7,10 @@ from typing import Any
 
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command
-from gnt.cli.failures import OK
 from gnt.cli.filters import Convert, Filter, every, make_filter
 from gnt.cli.options import FIELDS_TABLE
-from gnt.cli.tables import print_rows, show_list, wanted_fields
-from gnt.model.errors import UNKNOWN_ENTITY, Refused
+from gnt.cli.tables import print_rows, show_list, unknown_status, wanted_fields
+from gnt.wire.luxi import FieldDefinition
 
 _KINDS = {
     "text": "Text",
@@ -66,14 +65,17 @@ def fields_command(what: str) -> Command:
 def _list_fields(call: Call, what: str) -> int:
     found = call.client.query_fields(what, call.arguments or None)
     unknown = [field.name for field in found if field.kind == "unknown"]
-    if unknown:
-        raise Refused(UNKNOWN_ENTITY, f"there are no fields {', '.join(unknown)}")
+    found = [field for field in found if field.kind != "unknown"]
     if call.json:
         call.print_json(
             [{"name": field.name, "kind": field.kind, "title": field.title, "doc": field.doc} for field in found]
         )
-        return OK
+    else:
+        _print_fields(call, found)
+    return unknown_status(call, unknown)
+
+
+def _print_fields(call: Call, found: Sequence[FieldDefinition]) -> None:
     rows = [(field.name, _KINDS.get(field.kind, field.kind), field.title, field.doc) for field in found]
     titles = None if call.option("no_headers") else ("Name", "Type", "Title", "Description")
     print_rows(rows, titles=titles, right=(False,) * 4, separator=call.option("separator"))
-    return OK

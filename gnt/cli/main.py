@@ -39,18 +39,27 @@ def main(program: str, argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has gone, as `head` does; nothing more can be said, and nothing is wrong.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _give_up_output()
         return BROKEN_PIPE
     except KeyboardInterrupt:
         note("")
         return INTERRUPTED
+    except OSError as problem:
+        _give_up_output()
+        note(f"Failure: {problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}")
+        return FAILURE
     return status
 
 
-def load(program: str) -> Program:
+def _give_up_output() -> None:
+    """Let what was not written yet go nowhere, so that the interpreter does not try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def load(program: str, words: Sequence[str] = ()) -> Program:
     """Give the definition of a program; raises `Unsupported` for one that is known by name only."""
     if program not in MODULES:
-        raise Unsupported(f"{program} is not supported by this version")
+        raise Unsupported(f"{' '.join([program, *words[:1]])} is not supported by this version")
     found: Program = importlib.import_module(f"gnt.cli.programs.{MODULES[program]}").PROGRAM
     return found
 
@@ -58,7 +67,7 @@ def load(program: str) -> Program:
 def _run(name: str, words: list[str]) -> int:
     as_json = "--json" in words
     try:
-        program = load(name)
+        program = load(name, words)
         if words[:1] == ["--version"]:
             say(f"{name} (ganeti v{__version__}) {__version__}")
             return OK

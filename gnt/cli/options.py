@@ -10,7 +10,9 @@ from gnt.cli.values import choice, comma_list, yes_no
 PRIORITIES: Final = {"low": 10, "normal": 0, "high": -10}
 
 HELP = option("-h", "--help", help="show this text")
-DEBUG = option("-d", "--debug", help="say on standard error what is asked of the master; twice says more", counts=True)
+DEBUG = option(
+    "-d", "--debug", help="say on standard error what is asked of the master, and have it log more", counts=True
+)
 REASON = option("--reason", metavar="TEXT", help="why this is done; kept with the job")
 JSON = option("--json", help="print results and errors as JSON, for programs")
 COMMON: Final = (DEBUG, HELP, JSON, REASON)

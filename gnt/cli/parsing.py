@@ -58,6 +58,7 @@ class _Parser:
         self._title = title
         self._flags = {flag: option for option in options for flag in option.flags}
         self._parsed = Parsed()
+        self._ended = False
 
     def parse(self, command: Command, words: Sequence[str]) -> Parsed:
         """Take options as long as there are any; the rest are arguments."""
@@ -65,6 +66,7 @@ class _Parser:
         while rest and rest[0].startswith("-") and rest[0] != "-":
             word = rest.pop(0)
             if word == "--":
+                self._ended = True
                 break
             if word.startswith("--"):
                 self._long(word, rest)
@@ -145,8 +147,8 @@ class _Parser:
     def _check_count(self, command: Command) -> None:
         """Refuse a wrong number of arguments, and options that come too late."""
         arguments = self._parsed.arguments
-        late = next((word for word in arguments if word.partition("=")[0] in self._flags and word != "-"), None)
-        if late is not None:
+        late = next((word for word in arguments if word.partition("=")[0] in self._flags), None)
+        if late is not None and not self._ended:
             raise self._bad(f"option {late} comes after an argument; options come first")
         least = sum(argument.minimum for argument in command.arguments)
         unbounded = any(argument.maximum is None for argument in command.arguments)

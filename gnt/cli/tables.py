@@ -91,7 +91,11 @@ def show_list(call: Call, answer: QueryAnswer) -> int:
         )
     else:
         _print_table(call, answer)
-    unknown = [field.name for field in answer.fields if field.kind == "unknown"]
+    return unknown_status(call, [field.name for field in answer.fields if field.kind == "unknown"])
+
+
+def unknown_status(call: Call, unknown: Sequence[str]) -> int:
+    """Warn of fields that there are not, and give the exit status."""
     if not unknown:
         return OK
     sys.stdout.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import textwrap
 import threading
@@ -15,6 +16,7 @@ COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "blue": "34"}
 CLEAR_LINE: Final = "\r\x1b[K"
 TTY: Final = Path("/dev/tty")
 _WIDTH: Final = 70
+_USUAL_WIDTH: Final = 80
 _MANY: Final = 20
 
 
@@ -145,5 +147,13 @@ class Progress:
                 self._write(f"{self._text}  {time.monotonic() - self._since:.0f} s")
 
     def _write(self, text: str) -> None:
-        self._stream.write(CLEAR_LINE + text)
+        self._stream.write(CLEAR_LINE + text[: _columns(self._stream) - 1])
         self._stream.flush()
+
+
+def _columns(stream: TextIO) -> int:
+    """Give the width of a terminal: a line that wraps could not be taken away again."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
+    except (OSError, ValueError):
+        return _USUAL_WIDTH

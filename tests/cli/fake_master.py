@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gnt.model.errors import GntError, Refused
-from gnt.wire.luxi import FrameSplitter, encode_failure, encode_response
+from gnt.wire.luxi import FrameSplitter, encode_failure, encode_response, unknown_method
 
 FIELDS = json.loads((Path(__file__).parent.parent / "data/query-fields.json").read_text(encoding="utf-8"))
 
@@ -95,7 +96,8 @@ class FakeMaster:
 
     def _talk(self, connection: socket.socket) -> None:
         splitter = FrameSplitter()
-        with connection:
+        # A client that was interrupted does not wait for its answer.
+        with connection, contextlib.suppress(ConnectionError):
             while data := connection.recv(65536):
                 for frame in splitter.feed(data):
                     request = json.loads(frame)
@@ -109,7 +111,7 @@ class FakeMaster:
                 raise given
             handler = given or getattr(self, f"do_{method}", None)
             if handler is None:
-                raise GntError("bad_request", f"Caught exception: Invalid operation '{method}'")
+                return encode_failure(unknown_method(method))
             return encode_response(handler(*args))
         except GntError as problem:
             return encode_failure(problem)

@@ -126,9 +126,7 @@ def test_init_that_fails(gnt: Run, bootstrap: Bootstrap) -> None:
         (("-b", "br0"), 1, "option --bridge is not supported by this version"),
     ],
 )
-def test_bad_init_options(
-    gnt: Run, root: Path, bootstrap: Bootstrap, words: tuple[str, ...], status: int, said: str
-) -> None:
+def test_bad_init_options(gnt: Run, bootstrap: Bootstrap, words: tuple[str, ...], status: int, said: str) -> None:
     """Each is named, and nothing is run."""
     kept = bootstrap({"result": None})
     ran = gnt("cluster", "init", *words, "c1")
@@ -163,7 +161,7 @@ def test_destroy_needs_a_clear_word(gnt: Run, root: Path, master: FakeMaster, bo
 
 
 def test_the_master_is_known_without_it(gnt: Run, root: Path) -> None:
-    """getmaster reads a file; where it is not, the configuration is at fault, status 2."""
+    """Getmaster reads a file; where it is not, the configuration is at fault, status 2."""
     assert gnt("cluster", "getmaster") == (0, "node1\n", "")
     assert json.loads(gnt("cluster", "getmaster", "--json").out) == {"master_node": "node1"}
     (root / "var/lib/ganeti/ssconf_master_node").unlink()

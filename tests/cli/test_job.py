@@ -107,21 +107,21 @@ def test_a_job_is_described_as_a_tree(gnt: Run, master: FakeMaster) -> None:
   Processing start: 2023-11-14 22:13:20.500000 (delta 0.500000s)
   Processing end: 2023-11-14 22:13:22.000000 (delta 1.500000s)
   Total processing time: 2.000000 seconds
-  Opcodes: 
+  Opcodes: ~
     - Opcode: OP_TEST_DELAY
       Status: success
       Processing start: 2023-11-14 22:13:20.500000
       Execution start: 2023-11-14 22:13:20.600000
       Processing end: 2023-11-14 22:13:22.000000
-      Input fields: 
+      Input fields: ~
         duration: 1.5
-        on_nodes: 
+        on_nodes: ~
       Result: None
-      Execution log: 
+      Execution log: ~
         - Time: 2023-11-14 22:13:21.000002
           Content: [1, message, slept]
-"""
-    )  # noqa: W291  (an empty list ends in a space)
+""".replace("~\n", "\n")
+    )
 
 
 def test_a_job_that_is_not_there_is_named(gnt: Run, master: FakeMaster) -> None:

@@ -183,7 +183,7 @@ PROGRAM = Program(
                 from_opcode(NODE_ADD, "master_capable", "--master-capable"),
                 from_opcode(NODE_ADD, "vm_capable", "--vm-capable"),
                 from_opcode(NODE_ADD, "ndparams", "--node-parameters", metavar="K=V,...", parse=key_values),
-                VERBOSE,
+                VERBOSE.but(help="the usual: what is done is always said"),
                 PRIORITY,
                 unsupported("--force-join", hint="a machine that belongs to another cluster must leave it first"),
                 unsupported("--no-node-setup", hint="--token needs no SSH"),

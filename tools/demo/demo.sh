@@ -36,8 +36,11 @@ greeting() {
     kill $pid 2>/dev/null || true
     wait $pid 2>/dev/null || true
     rm -f $keys
+    grep -q 'hello from web1' $out || {
+        tail -n 5 $out >&2
+        die "the guest did not greet within $2 seconds" "its console's log: $base/node*/var/log/ganeti/kvm; QEMU's: $base/node*/libvirt/log/qemu"
+    }
     tr -d '\r' <$out | grep -A 2 'hello from web1' | tail -n 3 | sed 's/^/    | /'
-    grep -q 'hello from web1' $out || die "the guest did not greet within $2 seconds" "serial log and domain: $base/node*/libvirt/log/qemu"
 }
 
 begin
@@ -59,6 +62,7 @@ hv="kvm_path=$(command -v qemu-system-x86_64),kernel_path=$PWD/.cache/guest/vmli
 
 say "a cluster of one node, then of three"
 show node1 gnt-cluster init --enabled-hypervisors kvm --master-netdev br0 --nic-parameters link=br0 \
+    --shared-file-storage-dir "$base/shared" \
     --hypervisor-parameters "kvm:$hv" --no-ssh-init --no-etc-hosts demo
 rapi_user
 for n in $(seq 2 "$nodes"); do join "node$n"; done

@@ -7,12 +7,12 @@ the engine settles what is open (`gnt.masterd.settling`) and the opcode ends in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -32,7 +32,17 @@ from gnt.masterd.segments import (
 )
 from gnt.masterd.settling import DONE, FAILED, IN_DOUBT, NOTHING_MADE, SETTLERS, UNKNOWN, Calls, Debt, Settling
 from gnt.model.cluster import Cluster
-from gnt.model.errors import INTERNAL, Failed, GntError, InDoubt, NodeFailure, NoMajority, NotReached, StaleEpoch
+from gnt.model.errors import (
+    INTERNAL,
+    ConfigError,
+    Failed,
+    GntError,
+    InDoubt,
+    NodeFailure,
+    NoMajority,
+    NotReached,
+    StaleEpoch,
+)
 from gnt.model.objects import ConfigObject
 from gnt.store.changes import Change, Put, Remove, Space
 from gnt.wire.calls import CallOutcome, Outcome
@@ -92,10 +102,13 @@ class Engine:
         self._tools = tools
         self._log = Logger()
         self._stopped = False
+        self._pauses: set[Deferred[None]] = set()
 
     def stop(self) -> None:
         """Begin no further step: opcodes under way are left for recovery at the next start."""
         self._stopped = True
+        for pause in list(self._pauses):
+            pause.cancel()
 
     async def run(self, run: OpcodeRun, operation: Operation[Any]) -> Ending:
         """Run one opcode to its end and give the ending that was committed.
@@ -103,13 +116,13 @@ class Engine:
         Raises `LeftForRecovery` when stopped, `StaleEpoch` when another master has taken over; errors of the journal
         pass through.
         """
-        course = Course(self._tools, run, self._halt)
+        course = Course(self._tools, run, self._halt, self._pause)
         look = Looking(
             self._tools.calls, self._tools.rows, self._tools.commits.head, self._tools.resolver, run.feedback
         )
         try:
             return await course.stages(operation.stages(), look)
-        except (StaleEpoch, NoMajority, LeftForRecovery):
+        except (StaleEpoch, NoMajority, ConfigError, LeftForRecovery):
             raise
         except GntError as error:
             return await course.fail(error)
@@ -120,13 +133,24 @@ class Engine:
     async def recover(self, run: OpcodeRun) -> Ending:
         """Settle an opcode that a former master left open, and end it in error."""
         rows = await self._tools.rows.rows(Space.UNDO, f"{run.job}/{run.index}/")
-        course = Course(self._tools, run, self._halt)
+        course = Course(self._tools, run, self._halt, self._pause)
         await course.adopt(rows)
-        return await course.fail(Failed("The master daemon ended while this ran", code="interrupted"))
+        return await course.fail(Failed("This was interrupted while it ran", code="interrupted"))
 
     def _halt(self) -> None:
         if self._stopped:
             raise LeftForRecovery
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait on the daemon's clock; a stop ends the wait."""
+        pause = self._tools.sleep(seconds)
+        self._pauses.add(pause)
+        try:
+            await pause
+        except CancelledError:
+            raise LeftForRecovery from None
+        finally:
+            self._pauses.discard(pause)
 
     async def pay(self, node: str) -> Payment:
         """Pay what a node owes now that it is back, before it is asked for anything else.
@@ -177,7 +201,14 @@ class Engine:
 class Course:
     """One opcode under way: which rows are open, how its calls ended, what waits for the next commit."""
 
-    def __init__(self, tools: Tools, run: OpcodeRun, halt: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        tools: Tools,
+        run: OpcodeRun,
+        halt: Callable[[], None],
+        pause: Callable[[float], Awaitable[None]],
+    ) -> None:
+        self._pause = pause
         self._tools = tools
         self._commits = tools.commits
         self._calls = tools.calls
@@ -250,7 +281,7 @@ class Course:
             if isinstance(group, Note):
                 self._run.feedback(group.text)
             elif isinstance(group, Pause):
-                await self._tools.sleep(group.seconds)
+                await self._pause(group.seconds)
             elif isinstance(group, Promote):
                 # The node may be new: it is reached only once the model that has it is committed.
                 await self._flush()

@@ -31,7 +31,7 @@ from gnt.masterd.plan import (
 from gnt.masterd.segments import segments_of
 from gnt.masterd.settling import SETTLERS, settles
 from gnt.model.cluster import Cluster
-from gnt.model.errors import InDoubt, NodeFailure, NotReached, Refused
+from gnt.model.errors import ConfigError, InDoubt, NodeFailure, NotReached, Refused
 from gnt.model.objects import AdminState, Instance, Node
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Space
@@ -428,3 +428,34 @@ def test_a_node_is_committed_before_it_is_prepared_to_vote() -> None:
     assert run.end is not None
     assert run.end.error is None
     assert seen == [True]
+
+
+def test_a_stop_ends_a_pause() -> None:
+    """A daemon that is told to end does not sleep to the end of a delay; the opcode is left for the next start."""
+    world = World()
+    sleeping: Deferred[None] = Deferred()
+    world.engine = Engine(
+        Tools(world.journal, world.journal, world.nodes, world.nodes, Resolver(), lambda _seconds: sleeping)
+    )
+    run = Run(SleepOpcode(duration=99))
+    operation = Scripted(run.op, None)  # type: ignore[arg-type]
+    operation.stages_ = (planned(Pause(99)),)
+    ended: list[Any] = []
+    ensureDeferred(world.engine.run(run, operation)).addBoth(ended.append)
+    assert ended == []
+    world.engine.stop()
+    assert ended[0].check(LeftForRecovery)
+    assert run.end is None
+
+
+def test_a_store_that_takes_nothing_settles_nothing() -> None:
+    """While nothing can be written, nothing is undone either: the trouble is the processor's to wait out."""
+    world = World()
+
+    def full() -> None:
+        raise ConfigError("the disk is full")
+
+    world.journal.on_commit = full
+    with pytest.raises(ConfigError):
+        world.run(planned(Undoable(on(NODE1, make(1)), undo=on(NODE1, take_back(1)))))
+    assert world.nodes.made == []

@@ -13,7 +13,7 @@ import msgspec
 from gnt.cli.call import Call
 from gnt.cli.failures import OK, JobFailed
 from gnt.cli.terminal import Progress, note, say
-from gnt.model.errors import GntError, JobLost
+from gnt.model.errors import GntError, JobLost, Refused
 from gnt.wire.errors import from_luxi
 
 if TYPE_CHECKING:
@@ -49,7 +49,23 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
         index = next((i for i, status in enumerate(self.opstatus) if status == "error"), 0)
         result = self.opresult[index] if index < len(self.opresult) else None
         cause = GntError("failed", f"job {self.job} ended in {self.status}") if result is None else from_luxi(result)
+        if isinstance(cause, Refused) and not cause.hint:
+            cause.text, cause.hint = split_hint(cause.text)
         return JobFailed(self.job, cause, index=index)
+
+
+def split_hint(text: str) -> tuple[str, str]:
+    """Split the text of a refusal in a job's result from the hint that stands after it in parentheses.
+
+    Results of opcodes have no room of their own for hints; see `Refused.luxi_args`.
+    """
+    depth = 0
+    for position in range(len(text) - 1, 0, -1) if text.endswith(")") else ():
+        depth += {")": 1, "(": -1}.get(text[position], 0)
+        if depth == 0:
+            before, hint = text[:position], text[position + 1 : -1]
+            return (before[:-1], hint) if before.endswith(" ") and before.strip() and hint else (text, "")
+    return text, ""
 
 
 ShowLine = Callable[[str], None]

@@ -224,6 +224,24 @@ def test_a_failed_job_is_an_error(gnt: Run, master: FakeMaster) -> None:
     assert (error["code"], error["job"]) == ("unknown_entity", 12)
 
 
+@pytest.mark.parametrize(
+    ("text", "shown", "hint"),
+    [
+        ("no such node (known: a (old) b)", "no such node", "known: a (old) b"),
+        ("no such node", "no such node", ""),
+        ("(all)", "(all)", ""),
+        ("call f(x)", "call f(x)", ""),
+        ("unbalanced)", "unbalanced)", ""),
+        ("empty ()", "empty ()", ""),
+    ],
+)
+def test_hints_of_results_have_their_own_line(gnt: Run, master: FakeMaster, text: str, shown: str, hint: str) -> None:
+    """A refusal in a job's result carries its hint in parentheses at the end."""
+    master.plans = [Job(["OpPrereqError", [text, "unknown_entity"]], status="error")]
+    below = f"  {hint}\n" if hint else ""
+    assert gnt("debug", "delay", "1").err == f"Failure: {shown}  [unknown_entity]\n{below}"
+
+
 def test_a_job_that_was_canceled_is_an_error(gnt: Run, master: FakeMaster) -> None:
     """Also when somebody else canceled it."""
     master.plans = [Job(None, status="canceled")]

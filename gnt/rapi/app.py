@@ -42,6 +42,7 @@ COMPRESS_FROM: Final = 2048
 """Bytes from which on an answer is compressed for clients that take it."""
 
 _PART: Final = re.compile(r"\[(?P<name>[a-z_]+)\]")
+_PATH: Final = re.compile(rb"/|(/[A-Za-z0-9_.\-]+)+")
 _NUMBERS: Final = ("job_id", "disk_index")
 
 log: Final = Logger()
@@ -163,7 +164,7 @@ def _check(request: RapiRequest) -> None:
     hosts = request.requestHeaders.getRawHeaders(b"host", [])
     if len(hosts) > 1 or (not hosts and request.clientproto == b"HTTP/1.1"):
         raise bad_request("There has to be one Host header")
-    if not re.fullmatch(rb"/[A-Za-z0-9_.\-/]*", request.path):
+    if not _PATH.fullmatch(request.path):
         raise not_found()  # nothing is percent decoded, and no name has other characters
     # What the client calls us plays no part, and Klein must not stumble over it.
     request.requestHeaders.setRawHeaders(b"host", [b"localhost"])

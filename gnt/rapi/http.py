@@ -54,6 +54,12 @@ class RapiRequest(Request):
         else:
             self._body.write(data)
 
+    def process(self) -> None:
+        """Find who answers; `*` is no path of ours, and Twisted would answer it itself."""
+        if not self.path.startswith(b"/"):
+            self.path = b"/" + self.path
+        super().process()  # type: ignore[no-untyped-call]
+
     def _hang_up(self) -> None:
         if not self.too_large or not self.channel.refused:
             self.too_large = True
@@ -99,6 +105,10 @@ class Channel(HTTPChannel):
     def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
         """Answer what is not HTTP."""
         self.refuse(HTTPStatus.BAD_REQUEST)
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002, N802 - Twisted's name
+        """Answer a line that is too long to be read."""
+        self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
     def refuse(self, status: HTTPStatus) -> None:
         """Answer before there is a request, and close."""

@@ -17,9 +17,7 @@ from gnt.rapi.resources.table import CARRIED_OUT, ROWS, by_path, missing
 from tests.rapi.room import Room
 
 SPECIFIED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "data/rapi.json").read_text(encoding="utf-8"))
-EVERY = [
-    (path, method, about) for path, methods in SPECIFIED["resources"].items() for method, about in methods.items()
-]
+EVERY = [(path, method, about) for path, methods in SPECIFIED["resources"].items() for method, about in methods.items()]
 
 
 def test_every_resource_has_a_row() -> None:

@@ -168,7 +168,8 @@ class Seal:
 
     def fits(self, speaker: bytes, sealed: Sealed) -> bool:
         """Say whether a message that came was sealed by `speaker` with our secret on this connection, as the next."""
-        return hmac.compare_digest(self._proof(speaker, sealed.body.encode()).hex(), sealed.proof)
+        expected = self._proof(speaker, sealed.body.encode()).hex().encode()
+        return hmac.compare_digest(expected, sealed.proof.encode())
 
     def open(self, speaker: bytes, sealed: Sealed, kind: type[T]) -> T:
         """Check a message that came, and give it. Raises `Refused`, also for the other side's refusal."""

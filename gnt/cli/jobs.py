@@ -95,6 +95,23 @@ def wait(call: Call, job: int, *, name: str = "", show: ShowLine | None = say) -
         raise
 
 
+def why_waiting(call: Call, job: int) -> str:
+    """Say what a job waits for, who holds it and its place in line, as far as the master tells."""
+    try:
+        found = call.client.call("ExplainJob", job)
+    except GntError:
+        found = None  # a master of another release; that the job waits is known without it
+    if not isinstance(found, dict):
+        return "waits for locks that other jobs hold"
+    parts = []
+    if found.get("locks"):
+        parts.append(f"{', '.join(found['locks'])}, held by {', '.join(found.get('holders') or ['nobody'])}")
+    if found.get("jobs"):
+        parts.append(f"the end of job {', '.join(map(str, found['jobs']))}")
+    place = f" (place {found['place']} in line)" if found.get("place") else ""
+    return f"waits for {' and for '.join(parts) or 'locks that other jobs hold'}{place}"
+
+
 class _Follower:
     """Follows one job."""
 
@@ -134,10 +151,10 @@ class _Follower:
 
     def _explain(self, status: str) -> None:
         """Say once why nothing happens."""
-        texts = {"queued": "is in the queue, other jobs go first", "waiting": "waits for locks that other jobs hold"}
-        if status in texts and status not in self._explained and not self._call.json:
+        if status in {"queued", "waiting"} and status not in self._explained and not self._call.json:
+            said = "is in the queue, other jobs go first" if status == "queued" else why_waiting(self._call, self._job)
             with self._progress.away():
-                note(f"{self._title} {texts[status]}")
+                note(f"{self._title} {said}")
         self._explained.add(status)
 
     def _ended(self) -> Ended:

@@ -6,23 +6,36 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
+from typing import Final
 
 from gnt.cli.command import Program
 from gnt.model.layout import Layout
 from gnt.model.secret import REDACTED
 
+WHERE_PROBLEMS_ARE: Final = "please report it: commands.log in the log directory has the details, and so has -d"
+
 
 def record(name: str, program: Program, words: Sequence[str]) -> None:
     """Write a line about this use of a command. Where there is no log directory, or no right to write, nothing is."""
+    _write(f"uid={os.getuid()} {name} " + shlex.join(_without_secrets(program, words)).replace("\n", "\\n"))
+
+
+def record_problem() -> None:
+    """Write where the exception that is being handled came from; no values of variables, they may be secret."""
+    import traceback  # noqa: PLC0415  (only problems pay for it)
+
+    _write(traceback.format_exc().rstrip())
+
+
+def _write(text: str) -> None:
     path = Layout.from_environment(os.environ).log / "commands.log"
-    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} pid={os.getpid()} uid={os.getuid()} {name} "
-    text = line + shlex.join(_without_secrets(program, words)).replace("\n", "\\n") + "\n"
+    line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} pid={os.getpid()} {text}\n"
     try:
         log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError:
         return
     try:
-        os.write(log, text.encode("utf-8", "backslashreplace"))
+        os.write(log, line.encode("utf-8", "backslashreplace"))
     except OSError:
         return  # a full disk must not keep anybody from asking for the list of what fills it
     finally:

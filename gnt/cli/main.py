@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from gnt import __version__
 from gnt.cli.call import Call
 from gnt.cli.command import Command, Program
 from gnt.cli.failures import BROKEN_PIPE, FAILURE, INTERRUPTED, OK, exit_status, json_line, text_of
-from gnt.cli.journal import record
+from gnt.cli.journal import WHERE_PROBLEMS_ARE, record, record_problem
 from gnt.cli.options import COMMON
 from gnt.cli.parsing import BadUsage, Help, parse, with_environment
 from gnt.cli.terminal import note, say
@@ -34,6 +35,9 @@ OTHERS: Final = ("gnt-backup", "gnt-filter", "gnt-group", "gnt-network", "gnt-st
 def main(program: str, argv: Sequence[str] | None = None) -> int:
     """Run a program with its arguments (without the program's name), and give the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that this terminal cannot show is no reason to fail.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _run(program, words)
         sys.stdout.flush()
@@ -45,8 +49,15 @@ def main(program: str, argv: Sequence[str] | None = None) -> int:
         note("")
         return INTERRUPTED
     except OSError as problem:
+        record_problem()
         _give_up_output()
         note(f"Failure: {problem.strerror or problem}{f': {problem.filename}' if problem.filename else ''}")
+        return FAILURE
+    except Exception as problem:
+        record_problem()
+        note(f"Failure: internal error: {type(problem).__name__}: {problem}\n  {WHERE_PROBLEMS_ARE}")
+        if "-d" in words or "--debug" in words:
+            raise
         return FAILURE
     return status
 

@@ -34,13 +34,20 @@ YES_NO: Final = (Choice("y", True, "do it"), Choice("n", False, "do not do it"))
 
 def say(text: str) -> None:
     """Write a line to standard output."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{harmless(text)}\n")
 
 
 def note(text: str) -> None:
     """Write a line to standard error."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{harmless(text)}\n")
     sys.stderr.flush()
+
+
+def harmless(text: str) -> str:
+    """Give a text without what would command a terminal: it may come from a guest's script. Line ends stay."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else repr(sign)[1:-1] for sign in text)
 
 
 def wants_colour(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -168,6 +168,17 @@ def test_ways_to_write_options(gnt: Run, master: FakeMaster) -> None:
     assert master.called("Query")[-1][2] == ["|", ["=", "name", "-o"]]
 
 
+def test_a_fault_of_ours_is_one_line(gnt: Run, master: FakeMaster, root: Path) -> None:
+    """The details are in the log of commands, and on the screen for who asks with -d."""
+    master.cluster = {"name": "c"}
+    ran = gnt("cluster", "info")
+    assert (ran.status, ran.out) == (1, "")
+    assert ran.err.startswith("Failure: internal error: KeyError: 'architecture'\n  please report it")
+    assert "Traceback" in (root / "var/log/ganeti/commands.log").read_text(encoding="utf-8")
+    with pytest.raises(KeyError):
+        gnt("cluster", "info", "-d")
+
+
 def test_what_the_master_is_asked_can_be_seen(gnt: Run, master: FakeMaster) -> None:
     """-d names the calls, without their arguments."""
     ran = gnt("debug", "delay", "-d", "--reason=hush", "1")

@@ -272,6 +272,21 @@ def test_a_silent_queue_is_explained(gnt: Run, master: FakeMaster) -> None:
     assert ran.err == ("job 11 is in the queue, other jobs go first\njob 11 waits for locks that other jobs hold\n")
 
 
+def test_what_a_job_waits_for_is_said(gnt: Run, master: FakeMaster) -> None:
+    """Locks, holders and the place in line, where the master tells them."""
+    answers = iter([[["waiting"], []], "nochange", [["success"], []]])
+    master.answers["WaitForJobChange"] = lambda *_: next(answers)
+    master.answers["ExplainJob"] = lambda _: {"locks": ["node/n1"], "holders": ["Job3/I_X"], "place": 2, "jobs": [7]}
+    ran = gnt("debug", "delay", "1")
+    assert ran.err == "job 11 waits for node/n1, held by Job3/I_X and for the end of job 7 (place 2 in line)\n"
+
+
+def test_messages_do_not_command_the_terminal(gnt: Run, master: FakeMaster) -> None:
+    """What a script printed is shown, its escape sequences are not carried out."""
+    master.plans = [Job(log=("a\x1b[2Jb\ncä",))]
+    assert gnt("debug", "delay", "1").out == "Tue Nov 14 22:13:21 2023 a\\x1b[2Jb\ncä\n"
+
+
 def test_jobs_from_files(gnt: Run, master: FakeMaster, tmp_path: Path) -> None:
     """Each file is a job; the name says which; with --timing-stats the times follow."""
     file = tmp_path / "job.json"

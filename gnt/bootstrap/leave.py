@@ -51,6 +51,8 @@ def leave(request: LeaveRequest, layout: Layout, say: Callable[[str], None]) -> 
     say("removing certificates and configuration")
     paths = [layout.data / name for name in _FILES]
     paths += sorted(layout.data.glob("ssconf_*"))
+    # The node daemon's copies for libvirt.
+    paths += sorted((layout.etc / "pki").glob("*.pem"))
     for path in paths:
         path.unlink(missing_ok=True)
     return {"cluster": request.cluster_name}

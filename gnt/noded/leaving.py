@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gnt.daemon.files import sync_directory
 from gnt.model.layout import Layout
+from gnt.noded.hypervisors.pki import libvirt_files
 from gnt.noded.membership import membership_path
 
 
@@ -14,7 +15,8 @@ def forget_cluster(layout: Layout) -> None:
     """Remove certificates, configuration, history and queue of a node. Blocks; may be repeated.
 
     Secrets go first. What lets the node come up and be told again goes last, so that a removal that was cut short
-    can be ordered once more. The administrator's own files (`rapi/users`, all below `etc`) stay.
+    can be ordered once more. The administrator's own files (`rapi/users`, all below `etc` but libvirt's copy
+    of the certificate) stay.
     """
     last = [
         layout.calls_db,
@@ -23,7 +25,7 @@ def forget_cluster(layout: Layout) -> None:
         layout.authority_certificate,
         layout.node_pem,
     ]
-    secrets = [layout.authority_key, layout.rapi_pem, *_unfinished(layout.data)]
+    secrets = [layout.authority_key, layout.rapi_pem, *libvirt_files(layout), *_unfinished(layout.data)]
     queue = layout.data / "queue"
     others = [
         *_visible_files(layout.data),

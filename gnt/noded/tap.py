@@ -29,6 +29,7 @@ from gnt.model.errors import ENVIRONMENT, GntError, Refused
 from gnt.model.layout import Layout
 from gnt.noded.call_table import check_table
 from gnt.noded.handler import Place
+from gnt.noded.hypervisors.pki import prepare_tls
 from gnt.noded.membership import MembershipFile
 from gnt.noded.service import NodeDaemon, real_providers
 from gnt.wire.calls import Membership
@@ -73,10 +74,19 @@ def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
         daemon = Daemon(options, layout.log / LOG_FILE)
     except GntError as problem:
         refuse_start(PROGRAM, problem)
+    _give_certificate(layout)
     runtime, pools = real_runtime()
     place = Place(layout=layout, name=member.node_name, runtime=runtime)
     NodeService(place, pools, credentials, listening).setServiceParent(daemon)  # type: ignore[no-untyped-call]
     return daemon
+
+
+def _give_certificate(layout: Layout) -> None:
+    """Let libvirt have the node's certificate; where it cannot be written, guests run, and only migration fails."""
+    try:
+        prepare_tls(layout)
+    except OSError as problem:
+        log.warn("libvirt does not get this node's certificate: {problem}", problem=problem)  # noqa: G010
 
 
 def _membership(layout: Layout) -> Membership:

@@ -206,9 +206,11 @@ class DaemonTests(TestCase):
         assert not list(self.node.layout.data.glob("*-wal"))
 
     async def test_leaves_its_cluster(self) -> None:
-        """The answer arrives; then the daemon ends by itself, and no key is left."""
+        """The answer arrives; then the daemon ends by itself, and no key is left, libvirt's copies neither."""
         self.node.join()
         daemon = await deferToThread(self.start)
+        copies = self.node.layout.etc / "pki"
+        assert (copies / "serverkey.pem").exists()
         master = self.link(self.node.master)
         await master.when_connected()
         answer = await master.call(_request(LeaveCluster()))
@@ -216,6 +218,7 @@ class DaemonTests(TestCase):
         await deferToThread(daemon.wait, 30)
         assert daemon.returncode == 0
         assert list(self.node.layout.data.iterdir()) == []
+        assert list(copies.iterdir()) == []
         assert "Traceback" not in (self.node.layout.log / "node-daemon.log").read_text()
 
     async def test_log_lines_have_the_form_that_people_know(self) -> None:

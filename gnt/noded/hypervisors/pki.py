@@ -26,6 +26,12 @@ def pki_directory(layout: Layout) -> Path:
     return layout.etc / "pki"
 
 
+def libvirt_files(layout: Layout) -> list[Path]:
+    """Give what `prepare_tls` has written, keys first: it goes when the node leaves its cluster."""
+    paths = [pki_directory(layout) / name for name, _ in _files("", "", "")]
+    return sorted((path for path in paths if path.exists()), key=lambda path: not path.name.endswith("key.pem"))
+
+
 def prepare_tls(layout: Layout) -> bool:
     """Write libvirt's and QEMU's certificate files from the node's own; True if anything changed.
 

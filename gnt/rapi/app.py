@@ -93,7 +93,7 @@ class Application:
                 f"Method {method} is unsupported for path {request.path.decode('latin-1')}",
                 headers={"Allow": ", ".join(sorted(methods))},
             )
-        user = self._authentication.allow(request.getHeader("authorization"), row.access, request.address())
+        user = self._authentication.allow(request.header("authorization"), row.access, request.address())
         request.requester = "" if user is None else user.name
         lacking = missing(row)
         if lacking:
@@ -173,7 +173,7 @@ def _check(request: RapiRequest) -> None:
 def _body(request: RapiRequest) -> Any:
     """Give the value of a request's body, UNSET if it is empty."""
     data = request.body()
-    return body.parse(data, request.getHeader("content-type") or "") if data else msgspec.UNSET
+    return body.parse(data, request.header("content-type") or "") if data else msgspec.UNSET
 
 
 def _rendered(request: RapiRequest, value: Any) -> bytes:
@@ -184,14 +184,14 @@ def _rendered(request: RapiRequest, value: Any) -> bytes:
         tag = _tag(value, content)
         request.put("ETag", tag)
         request.put("Cache-Control", "private, no-cache")
-        if _matches(request.getHeader("if-none-match") or "", tag):
+        if _matches(request.header("if-none-match") or "", tag):
             request.setResponseCode(HTTPStatus.NOT_MODIFIED.value)
             request.responseHeaders.removeHeader(b"Content-Length")
             request.responseHeaders.removeHeader(b"Content-Type")
             return b""
     if len(content) >= COMPRESS_FROM:
         request.put("Vary", "Accept-Encoding")
-        if _takes_gzip(request.getHeader("accept-encoding") or ""):
+        if _takes_gzip(request.header("accept-encoding") or ""):
             content = gzip.compress(content, 1, mtime=0)
             request.put("Content-Encoding", "gzip")
             request.put("Content-Length", str(len(content)))

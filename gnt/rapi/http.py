@@ -73,6 +73,11 @@ class RapiRequest(Request):
         """Give the whole body."""
         return self._body.getvalue()
 
+    def header(self, name: str) -> str | None:
+        """Give a header of the request, whatever bytes it has; of several the first."""
+        values = self.requestHeaders.getRawHeaders(name.encode())
+        return values[0].decode("latin-1") if values else None
+
     def put(self, name: str, value: str) -> None:
         """Set a header of the answer."""
         self.responseHeaders.setRawHeaders(name, [value])

@@ -92,10 +92,10 @@ class _Line(Protocol):
         if len(frames) > 1 or (frames and self._splitter.pending):
             self._end(GntError("luxi_error", "the master answered more than was asked"))
         elif frames and self._waiting is None:
-            self._early = frames[0] if not self.used else None
-            self.alive = not self.used
             if self.used:
-                self.close()
+                self.close()  # nothing was asked
+            else:
+                self._early = frames[0]
         elif frames:
             self.used = True
             waiting, self._waiting = self._waiting, None

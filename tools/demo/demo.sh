@@ -17,20 +17,19 @@ nodes=3
 # on NODE COMMAND...: run a command on a node, in its namespaces.
 on() { tools/demo/enter.sh "$@"; }
 
-# greeting NODE SECONDS: attach to web1's console, type "greet" until the guest answers, show the answer.
+# greeting SECONDS: attach to web1's console as anybody on this host can, type "greet" until the guest answers, show the answer.
 greeting() {
-    local out=.demo/console.txt keys pid
-    keys=.demo/keys
-    printf '\n%s%s#%s gnt-instance console web1\n' "$SAY_ON" "$1" "$SAY_OFF"
+    local out=.demo/console.txt keys=.demo/keys pid
+    printf '\n%s$%s gnt-instance console web1\n' "$SAY_ON" "$SAY_OFF"
     rm -f $keys && mkfifo $keys && : >$out
-    tools/demo/enter.sh "$1" gnt-instance console web1 <$keys >$out 2>&1 &
+    (. .demo/env && exec gnt-instance console web1) <$keys >$out 2>&1 &
     pid=$!
     exec 3>$keys
-    for _ in $(seq "$2"); do
+    for _ in $(seq "$1"); do
         running $pid || break
         echo greet >&3 || break
         sleep 1
-        ! grep -q 'hello from web1' $out || break
+        ! grep -q 'MiB, .* CPU' $out || break
     done
     exec 3>&-
     kill $pid 2>/dev/null || true
@@ -38,9 +37,9 @@ greeting() {
     rm -f $keys
     grep -q 'hello from web1' $out || {
         tail -n 5 $out >&2
-        die "the guest did not greet within $2 seconds" "its console's log: $base/node*/var/log/ganeti/kvm; QEMU's: $base/node*/libvirt/log/qemu"
+        die "the guest did not greet within $1 seconds" "its console's log: $base/node*/var/log/ganeti/kvm; QEMU's: $base/node*/libvirt/log/qemu"
     }
-    tr -d '\r' <$out | grep -A 2 'hello from web1' | tail -n 3 | sed 's/^/    | /'
+    tr -d '\r' <$out | grep -E 'hello from web1|installed as web1|MiB, .* CPU' | tail -n 3 | sed 's/^/    | /'
 }
 
 begin
@@ -71,13 +70,14 @@ show node1 gnt-node list
 say "a virtual machine: a disk that the nodes share, a system on it, started on node1"
 show node1 gnt-instance add -o busybox --disk 0:size=1g -t sharedfile -n node1 web1
 show node1 gnt-instance list
-greeting node1 60
+greeting 60
 
 say "moving it to node2 while it runs, and back"
 show node1 gnt-instance migrate -f -n node2 web1
 show node1 gnt-instance list
-greeting node1 20
+greeting 20
 show node1 gnt-instance migrate -f -n node1 web1
+show node1 gnt-instance list
 show node1 gnt-job list
 
 say "the same through the remote API, from this host"

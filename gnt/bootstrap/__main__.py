@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from gnt.bootstrap.talk import answer, progress, read_request, show_token, stop_once
+from gnt.bootstrap.talk import answer, progress, read_request, show_token
 from gnt.model.layout import Layout, host_name
 
 
@@ -61,7 +61,6 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0] not in VERBS:
         sys.stderr.write(f"usage: python -m gnt.bootstrap {'|'.join(VERBS)}   (a JSON object on standard input)\n")
         return 2
-    stop_once()
     return answer(VERBS[arguments[0]])
 
 

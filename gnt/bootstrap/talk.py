@@ -59,6 +59,7 @@ def stop_once() -> None:
 def answer(work: Callable[[], Any]) -> int:
     """Do the work, write its result or error, give the exit status."""
     try:
+        stop_once()
         result = work()
     except GntError as error:
         _write({"error": {"code": error.code, "text": error.text, "hint": error.hint}})

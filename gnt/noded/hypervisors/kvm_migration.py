@@ -15,7 +15,7 @@ from gnt.noded.hypervisors.libvirt_connection import one_line
 from gnt.noded.hypervisors.libvirt_driver import LibvirtDriver
 from gnt.noded.hypervisors.libvirt_place import is_embedded
 from gnt.noded.hypervisors.migration_xml import places, retarget
-from gnt.noded.hypervisors.pki import pki_directory
+from gnt.noded.hypervisors.pki import pki_directory, prepare_tls
 from gnt.wire.calls import DiskDevice, MigrationProgress, MigrationTicket
 
 _MIB: Final = 1024 * 1024
@@ -32,6 +32,7 @@ class MigratingDriver(LibvirtDriver):
                 f"{instance.name} cannot move to this node: it runs libvirt inside gnt-noded",
                 hint="run libvirtd on both nodes",
             )
+        self._prepare_tls()
         domain = self._ours(instance)
         if domain is not None:
             raise NodeFailure("exists", f"{instance.name} runs here already, it cannot arrive from {source}")
@@ -47,6 +48,7 @@ class MigratingDriver(LibvirtDriver):
         with self._connection.errors(f"preparing the migration of {instance.name}", code="migration_failed"):
             xml = domain.XMLDesc(library.VIR_DOMAIN_XML_MIGRATABLE | library.VIR_DOMAIN_XML_SECURE)
             domain.migrateSetMaxDowntime(int(instance.hvparams["migration_downtime"]), 0)
+        self._prepare_tls()
         parameters = self._parameters(instance, target, ticket)
         parameters[library.VIR_MIGRATE_PARAM_DEST_XML] = retarget(xml, ticket.data.get("places", {}))
         flags = self._flags(instance.hvparams, live=live)
@@ -115,7 +117,11 @@ class MigratingDriver(LibvirtDriver):
         self._set_up_interfaces(domain)
 
     def settle(self) -> None:
-        """Abort migrations away from here that an earlier daemon began; without libvirtd there can be none."""
+        """Abort migrations away from here that an earlier daemon began; without libvirtd there can be none.
+
+        Before that, libvirt gets the node's certificate, so that others can send guests here.
+        """
+        self._prepare_tls()
         if is_embedded(self._connection.uri()):
             return
         with self._connection.errors("looking for migrations that nobody waits for"):
@@ -123,6 +129,12 @@ class MigratingDriver(LibvirtDriver):
         for domain in domains:
             if self._mark(domain) is not None and self._outgoing(domain):
                 self._abort_job(domain, domain.name())
+
+    def _prepare_tls(self) -> None:
+        try:
+            prepare_tls(self._place.layout)
+        except OSError as error:
+            raise NodeFailure("hypervisor", f"libvirt's certificates cannot be written: {error}") from error
 
     def _parameters(self, instance: InstanceSpec, target: str, ticket: MigrationTicket) -> dict[str, Any]:
         library, given, address = self._lv, instance.hvparams, ticket.address

@@ -70,6 +70,7 @@ class LibvirtConnection:
         self._prepare = prepare
         self._lock = threading.Lock()
         self._connection: Any = None
+        self._opened = ""
         self._listener: Callable[[str, int, int], None] | None = None
 
     @property
@@ -78,8 +79,8 @@ class LibvirtConnection:
         return LIBRARY.get()
 
     def uri(self) -> str:
-        """Say where it connects to."""
-        return self._uri()
+        """Say where it is connected to, or would connect to now."""
+        return self._opened if self._connection is not None else self._uri()
 
     def listen(self, listener: Callable[[str, int, int], None]) -> None:
         """Call with UUID, event and detail of each change of a domain, in libvirt's thread; must not block."""
@@ -105,7 +106,7 @@ class LibvirtConnection:
             return False
 
     def _open(self, library: Any) -> Any:
-        uri = self.uri()
+        uri = self._uri()
         self._prepare(uri)
         try:
             connection = library.open(uri)
@@ -121,6 +122,7 @@ class LibvirtConnection:
             connection.setKeepAlive(*_KEEP_ALIVE)
         with suppress(library.libvirtError):
             connection.domainEventRegisterAny(None, library.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._event, None)
+        self._opened = uri
         return connection
 
     def _event(self, _connection: Any, domain: Any, event: int, detail: int, _opaque: Any) -> None:

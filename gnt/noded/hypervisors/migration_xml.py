@@ -12,7 +12,7 @@ from typing import Any
 
 
 def places(xml: str) -> dict[str, Any]:
-    """Give the paths in a domain: `disks` by target name (attributes of the source), `logs` of serial ports, bridges.
+    """Give what belongs to the node in a domain: disks by target name, logs, bridges, addresses of displays.
 
     Taken from the domain as the target would start it.
     """
@@ -24,7 +24,8 @@ def places(xml: str) -> dict[str, Any]:
             disks[target.get("dev")] = {"type": disk.get("type"), **source.attrib}
     logs = [log.get("file") for log in domain.iterfind("devices/serial/log")]
     bridges = [source.get("bridge") for source in domain.iterfind("devices/interface/source[@bridge]")]
-    return {"disks": disks, "logs": logs, "bridges": bridges}
+    listens = [listen.get("address") for listen in domain.iterfind("devices/graphics/listen[@address]")]
+    return {"disks": disks, "logs": logs, "bridges": bridges, "listens": listens}
 
 
 def retarget(xml: str, there: Mapping[str, Any]) -> str:
@@ -46,4 +47,9 @@ def retarget(xml: str, there: Mapping[str, Any]) -> str:
     sources = domain.iterfind("devices/interface/source[@bridge]")
     for source, bridge in zip(sources, there.get("bridges", []), strict=False):
         source.set("bridge", bridge)
+    for graphics, address in zip(domain.iterfind("devices/graphics[@listen]"), there.get("listens", []), strict=False):
+        graphics.set("listen", address)
+    listens = domain.iterfind("devices/graphics/listen[@address]")
+    for listen, address in zip(listens, there.get("listens", []), strict=False):
+        listen.set("address", address)
     return ET.tostring(domain, encoding="unicode")

@@ -96,3 +96,23 @@ def test_xen_parameters(tmp_path: Path, name: str, given: dict[str, Any], parame
     with pytest.raises(NodeFailure, match=f"Parameter '{parameter}' fails validation: not found") as failure:
         driver.check(instance(name, **given).hvparams)
     assert failure.value.code == "parameter"
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "port"),
+    [
+        ({"vnc_bind_address": "192.0.2.1"}, "vnc", 11007),
+        ({"spice_bind": "192.0.2.1"}, "spice", 11007),
+        ({"vnc_bind_address": "/run/vnc"}, "msg", None),
+        ({}, "msg", None),
+    ],
+)
+def test_kvm_consoles_without_a_serial_port(tmp_path: Path, given: dict[str, Any], kind: str, port: int | None) -> None:
+    """VNC, then SPICE, and where there is nothing a message in the words that clients know."""
+    driver = drivers(place_of(Layout(tmp_path), "node1"), ["kvm"])["kvm"]
+    console = driver.console(instance("kvm", serial_console=False, **given), "node1")
+    assert (console.kind, console.port) == (kind, port)
+    if kind == "vnc":
+        assert console.display == 11007 - 5900
+    if kind == "msg":
+        assert console.message == "No serial shell for instance web1.example.com"

@@ -149,15 +149,28 @@ def test_migration_without_its_certificate(kvm_house: KvmHouse, tmp_path: Path) 
     source, target = kvm_house.driver(), kvm_house.driver("node2")
     source.start(instance, [], False)
     ticket = target.accept(instance, [], "node1", kvm_house.address("node2"))
-    pki = kvm_house.room.layout("node1").etc / "pki"
+    layout = kvm_house.room.layout("node1")
+    pki = layout.etc / "pki"
     pki.rename(tmp_path / "pki")
+    layout.node_pem.rename(tmp_path / "server.pem")
     try:
         with pytest.raises(NodeFailure) as failure:
             source.send(instance, "node2", ticket, True)
     finally:
         (tmp_path / "pki").rename(pki)
+        (tmp_path / "server.pem").rename(layout.node_pem)
     assert failure.value.code == "migration_failed"
     assert [guest.state for guest in source.list_guests()] == ["running"]
+
+
+def test_renewed_certificate(kvm_house: KvmHouse) -> None:
+    """What libvirt has of a certificate is made new from the node's own before the next migration, and at a start."""
+    layout = kvm_house.room.layout("node1")
+    ours = layout.etc / "pki/clientcert.pem"
+    right = ours.read_text()
+    ours.write_text("old")
+    kvm_house.driver().settle()
+    assert ours.read_text() == right
 
 
 def test_password_is_in_no_process_list(kvm_house: KvmHouse, tmp_path: Path) -> None:
@@ -336,3 +349,14 @@ def test_libvirt_understands_golden_domains(kvm_house: KvmHouse, name: str) -> N
     assert spec.name in line
     assert spec.uuid in line
     assert "fifteen" not in line
+
+
+def test_routed_interface(kvm_house: KvmHouse) -> None:
+    """A route to the guest's address leads to its tap device, for as long as the guest runs."""
+    instance = replace(kvm_house.instance(), nics=(nic(0, "routed", "", ip="198.51.100.9"),))
+    driver = kvm_house.driver()
+    driver.start(instance, [], False)
+    command = ["ip", "route", "show", "198.51.100.9"]
+    assert " dev " in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    driver.pull_plug(instance.name, instance.uuid)
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""

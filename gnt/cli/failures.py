@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from gnt.cli.parsing import BadUsage
-from gnt.model.errors import PREREQ_CODES, ConfigError, GntError, Refused
+from gnt.model.errors import PREREQ_CODES, ConfigError, GntError
 
 OK: Final = 0
 FAILURE: Final = 1
@@ -33,10 +33,6 @@ class JobFailed(GntError):
         super().__init__(cause.code, prefix + cause.text, hint=cause.hint)
         self.job = job
         self.cause = cause
-
-
-class UnknownField(Refused):
-    """A list was asked for fields that there are not."""
 
 
 def exit_status(error: GntError) -> int:

@@ -15,15 +15,19 @@ from gnt.cli.failures import OK, JobFailed
 from gnt.cli.terminal import Progress, note, say
 from gnt.model.errors import GntError, JobLost, Refused
 from gnt.wire.errors import from_luxi
+from gnt.wire.luxi import JobChange
 
 if TYPE_CHECKING:
     from gnt.opcodes.base import Opcode
 
 FINAL: Final = frozenset({"canceled", "success", "error"})
-STATUSES: Final = frozenset({"queued", "waiting", "canceling", "running"}) | FINAL
 # Seconds of silence before a job that has not begun is explained, and between questions after that.
 _PATIENCE: Final = 5.0
 _WAIT: Final = 29.0
+# How often a master that is away is asked again, and the seconds between.
+TRIES: Final = 30
+PAUSE: Final = 1.0
+_AWAY: Final = frozenset({"connection_lost", "no_master", "timeout"})
 
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,11 +130,12 @@ class _Follower:
 
     def follow(self) -> Ended:
         """Ask for changes until the job has ended."""
-        client, previous, serial = self._call.client, None, None
+        previous: list[Any] | None = None
+        serial: int | None = None
         while True:
             status = previous[0] if previous else ""
             patience = _PATIENCE if status in {"queued", "waiting"} and status not in self._explained else _WAIT
-            change = client.wait_for_job_change(self._job, ["status"], previous, serial, patience)
+            change = self._next_change(previous, serial, patience)
             if change is None or (change.info == previous and not change.entries):
                 self._explain(status)
                 continue
@@ -140,6 +145,24 @@ class _Follower:
             self._progress.show(f"{self._title}: {previous[0]}")
             if previous[0] in FINAL:
                 return self._ended()
+
+    def _next_change(self, previous: list[Any] | None, serial: int | None, patience: float) -> JobChange | None:
+        """Ask once; a master that is away for a moment, or restarts, is asked again: the job does not mind."""
+        for left in range(TRIES - 1, -1, -1):
+            try:
+                return self._call.client.wait_for_job_change(self._job, ["status"], previous, serial, patience)
+            except GntError as problem:
+                if problem.code not in _AWAY:
+                    raise
+                if not left:
+                    problem.hint = f"the job may go on without us: gnt-job watch {self._job}"
+                    raise
+            if "away" not in self._explained:
+                with self._progress.away():
+                    note("The master daemon is away; waiting for it to come back")
+                self._explained.add("away")
+            time.sleep(PAUSE)
+        raise AssertionError  # the last try returns or raises
 
     def _show_entries(self, entries: Sequence[Any]) -> None:
         for entry in entries:

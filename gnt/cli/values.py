@@ -18,8 +18,6 @@ Parser = Callable[[str], Any]
 
 _TRUE: Final = frozenset({"yes", "true"})
 _FALSE: Final = frozenset({"no", "false"})
-_TIME: Final = re.compile(r"(\d{1,12})([smhdw]?)", re.ASCII)
-_SECONDS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _BOUND: Final = re.compile(r"(>=|>|<=|<) (-?\d+)")
 SPECS: Final = ("memory-size", "cpu-count", "disk-count", "disk-size", "nic-count", "spindle-use")
 _SIZED_SPECS: Final = frozenset({"memory-size", "disk-size"})
@@ -76,11 +74,6 @@ def real(text: str) -> float:
     if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", text.strip().lower()[:60], re.ASCII):
         raise ValueError(f"{_shown(text)} is not a number")
     return float(text)
-
-
-def size(text: str) -> int:
-    """Take a size with a unit, and give MiB."""
-    return parse_size(text)
 
 
 def yes_no(text: str) -> bool:
@@ -182,14 +175,6 @@ def uid_pool(text: str) -> list[tuple[int, int]]:
             raise ValueError(f"the range {item} is upside down")
         ranges.append((low, high))
     return ranges
-
-
-def time_span(text: str) -> int:
-    """Take a number with s, m, h, d or w, and give seconds."""
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"{_shown(text)} is not a time: a number and s, m, h, d or w")
-    return int(match[1]) * _SECONDS[match[2]]
 
 
 def spec_values(text: str) -> dict[str, int]:

@@ -262,6 +262,32 @@ def test_a_refused_submission_is_an_error(gnt: Run, master: FakeMaster) -> None:
     assert gnt("debug", "delay", "1").err == "Failure: the queue is closed  [wrong_state]\n  open it\n"
 
 
+def test_a_master_that_restarts_is_waited_for(gnt: Run, master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that breaks while a job is waited for is made again; in the end it is said that the job goes on."""
+    monkeypatch.setattr("gnt.cli.jobs.PAUSE", 0.0)
+    wait = master.do_WaitForJobChange
+    calls = 0
+
+    def broken_twice(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in {2, 3}:
+            raise ConnectionAbortedError
+        return wait(*args)
+
+    master.answers["WaitForJobChange"] = broken_twice
+    ran = gnt("debug", "delay", "1")
+    assert ran == (0, "", "The master daemon is away; waiting for it to come back\n")
+
+    def broken(*_: Any) -> Any:
+        raise ConnectionAbortedError
+
+    master.answers["WaitForJobChange"] = broken
+    ran = gnt("debug", "delay", "1")
+    assert ran.status == 1
+    assert ran.err.endswith("  the job may go on without us: gnt-job watch 12\n")
+
+
 def test_a_silent_queue_is_explained(gnt: Run, master: FakeMaster) -> None:
     """Once that it is queued, once that it waits."""
     answers = iter(

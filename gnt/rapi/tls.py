@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from cryptography import x509
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -82,7 +82,7 @@ class RapiTls:
         if self._chain:
             try:
                 for one in x509.load_pem_x509_certificates(self._chain.read_bytes()):
-                    context.add_extra_chain_cert(crypto.X509.from_cryptography(one))
+                    context.add_extra_chain_cert(one)
             except (OSError, ValueError, SSL.Error):
                 raise ConfigError(f"{self._chain}: does not hold certificates in PEM form") from None
         return context

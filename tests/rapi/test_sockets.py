@@ -1,0 +1,239 @@
+"""The remote API over TLS, and its way to the master over LUXI, on real sockets."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import random
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet import reactor as _reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from gnt.masterd.luxi_server import LuxiServer
+from gnt.model.errors import ConfigError
+from gnt.model.layout import Layout
+from gnt.rapi.service import RemoteApi, Settings
+from gnt.rapi.tls import RapiTls
+from gnt.wire import certificates
+from gnt.wire.luxi import Request
+from tests.rapi.room import USERS
+
+reactor: Any = _reactor
+SOURCE = random.Random()  # noqa: S311
+LOGIN = {"Authorization": "Basic " + base64.b64encode(b"writer:secret1").decode()}
+
+
+class Methods:
+    """A master that is asked over its real server."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[Any]] = []
+
+    async def call(self, request: Request) -> Any:
+        """Answer."""
+        if request.method == "WaitForJobChange":
+            self.waiting.append(Deferred())
+            return await self.waiting[-1]
+        return {"QueryClusterInfo": {"name": "demo"}, "SubmitJob": 7}[request.method]
+
+
+class OverSockets(TestCase):
+    """One remote API on 127.0.0.1, with a certificate of a cluster, and one master behind it."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        """Start both."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.path = Path(directory.name)
+        self.authority = certificates.make_authority("demo", now=time.time(), source=SOURCE)
+        self.pem = self.path / "rapi.pem"
+        self.renew()
+        (self.path / "ca.pem").write_bytes(self.authority.certificate)
+        users = self.path / "users"
+        users.write_text(USERS)
+        users.chmod(0o600)
+        layout = Layout(self.path)
+        self.methods = Methods()
+        self.luxi = LuxiServer(self.methods, layout)
+        self.luxi.start(reactor)
+        self.tls = RapiTls(self.pem, self.pem)
+        self.tls.check()
+        endpoint = UNIXClientEndpoint(reactor, str(layout.master_socket))
+        self.api = RemoteApi(Settings(users=users, tls=self.tls), endpoint, reactor)
+        self.port: Any = reactor.listenTCP(0, self.api.factory, interface="127.0.0.1")
+        self.number: int = self.port.getHost().port
+        self.addCleanup(self.stop)
+
+    async def stop(self) -> None:
+        """Stop both."""
+        await self.port.stopListening()
+        self.api.stop()
+        for waiting in self.methods.waiting:
+            if not waiting.called:
+                waiting.callback("nochange")
+        await self.luxi.stop()
+        gone: Deferred[None] = Deferred()
+        reactor.callLater(0.01, gone.callback, None)
+        await gone
+
+    def renew(self) -> None:
+        """Make a new certificate for the same cluster."""
+        identity = certificates.make_rapi(
+            self.authority,
+            cluster_name="demo",
+            names=["node1"],
+            addresses=["127.0.0.1"],
+            now=time.time(),
+            source=SOURCE,
+        )
+        certificates.save_identity(self.pem, identity)
+
+    def context(self) -> ssl.SSLContext:
+        """Give the context of a client that trusts this cluster only."""
+        return ssl.create_default_context(cafile=str(self.path / "ca.pem"))
+
+    def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
+        """Connect, as a client in a thread does."""
+        plain = socket.create_connection(("127.0.0.1", self.number), timeout=10)
+        return (context or self.context()).wrap_socket(plain, server_hostname="127.0.0.1")
+
+    def request(self, *asked: tuple[str, str]) -> list[Any]:
+        """Ask several things over one connection."""
+        connection = http.client.HTTPSConnection("127.0.0.1", self.number, timeout=10, context=self.context())
+        found = []
+        for method, path in asked:
+            connection.request(method, path, headers=LOGIN)
+            found.append(json.loads(connection.getresponse().read()))
+        connection.close()
+        return found
+
+    async def thread(self, work: Callable[..., Any], *arguments: Any) -> Any:
+        """Let a client work beside the reactor."""
+        return await deferToThread(work, *arguments)
+
+    async def test_a_client_that_trusts_the_cluster(self) -> None:
+        """Certificate, name, several requests over one connection, the master behind."""
+        answers = await self.thread(
+            self.request, ("GET", "/version"), ("GET", "/2/info"), ("PUT", "/2/instances/web1/startup"), ("GET", "/x")
+        )
+        assert answers[0] == 2
+        assert answers[1]["name"] == "demo"
+        assert answers[2] == 7
+        assert answers[3]["code"] == 404
+
+    async def test_versions_and_ciphers(self) -> None:
+        """TLS 1.2 and 1.3 with forward secrecy; nothing older or weaker."""
+
+        def version(least: ssl.TLSVersion, most: ssl.TLSVersion, ciphers: str = "DEFAULT@SECLEVEL=0") -> str | None:
+            context = self.context()
+            context.minimum_version, context.maximum_version = least, most
+            context.set_ciphers(ciphers)
+            with self.connect(context) as connected:
+                return connected.version()
+
+        v1, v2, v3 = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
+        assert await self.thread(version, v2, v2) == "TLSv1.2"
+        assert await self.thread(version, v3, v3) == "TLSv1.3"
+        for least, most, ciphers in ((v1, ssl.TLSVersion.TLSv1_1, "DEFAULT@SECLEVEL=0"), (v2, v2, "ECDHE+AES+SHA")):
+            with pytest.raises((ssl.SSLError, ConnectionError)):
+                await self.thread(version, least, most, ciphers)
+
+    async def test_a_renewed_certificate_needs_no_restart(self) -> None:
+        """New connections see it at once; a damaged file changes nothing."""
+
+        def certificate() -> bytes | None:
+            with self.connect() as connected:
+                return connected.getpeercert(binary_form=True)
+
+        first = await self.thread(certificate)
+        assert first == await self.thread(certificate)
+        self.renew()
+        second = await self.thread(certificate)
+        assert first != second
+        self.pem.write_text("damaged")
+        assert second == await self.thread(certificate)
+        self.pem.unlink()
+        assert second == await self.thread(certificate)
+
+    async def test_whoever_speaks_no_tls(self) -> None:
+        """Plain HTTP and garbage are cut off, others go on."""
+
+        def speak(data: bytes) -> bytes:
+            with socket.create_connection(("127.0.0.1", self.number), timeout=10) as plain:
+                plain.sendall(data)
+                try:
+                    return plain.recv(1000)
+                except ConnectionError:
+                    return b""
+
+        for data in (b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n", b"\x00" * 500):
+            assert b"HTTP" not in await self.thread(speak, data)
+        assert await self.thread(self.request, ("GET", "/version")) == [2]
+
+    async def test_who_waits_for_a_job_holds_up_nobody(self) -> None:
+        """Other requests are answered while a dozen wait."""
+
+        def wait() -> Any:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.number, timeout=10, context=self.context())
+            body = json.dumps({"fields": ["status"]})
+            headers = {**LOGIN, "Content-Type": "application/json"}
+            connection.request("GET", "/2/jobs/1/wait", body=body, headers=headers)
+            try:
+                return json.loads(connection.getresponse().read())
+            finally:
+                connection.close()
+
+        waits = [deferToThread(wait) for _ in range(6)]
+        while len(self.methods.waiting) < 6:
+            assert (await self.thread(self.request, ("GET", "/2/info")))[0]["name"] == "demo"
+        for waiting in self.methods.waiting:
+            waiting.callback([["success"], []])
+        for answered in waits:
+            assert await answered == {"job_info": ["success"], "log_entries": []}
+
+    async def test_a_master_that_is_gone(self) -> None:
+        """502 while there is none, and back when it is."""
+        await self.luxi.stop()
+        (answer,) = await self.thread(self.request, ("GET", "/2/info"))
+        assert answer["code"] == 502
+        assert "gnt-cluster getmaster" in answer["message"]
+        self.luxi.start(reactor)
+        (answer,) = await self.thread(self.request, ("GET", "/2/info"))
+        assert answer["name"] == "demo"
+
+    def test_files_that_are_of_no_use(self) -> None:
+        """Each is named: missing, no certificate, another's key, a bad chain."""
+        other = self.path / "other.pem"
+        other.write_bytes(
+            certificates.make_rapi(
+                self.authority, cluster_name="x", names=[], addresses=[], now=time.time(), source=SOURCE
+            ).pem()
+        )
+        text = self.path / "text"
+        text.write_text("text")
+        missing = self.path / "missing"
+        ca = self.path / "ca.pem"
+        for tls, named in (
+            (RapiTls(missing, missing), missing),
+            (RapiTls(text, text), text),
+            (RapiTls(other, self.pem), other),
+            (RapiTls(self.pem, self.pem, text), text),
+        ):
+            with pytest.raises(ConfigError) as refused:
+                tls.check()
+            assert str(named) in refused.value.text
+        RapiTls(self.pem, self.pem, ca).check()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from gnt.masterd.jobs.lockset import Level, Locks
@@ -18,6 +18,8 @@ from gnt.opcodes.verify import ClusterVerify, ClusterVerifyConfig, ClusterVerify
 from gnt.wire.calls import GuestFacts, GuestList, NodeVerify, Peer, VerifyFacts
 
 CLOCK_SKEW = 150.0
+# How the verify of a hypervisor begins where it only remarks something (`gnt.noded.hypervisors.interface`).
+NO_FAULT = "note: "
 CERTIFICATE_WARNING, CERTIFICATE_ERROR = 30 * 86400.0, 7 * 86400.0
 
 
@@ -107,7 +109,8 @@ class VerifyGroup(Operation[ClusterVerifyGroup]):
         hosts = [node for node in online if node.vm_capable]
         guests = await look.ask_all({node.uuid: GuestList(hypervisors=hypervisors) for node in hosts})
         report.note("* Verifying node status")
-        _check_nodes(nodes, verified, report, now=self.fresh.now())
+        expected = {name for name, params in hypervisors.items() if params.get("kvm_flag") == "disabled"}
+        _check_nodes(nodes, verified, report, now=self.fresh.now(), emulated=expected)
         report.note("* Verifying instance status")
         _check_guests(cluster, hosts, guests, report)
         _check_offline(cluster, nodes, report)
@@ -139,7 +142,9 @@ def _node_question(cluster: Cluster, node: Node, hypervisors: Mapping[str, Any])
     )
 
 
-def _check_nodes(nodes: Iterable[Node], verified: Mapping[str, Any], report: Report, *, now: float) -> None:
+def _check_nodes(
+    nodes: Iterable[Node], verified: Mapping[str, Any], report: Report, *, now: float, emulated: Container[str] = ()
+) -> None:
     releases = {facts.version.release for facts in verified.values() if isinstance(facts, VerifyFacts)}
     for node in nodes:
         if node.offline:
@@ -148,19 +153,23 @@ def _check_nodes(nodes: Iterable[Node], verified: Mapping[str, Any], report: Rep
         if not isinstance(facts, VerifyFacts):
             report.add("ENODERPC", "node", node.name, f"does not answer: {facts}")
             continue
-        _check_node(node, facts, report, now=now)
+        _check_node(node, facts, report, now=now, emulated=emulated)
         if len(releases) > 1:
             text = f"runs release {facts.version.release}; in the cluster there are {' '.join(sorted(releases))}"
             report.add("ENODEVERSION", "node", node.name, text, warning=True)
 
 
-def _check_node(node: Node, facts: VerifyFacts, report: Report, *, now: float) -> None:
+def _check_node(node: Node, facts: VerifyFacts, report: Report, *, now: float, emulated: Container[str]) -> None:
+    """Check what a node said; hypervisors in `emulated` do without KVM because the cluster says so."""
     if abs(facts.time - now) > CLOCK_SKEW:
         report.add("ENODETIME", "node", node.name, f"its clock is {facts.time - now:+.0f} s off the master's")
     for peer, text in facts.unreachable.items():
         report.add("ENODENET", "node", node.name, f"does not reach {peer}: {text}")
     for hypervisor, text in facts.hypervisors.items():
-        report.add("ENODEHV", "node", node.name, f"{hypervisor}: {text}")
+        is_note = text.startswith("note: ")
+        if not (is_note and hypervisor in emulated):
+            text = text.removeprefix("note: ")
+            report.add("ENODEHV", "node", node.name, f"{hypervisor}: {text}", warning=is_note)
     for source, hypervisor, text in facts.parameters:
         report.add("ENODEHV", "node", node.name, f"{hypervisor} parameters of the {source}: {text}")
     for kind, text in facts.storage_paths.items():

@@ -130,6 +130,16 @@ def test_what_verify_finds() -> None:
     assert any("ECLUSTERCERT" in line for line in found(ground, node_verify=ground.verified(certificate_ends=1.0)))
 
 
+def test_a_remark_of_a_hypervisor_is_no_error() -> None:
+    """Guests that run by emulation are worth a notice; a hypervisor that does not answer is an error."""
+    ground = Ground()
+    lines = found(ground, node_verify=ground.verified(hypervisors={"kvm": "note: guests run by emulation"}))
+    assert "- NOTICE: node node1.example.com: kvm: guests run by emulation" in lines
+    assert not any("ENODEHV" in line for line in lines)
+    ground = Ground()
+    assert any("ENODEHV" in line for line in found(ground, node_verify=ground.verified(hypervisors={"kvm": "gone"})))
+
+
 def test_a_guest_on_the_wrong_node_is_found() -> None:
     """Named with both nodes."""
     ground = Ground()

@@ -2,114 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import http.client
 import json
-import random
 import socket
 import ssl
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
 
-from gnt.masterd.luxi_server import LuxiServer
 from gnt.model.errors import ConfigError
-from gnt.model.layout import Layout
-from gnt.rapi.service import RemoteApi, Settings
 from gnt.rapi.tls import RapiTls
 from gnt.wire import certificates
-from gnt.wire.luxi import Request
-from tests.rapi.room import USERS
-
-reactor: Any = _reactor
-SOURCE = random.Random()  # noqa: S311
-LOGIN = {"Authorization": "Basic " + base64.b64encode(b"writer:secret1").decode()}
+from tests.rapi.socket_room import LOGIN, SOURCE, SocketCase, reactor
 
 
-class Methods:
-    """A master that is asked over its real server."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Deferred[Any]] = []
-
-    async def call(self, request: Request) -> Any:
-        """Answer."""
-        if request.method == "WaitForJobChange":
-            self.waiting.append(Deferred())
-            return await self.waiting[-1]
-        return {"QueryClusterInfo": {"name": "demo"}, "SubmitJob": 7}[request.method]
-
-
-class OverSockets(TestCase):
-    """One remote API on 127.0.0.1, with a certificate of a cluster, and one master behind it."""
-
-    timeout = 30
-
-    def setUp(self) -> None:
-        """Start both."""
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.path = Path(directory.name)
-        self.authority = certificates.make_authority("demo", now=time.time(), source=SOURCE)
-        self.pem = self.path / "rapi.pem"
-        self.renew()
-        (self.path / "ca.pem").write_bytes(self.authority.certificate)
-        users = self.path / "users"
-        users.write_text(USERS)
-        users.chmod(0o600)
-        layout = Layout(self.path)
-        self.methods = Methods()
-        self.luxi = LuxiServer(self.methods, layout)
-        self.luxi.start(reactor)
-        self.tls = RapiTls(self.pem, self.pem)
-        self.tls.check()
-        endpoint = UNIXClientEndpoint(reactor, str(layout.master_socket))
-        self.api = RemoteApi(Settings(users=users, tls=self.tls), endpoint, reactor)
-        self.port: Any = reactor.listenTCP(0, self.api.factory, interface="127.0.0.1")
-        self.number: int = self.port.getHost().port
-        self.addCleanup(self.stop)
-
-    async def stop(self) -> None:
-        """Stop both."""
-        await self.port.stopListening()
-        self.api.stop()
-        for waiting in self.methods.waiting:
-            if not waiting.called:
-                waiting.callback("nochange")
-        await self.luxi.stop()
-        gone: Deferred[None] = Deferred()
-        reactor.callLater(0.01, gone.callback, None)
-        await gone
-
-    def renew(self) -> None:
-        """Make a new certificate for the same cluster."""
-        identity = certificates.make_rapi(
-            self.authority,
-            cluster_name="demo",
-            names=["node1"],
-            addresses=["127.0.0.1"],
-            now=time.time(),
-            source=SOURCE,
-        )
-        certificates.save_identity(self.pem, identity)
-
-    def context(self) -> ssl.SSLContext:
-        """Give the context of a client that trusts this cluster only."""
-        return ssl.create_default_context(cafile=str(self.path / "ca.pem"))
-
-    def connect(self, context: ssl.SSLContext | None = None) -> ssl.SSLSocket:
-        """Connect, as a client in a thread does."""
-        plain = socket.create_connection(("127.0.0.1", self.number), timeout=10)
-        return (context or self.context()).wrap_socket(plain, server_hostname="127.0.0.1")
+class OverSockets(SocketCase):
+    """What clients see."""
 
     def request(self, *asked: tuple[str, str]) -> list[Any]:
         """Ask several things over one connection."""
@@ -135,6 +46,7 @@ class OverSockets(TestCase):
         assert answers[2] == 7
         assert answers[3]["code"] == 404
 
+    @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
     async def test_versions_and_ciphers(self) -> None:
         """TLS 1.2 and 1.3 with forward secrecy; nothing older or weaker."""
 

@@ -166,10 +166,10 @@ def _check_node(node: Node, facts: VerifyFacts, report: Report, *, now: float, e
     for peer, text in facts.unreachable.items():
         report.add("ENODENET", "node", node.name, f"does not reach {peer}: {text}")
     for hypervisor, text in facts.hypervisors.items():
-        is_note = text.startswith("note: ")
-        if not (is_note and hypervisor in emulated):
-            text = text.removeprefix("note: ")
-            report.add("ENODEHV", "node", node.name, f"{hypervisor}: {text}", warning=is_note)
+        if not text.startswith("note: "):
+            report.add("ENODEHV", "node", node.name, f"{hypervisor}: {text}")
+        elif hypervisor not in emulated:
+            report.note(f"  - NOTICE: node {node.name}: {hypervisor}: {text.removeprefix('note: ')}")
     for source, hypervisor, text in facts.parameters:
         report.add("ENODEHV", "node", node.name, f"{hypervisor} parameters of the {source}: {text}")
     for kind, text in facts.storage_paths.items():

@@ -140,6 +140,12 @@ def test_a_remark_of_a_hypervisor_is_no_error() -> None:
     assert any("ENODEHV" in line for line in found(ground, node_verify=ground.verified(hypervisors={"kvm": "gone"})))
 
 
+def test_emulation_that_the_cluster_wants_is_not_remarked() -> None:
+    """With `kvm_flag=disabled` nobody expects anything else."""
+    ground = Ground(enabled_hypervisors=("kvm",), hvparams={"kvm": {"kvm_flag": "disabled"}})
+    assert found(ground, node_verify=ground.verified(hypervisors={"kvm": "note: guests run by emulation"})) == []
+
+
 def test_a_guest_on_the_wrong_node_is_found() -> None:
     """Named with both nodes."""
     ground = Ground()

@@ -19,6 +19,8 @@ R = TypeVar("R")
 
 MEET_TIME: Final = 15.0
 """Seconds that a newcomer has to greet."""
+REACH_TIME: Final = 30.0
+"""Seconds for the link to a node that was away: longer than the longest pause between its tries."""
 
 
 class NodeCalls:
@@ -48,16 +50,29 @@ class NodeCalls:
         finally:
             await link.stop()
 
+    async def reach(self, node: str) -> None:
+        """Wait for the link to a node of the model (its UUID) that answers: after an absence the next try is due later.
+
+        Raises `NotReached` when that takes too long.
+        """
+        if not await self._within(REACH_TIME, self._nodes.when_connected(node)):
+            raise NotReached(f"no connection to {node}: {self._nodes.problem(node) or 'no answer'}")
+
     async def _greeted(self, link: Link, name: str) -> None:
-        waiting: Deferred[None] = link.when_connected()
-        timer = self._runtime.clock.callLater(MEET_TIME, waiting.cancel)
+        if not await self._within(MEET_TIME, link.when_connected()):
+            raise NotReached(f"no connection to {name}: {link.problem or 'no answer'}")
+
+    async def _within(self, seconds: float, waiting: Deferred[None]) -> bool:
+        """Wait so long; says whether it has come to pass."""
+        timer = self._runtime.clock.callLater(seconds, waiting.cancel)
         try:
             await waiting
         except CancelledError:
-            raise NotReached(f"no connection to {name}: {link.problem or 'no answer'}") from None
+            return False
         finally:
             if timer.active():
                 timer.cancel()
+        return True
 
 
 class Voters(Protocol):
@@ -82,6 +97,8 @@ class Promotion:
     async def prepare(self, node: str) -> None:
         """Bring a node (its UUID) so far that it may become a candidate with the next commit."""
         certificate, key = await self._runtime.pools("files").run(self._read_authority)
+        # A node that is taken back has just been started again.
+        await self._calls.reach(node)
         await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
         await self._voters.add_voter(node)
 

@@ -135,6 +135,7 @@ class Channel(HTTPChannel):
 class RapiSite(Site):
     """Makes channels, no more than `most_clients` at a time, and keeps the access log."""
 
+    noisy = False
     requestFactory = RapiRequest  # noqa: N815 - Twisted's name
     protocol: Any = Channel
 

@@ -16,7 +16,6 @@ setup: ## build .venv with the pinned dependencies (every other target does it b
 	@tools/setup.sh venv </dev/null
 
 demo: ## as root: three nodes on this machine and a real virtual machine that moves between them
-	@tools/setup.sh venv packages guest </dev/null
 	@tools/demo/demo.sh </dev/null
 
 cluster: ## as anybody: NODES=n nodes on loopback addresses, with the hypervisor "fake"

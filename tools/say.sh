@@ -4,7 +4,7 @@
 # What the project is doing, for whoever watches. Never colour in a file or a pipe.
 if [ -t 1 ]; then SAY_ON=$'\e[1;34m' SAY_OFF=$'\e[0m'; else SAY_ON='' SAY_OFF=''; fi
 
-say() { printf '%s==>%s %s\n' "$SAY_ON" "$SAY_OFF" "$*"; }
+say() { printf '\n%s==>%s %s\n' "$SAY_ON" "$SAY_OFF" "$*"; }
 note() { printf '    %s\n' "$*"; }
 warn() { printf 'warning: %s\n' "$*" >&2; }
 

@@ -46,7 +46,9 @@ for n in $(seq 2 "$nodes"); do join "node$n"; done
 show node1 gnt-node list
 
 say "a cluster of $nodes nodes runs ($((SECONDS - began)) s). To look around:"
-note ". .demo/env"
-note "gnt-instance add -t diskless -o noop --no-install -n node1 test1; gnt-instance list; gnt-job list"
-note "curl -K .demo/curl \$GNT_RAPI/2/info"
-note "make demo-stop    ends it and leaves nothing"
+note ". .demo/env                     the gnt-* commands in this shell"
+note "gnt-instance add -t diskless --no-install -o none --no-nics --ignore-ipolicy -n node1 test1"
+note "gnt-instance startup test1; gnt-instance migrate -f -n node2 test1; gnt-instance list"
+note "gnt-node list; gnt-job list; gnt-cluster verify"
+note "curl -sK .demo/curl \$GNT_RAPI/2/info"
+note "make demo-stop                  ends it and leaves nothing"

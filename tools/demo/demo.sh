@@ -7,6 +7,7 @@ cd "$(dirname "$(readlink -f "$0")")/../.."
 
 is_root || die "make demo needs root: it gives each node its own network, mounts and processes, and runs libvirt there" \
     "sudo make demo; or, without root and without a real guest: make cluster"
+tools/setup.sh venv packages guest
 for program in libvirtd virt-admin qemu-system-x86_64 ip unshare nsenter curl; do
     has "$program" || die "make demo needs the program $program" "see what was said above about packages; or: make cluster"
 done
@@ -81,9 +82,11 @@ show node1 gnt-instance list
 show node1 gnt-job list
 
 say "the same through the remote API, from this host"
-printf '\n%s$%s curl -K .demo/curl %s/2/instances?bulk=1\n' "$SAY_ON" "$SAY_OFF" "https://$subnet.1:5080"
-curl --silent --show-error --fail -K .demo/curl "https://$subnet.1:5080/2/instances?bulk=1" | head -c 600
-echo
+printf '\n%s$%s curl -sK .demo/curl %s/2/instances/web1 | python3 -m json.tool\n' "$SAY_ON" "$SAY_OFF" "https://$subnet.1:5080"
+answer=$(curl --silent --show-error --fail -K .demo/curl "https://$subnet.1:5080/2/instances/web1") ||
+    die "the remote API does not answer" "its log: $base/node1/var/log/ganeti/rapi-daemon.log"
+.venv/bin/python -m json.tool <<<"$answer" | sed -n 1,12p
+echo "    ..."
 
 say "done in $((SECONDS - began)) seconds; everything goes on running. To look around:"
 note ". .demo/env                     the gnt-* commands in this shell"
@@ -91,5 +94,5 @@ note "gnt-instance list; gnt-instance info web1; gnt-node list; gnt-job list; gn
 note "gnt-instance console web1       Enter for a shell in the guest, Ctrl-] to leave"
 note "gnt-instance shutdown web1; gnt-instance startup web1"
 note "ssh node2                       a shell on a node (enters its namespaces)"
-note "curl -K .demo/curl \$GNT_RAPI/2/info"
+note "curl -sK .demo/curl \$GNT_RAPI/2/info"
 note "make demo-stop                  ends it all and leaves nothing"

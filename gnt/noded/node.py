@@ -263,7 +263,8 @@ class NodeItself:
             check_signed(self._layout.node_pem.read_bytes(), given)
 
     async def _leave(self, _call: LeaveCluster, _context: CallContext) -> None:
-        await self._pool.run(self._forget)
+        # In the one thread that writes the log: a store that is set aside meanwhile would be missed, with its secrets.
+        await self._place.runtime.pools("log").run(self._forget)
         if not self._leaving:
             self._leaving = True
             self._runtime.clock.callLater(LEAVE_DELAY, self._end)

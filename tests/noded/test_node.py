@@ -38,7 +38,7 @@ from gnt.wire.calls import (
     Version,
 )
 from gnt.wire.certificates import Identity, digest, make_authority, make_key, make_request, sign_node
-from tests.noded.places import ask, begin, context, place_below, refused
+from tests.noded.places import InlinePool, ask, begin, context, place_below, refused
 from tests.noded.storage.test_units import Scripted
 from tests.noded.test_membership import member
 
@@ -93,7 +93,12 @@ class Kit:
 
     def __init__(self, root: Path) -> None:
         self.clock = Clock()
-        self.place: Place = place_below(root, clock=self.clock)  # type: ignore[arg-type]
+        self.pools: dict[str, InlinePool] = {}
+        self.place: Place = place_below(
+            root,
+            clock=self.clock,  # type: ignore[arg-type]
+            pools=lambda name: self.pools.setdefault(name, InlinePool()),
+        )
         self.layout = self.place.layout
         self.layout.data.mkdir(parents=True)
         self.membership = MembershipFile(self.layout)
@@ -333,6 +338,23 @@ def test_leaving(kit: Kit) -> None:
     ask(kit.part, LeaveCluster())
     kit.clock.advance(LEAVE_DELAY)
     assert kit.ended == [LEAVE_DELAY]
+
+
+def test_leaving_waits_for_the_thread_that_writes_the_log(kit: Kit) -> None:
+    """A store that is being set aside at that moment is found and removed too, with the secrets in it."""
+    kit.membership.store(member())
+    (kit.layout.data / "config.db").write_text("secrets")
+
+    class SetsAside(InlinePool):
+        def run(self, work: Any, *args: Any, **kwargs: Any) -> Any:
+            store = kit.layout.data / "config.db"
+            if store.exists():
+                store.rename(store.with_name("config.db.aside"))
+            return super().run(work, *args, **kwargs)
+
+    kit.pools["log"] = SetsAside()
+    ask(kit.part, LeaveCluster())
+    assert not list(kit.layout.data.glob("config.db*"))
 
 
 def test_leaving_that_was_cut_short_can_be_ordered_again(kit: Kit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ class Call:
     @property
     def host(self) -> str:
         """Give this node's own name."""
-        return host_name(self.environ, socket.gethostname())
+        return host_name(self.environ, socket.getfqdn())
 
     def ssconf(self, name: str) -> str:
         """Read a value that every node has in a file; raises `ConfigError`."""

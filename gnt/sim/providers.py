@@ -55,14 +55,17 @@ class SimMachine:
 class SimProcesses:
     """Programs that take their time and do what the scenario says; by default they end well.
 
-    `ends` gives the end of a program by its words. A killed daemon's programs are gone with it.
+    `ends` gives the end of a program by its words; `calls` gets the id of each call that ran one. A killed daemon's
+    programs are gone with it.
     """
 
-    def __init__(self, runtime: Runtime, source: random.Random, ends: Callable[[Sequence[str]], Finished]) -> None:
+    def __init__(
+        self, runtime: Runtime, source: random.Random, ends: Callable[[Sequence[str]], Finished], calls: list[str]
+    ) -> None:
         self._runtime = runtime
         self._source = source
         self._ends = ends
-        self.run_so_far: list[tuple[str, ...]] = []
+        self._calls = calls
 
     async def run(
         self,
@@ -76,7 +79,8 @@ class SimProcesses:
         context: CallContext | None = None,
     ) -> Finished:
         """Take some time, then end as the scenario says."""
-        self.run_so_far.append(tuple(argv))
+        if context is not None:
+            self._calls.append(context.id)
         await self._runtime.sleep(self._source.uniform(SHORTEST, LONGEST))
         return self._ends(argv)
 
@@ -90,12 +94,14 @@ def ends_well(_argv: Sequence[str]) -> Finished:
     return Finished(status=0, signal=None)
 
 
-def sim_providers(place: Place, source: random.Random, reachable: Callable[[str], bool]) -> Providers:
-    """Put together what is under one simulated node daemon."""
+def sim_providers(
+    place: Place, source: random.Random, reachable: Callable[[str], bool], calls: list[str]
+) -> Providers:
+    """Put together what is under one simulated node daemon; `calls` gets the id of each call that ran a program."""
     guests = FakeHypervisor(place.layout.run / "fake-hypervisor", memory=MEMORY)
     return Providers(
         hypervisors={"fake": guests},
         templates=real_templates(place.layout),
         machine=SimMachine(place.name, reachable),
-        processes=SimProcesses(place.runtime, source, ends_well),
+        processes=SimProcesses(place.runtime, source, ends_well, calls),
     )

@@ -9,7 +9,8 @@ from typing import Final, ParamSpec, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from gnt.daemon.runtime import Clock, Pool, Runtime
+from gnt.daemon.runtime import Pool, Runtime
+from gnt.sim.clock import LifeClock
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,43 +19,65 @@ T = TypeVar("T")
 SHORTEST: Final = 0.0001
 LONGEST: Final = 0.002
 
+BEFORE: Final = "before"
+AFTER: Final = "after"
+
+Watch = Callable[[str, str], None]
+"""Called before and after each piece of blocking work, with the pool's name; may end the daemon's life."""
+
 
 class SimPool:
-    """A pool of one thread that is none: each piece of work is done at a later simulated moment, in order."""
+    """A pool of one thread that is none: each piece of work is done at a later simulated moment, in order.
 
-    def __init__(self, clock: Clock, source: random.Random) -> None:
-        self._clock = clock
+    What ends the daemon's life before the work prevents it; after the work, nobody hears of its result.
+    """
+
+    def __init__(self, life: LifeClock, source: random.Random, name: str, watch: Watch) -> None:
+        self._life = life
         self._source = source
+        self._name = name
+        self._watch = watch
         self._free_at = 0.0
 
     def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Do the work when it is its turn."""
         done: Deferred[T] = Deferred()
-        now = self._clock.seconds()
+        now = self._life.seconds()
         self._free_at = max(self._free_at, now) + self._source.uniform(SHORTEST, LONGEST)
 
         def do() -> None:
+            self._watch(self._name, BEFORE)
+            if not self._life.alive:
+                return
+            failure: Failure | None = None
             try:
                 result = work(*args, **kwargs)
             except BaseException:  # noqa: BLE001  (whatever it is belongs to the one who waits)
                 failure = Failure()  # type: ignore[no-untyped-call]
-                if not done.called:
-                    done.errback(failure)
+            if self._life.alive:
+                self._watch(self._name, AFTER)
+            if not self._life.alive or done.called:
+                return
+            if failure is not None:
+                done.errback(failure)
             else:
-                if not done.called:
-                    done.callback(result)
+                done.callback(result)
 
-        self._clock.callLater(self._free_at - now, do)
+        self._life.callLater(self._free_at - now, do)
         return done
 
 
-def sim_runtime(clock: Clock, source: random.Random) -> Runtime:
+def unwatched(_pool: str, _moment: str) -> None:
+    """Let all work be done."""
+
+
+def sim_runtime(life: LifeClock, source: random.Random, watch: Watch = unwatched) -> Runtime:
     """Make what one daemon runs on; its pools live as long as it does."""
     pools: dict[str, SimPool] = {}
 
     def pool(name: str) -> Pool:
         if name not in pools:
-            pools[name] = SimPool(clock, source)
+            pools[name] = SimPool(life, source, name, watch)
         return pools[name]
 
-    return Runtime(clock=clock, pools=pool, random=source)
+    return Runtime(clock=life, pools=pool, random=source)

@@ -1,0 +1,99 @@
+"""A client of the simulated cluster: asks the master as LUXI does, and remembers every acknowledgement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from gnt.sim.machine import ConnectionLost
+from gnt.sim.world import PATIENCE, SimWorld
+from gnt.wire.luxi import Request
+
+FINAL: Final = frozenset({"success", "error", "canceled"})
+FOREVER: Final = 3 * 86400.0
+"""Seconds within which every job must end once faults are over: a guest OS script alone may take a day."""
+
+
+@dataclass(frozen=True)
+class JobEnd:
+    """How a job ended; `results` are what its opcodes gave, or their errors."""
+
+    id: int
+    status: str
+    results: Any
+
+    @property
+    def good(self) -> bool:
+        """Say whether it did what it should."""
+        return self.status == "success"
+
+
+@dataclass
+class Client:
+    """Blocks: each method lets simulated time pass until there is an answer."""
+
+    world: SimWorld
+    acknowledged: list[int] = field(default_factory=list)
+    ends: dict[int, JobEnd] = field(default_factory=dict)
+
+    def wait_for_master(self) -> None:
+        """Wait until a master serves. Raises `Stuck`."""
+        self.world.drive(lambda: self.world.master() is not None)
+
+    def ask(self, method: str, *args: Any) -> Any:
+        """Ask the master, waiting for one if there is none. Raises `ConnectionLost` if it dies over it, `GntError`."""
+        self.wait_for_master()
+        master = self.world.master()
+        assert master is not None  # noqa: S101  (that was waited for)
+        request = Request(method=method, args=msgspec.json.decode(msgspec.json.encode(list(args))))
+        answer = self.world.forced(master.ask(request), within=FOREVER)
+        return msgspec.json.decode(msgspec.json.encode(answer))
+
+    def look(self, method: str, *args: Any) -> Any:
+        """Ask what changes nothing, again if the master dies over it."""
+        while True:
+            try:
+                return self.ask(method, *args)
+            except ConnectionLost:
+                continue
+
+    def submit(self, ops: Sequence[dict[str, Any]]) -> int:
+        """Submit a job. Raises `ConnectionLost`: then nobody knows whether it was taken; `find` looks."""
+        number: int = self.ask("SubmitJob", list(ops))
+        self.acknowledged.append(number)
+        self.world.say(f"client: job {number} is accepted")
+        return number
+
+    def jobs(self) -> list[int]:
+        """Give the numbers of all jobs that the master knows."""
+        return [number for (number,) in self.look("QueryJobs", None, ["id"])]
+
+    def wait(self, number: int, within: float = FOREVER) -> JobEnd:
+        """Wait for the end of a job. Raises `Stuck` if it does not come."""
+        end = self.world.clock.seconds() + within
+        previous: Any = None
+        serial = 0
+        while True:
+            change = self.look("WaitForJobChange", number, ["status", "opresult"], previous, serial, 60.0)
+            if change != "nochange":
+                previous, lines = change
+                serial = max((line[0] for line in lines), default=serial)
+                status, results = previous
+                if status in FINAL:
+                    self.ends[number] = JobEnd(number, status, results)
+                    self.world.say(f"client: job {number} ends in {status}")
+                    return self.ends[number]
+            if self.world.clock.seconds() > end:
+                raise AssertionError(f"job {number} does not end within {within} s")
+
+    def settle(self, seconds: float = 130.0) -> None:
+        """Let everything come to rest: daemons run again, jobs end, then some time passes for what has no job."""
+        self.world.drive(self.world.all_up, within=PATIENCE)
+        for number in self.jobs():
+            if number not in self.ends:
+                self.wait(number)
+        self.world.clock.run_for(seconds)
+        self.world.drive(self.world.all_up, within=PATIENCE)

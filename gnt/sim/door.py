@@ -1,0 +1,93 @@
+"""The way to a simulated node, as a witness sees it: what arrives, what is answered, what may happen between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from gnt.sim.faults import Fault
+from gnt.wire.calls import Fence, Promise
+from gnt.wire.contract import Caller, INodeDaemon, Listener, StopListening
+from gnt.wire.envelope import Answer, Request, decode_answer, decode_request
+
+REFUSED: Final = frozenset({"stale_epoch", "not_begun", "not_allowed"})
+"""Codes of answers that say that nothing was done."""
+
+Happen = Callable[[str], Fault]
+Strike = Callable[[Fault], bool]
+"""Carries out a fault that falls on this node; says whether the node daemon still lives."""
+
+
+class Witness:
+    """Remembers what nodes have promised, across all their lives, and finds those that do not keep it."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self._promised: dict[str, int] = {}
+
+    def answered(self, node: str, request: Request, answer: Answer) -> None:
+        """See an answer leave a node."""
+        number = request.epoch.number if request.epoch is not None else 0
+        done = answer.err is None or answer.err.code not in REFUSED
+        if type(request.call).CHANGES and done and request.epoch is not None and not _is_promise(request):
+            known = self._promised.get(node, 0)
+            if number < known and answer.err is None:
+                self.problems.append(f"{node} did {request.call.tag()} of epoch {number} after it promised {known}")
+            self._saw(node, number)
+        if isinstance(request.call, Fence) and answer.err is None:
+            self._saw(node, request.call.epoch.number)
+        if isinstance(request.call, Promise) and not request.call.ask_only and b'"granted":true' in bytes(answer.ok):
+            self._saw(node, request.call.epoch.number)
+
+    def _saw(self, node: str, number: int) -> None:
+        self._promised[node] = max(number, self._promised.get(node, 0))
+
+
+def _is_promise(request: Request) -> bool:
+    return isinstance(request.call, Promise | Fence)
+
+
+@implementer(INodeDaemon)
+class SimDoor:
+    """What the network calls in place of a node daemon's own door; hands everything on to it.
+
+    `happen` names the fault that falls on an arrival, `strike` carries it out.
+    """
+
+    def __init__(self, name: str, inner: Any, witness: Witness, happen: Happen, strike: Strike) -> None:
+        self._name = name
+        self._inner = inner
+        self._witness = witness
+        self._happen = happen
+        self._strike = strike
+
+    def identity(self) -> tuple[str, str]:
+        """Give the node's name and UUID."""
+        found: tuple[str, str] = self._inner.identity()
+        return found
+
+    def listen(self, listener: Listener) -> StopListening:
+        """Tell `listener` of every event."""
+        stop: StopListening = self._inner.listen(listener)
+        return stop
+
+    def call(self, request: bytes, caller: Caller) -> Deferred[bytes]:
+        """Perform a request, unless the node dies before; whoever dies after does so before the answer leaves."""
+        leaving: Deferred[bytes] = Deferred()
+        decoded = decode_request(request)
+        fault = self._happen(decoded.call.tag())
+        if fault in {Fault.NODE_BEFORE, Fault.POWER_BEFORE} and not self._strike(fault):
+            return leaving
+
+        def answered(answer: bytes) -> None:
+            self._witness.answered(self._name, decoded, decode_answer(answer))
+            if fault in {Fault.NODE_AFTER, Fault.POWER_AFTER, Fault.MASTER_AFTER} and not self._strike(fault):
+                return
+            leaving.callback(answer)
+
+        answering: Deferred[bytes] = self._inner.call(request, caller)
+        answering.addCallback(answered)
+        return leaving

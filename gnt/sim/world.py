@@ -1,0 +1,253 @@
+"""The simulated world: clock, network, machines, faults, and the trace of what happened.
+
+One seed gives one trace, whatever the process, the directory and the hash seed of Python.
+"""
+
+from __future__ import annotations
+
+import gc
+import random
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
+
+from gnt.noded.hypervisors.fake import FakeHypervisor
+from gnt.sim.clock import BEGINNING, SimClock
+from gnt.sim.door import Witness
+from gnt.sim.faults import Fault, Faults, Kind, Strikes
+from gnt.sim.machine import MasterdLife, NodedLife, SimNode, forced, seeded
+from gnt.wire.calls import GuestFacts
+from gnt.wire.memory import Fate, MemoryNetwork, Passage
+
+NAMES: Final = ("node1", "node2", "node3")
+CLUSTER: Final = "cluster.example.com"
+PATIENCE: Final = 600.0
+# How long a message is on its way, in simulated seconds: between these.
+QUICKEST: Final = 0.0002
+SLOWEST: Final = 0.003
+LATE: Final = 25.0
+
+_PID: Final = re.compile(r"\(pid \d+\)")
+_SCRIPTS: Final = ("create", "import", "export", "rename")
+
+
+class SimWorld:
+    """A world of machines that nobody has made a cluster of yet. `close` it, or use `simulated_world`."""
+
+    def __init__(self, seed: int, base: Path, *, names: Sequence[str] = NAMES, faults: Faults | None = None) -> None:
+        self.seed = seed
+        self.faults: Faults = faults or Strikes()
+        self.trace: list[str] = []
+        self.problems: list[str] = []
+        self.script_runs: dict[str, list[str]] = {}
+        self.power_has_failed = False
+        self.witness = Witness()
+        self.clock = SimClock(seeded(seed, "clock"))
+        self.network = MemoryNetwork(self.clock, self._fate)
+        self._base = base
+        self._struck = False
+        self._graveyard: list[object] = []
+        self._on_the_way = seeded(seed, "network")
+        self.shared = base / "shared"
+        self.shared.mkdir(parents=True)
+        self.nodes = {
+            name: SimNode(self, name, f"127.0.77.{number}", base / name) for number, name in enumerate(names, 1)
+        }
+        for node in self.nodes.values():
+            self._furnish(node)
+        globalLogPublisher.addObserver(self._hear)
+
+    # What happens
+
+    def say(self, text: str) -> None:
+        """Add a line to the trace: nothing of this process in it."""
+        clean = _PID.sub("(pid)", text.replace(str(self._base), ""))
+        self.trace.append(f"{self.clock.seconds() - BEGINNING:.6f} {clean}")
+
+    def wrong(self, text: str) -> None:
+        """Note that something happened that must never happen."""
+        self.say(f"WRONG: {text}")
+        self.problems.append(text)
+
+    def happen(self, kind: Kind, text: str) -> Fault:
+        """Come by a point where a fault may fall."""
+        fault = self.faults.at(kind, text)
+        if fault:
+            self._struck = True
+            self.say(f"*** {fault}: {kind} {text}")
+        return fault
+
+    def fell(self) -> bool:
+        """Say whether any fault has fallen so far."""
+        return self._struck
+
+    def source(self, what: str) -> random.Random:
+        """Give a source of randomness of its own for one purpose."""
+        return seeded(self.seed, what)
+
+    # Time
+
+    def drive(self, done: Callable[[], bool], within: float = PATIENCE) -> None:
+        """Let events happen until something is so. Raises `Stuck`."""
+        self.clock.run_until(done, within=within)
+
+    def forced(self, done: Deferred[Any], within: float = PATIENCE) -> Any:
+        """Let events happen until a Deferred has fired; give its result or raise what it failed with."""
+        return forced(done, lambda so: self.drive(so, within))
+
+    # Machines
+
+    def master(self) -> MasterdLife | None:
+        """Give the master daemon that serves, if there is one."""
+        return next((node.masterd for node in self.nodes.values() if node.masterd and node.masterd.up), None)
+
+    def kill_master(self, why: str) -> None:
+        """End the master daemon, wherever it runs."""
+        for node in self.nodes.values():
+            node.kill_masterd(why)
+
+    def all_up(self) -> bool:
+        """Say whether every daemon that is wanted runs."""
+        return all(_is_up(node) for node in self.nodes.values())
+
+    def answers_at(self, address: str) -> bool:
+        """Say whether a node daemon answers at an address."""
+        return any(node.address == address and node.noded is not None for node in self.nodes.values())
+
+    def guests(self, node: SimNode) -> list[GuestFacts]:
+        """Look at a node's guests, past its daemons."""
+        return FakeHypervisor(node.layout.run / "fake-hypervisor").list_guests()
+
+    def look_for_twins(self) -> None:
+        """See that no guest runs on two nodes at this moment."""
+        seen: dict[str, str] = {}
+        for node in self.nodes.values():
+            for guest in self.guests(node):
+                other = seen.setdefault(guest.uuid, node.name)
+                if other != node.name and guest.state in {"running", "paused"}:
+                    self.wrong(f"{guest.name} runs on {other} and on {node.name}")
+
+    def bury(self, life: NodedLife | MasterdLife) -> None:
+        """Keep what is dead until the end: taken apart at some moment, it would still run its last words."""
+        self._graveyard.append(life)
+
+    def close(self) -> None:
+        """End the world; its directory is removed."""
+        globalLogPublisher.removeObserver(self._hear)
+        for node in self.nodes.values():
+            node.wanted = set()
+            for life in (node.masterd, node.noded):
+                if life is not None:
+                    life.clock.kill()
+            if node.masterd is not None:
+                node.masterd.end()
+            if node.noded is not None:
+                node.noded.daemon.abandon()
+                node.noded.vault.abandon()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    # Inside
+
+    def _fate(self, passage: Passage) -> Fate:
+        target = next((node.name for node in self.nodes.values() if node.uuid == passage.target), passage.target)
+        fault = self.happen(Kind.SEND, f"{passage.source} {target} {passage.tag}")
+        there, back = self._delay(), self._delay()
+        self.say(f"{passage.source} asks {target} {passage.tag} {passage.id}")
+        if fault is Fault.MASTER_BEFORE:
+            self.kill_master("before a call leaves")
+            return Fate(request=None)
+        if fault is Fault.MASTER_AFTER:
+            self.kill_master("with a call on its way")
+            return Fate(request=there)
+        if fault is Fault.REQUEST_LOST:
+            return Fate(request=None)
+        if fault is Fault.ANSWER_LOST:
+            return Fate(request=there, answer=None)
+        if fault is Fault.DOUBLED:
+            return Fate(request=there, answer=back, again=there + self._delay())
+        if fault is Fault.LATE_AGAIN:
+            return Fate(request=there, answer=back, again=LATE)
+        return Fate(request=there, answer=back)
+
+    def _delay(self) -> float:
+        return self._on_the_way.uniform(QUICKEST, SLOWEST)
+
+    def _furnish(self, node: SimNode) -> None:
+        """Give a machine a hosts file, and a guest OS definition that does nothing."""
+        hosts = node.layout.root / "etc/hosts"
+        hosts.parent.mkdir(parents=True)
+        lines = [f"{other.address} {other.name}\n" for other in self.nodes.values()]
+        hosts.write_text("".join(lines) + f"127.0.77.100 {CLUSTER}\n")
+        definition = node.layout.root / "srv/ganeti/os/noop"
+        definition.mkdir(parents=True)
+        (definition / "ganeti_api_version").write_text("20\n")
+        (definition / "parameters.list").write_text("")
+        for script in (*_SCRIPTS, "verify"):
+            path = definition / script
+            path.write_text("#!/bin/true\n")
+            path.chmod(0o755)
+        (definition / "variants.list").write_text("")
+
+    def _hear(self, event: LogEvent) -> None:
+        """Take what daemons log: warnings into the trace; a failure that nobody foresaw is wrong."""
+        if event["log_level"] < LogLevel.warn:
+            return
+        text = " ".join(formatEvent(event).split())
+        failure = event.get("log_failure")
+        if failure is None:
+            self.say(f"log: {text}")
+        else:
+            self.wrong(f"unforeseen: {text}: {failure.type.__name__}: {failure.value}\n{failure.getTraceback()}")
+
+
+def _is_up(node: SimNode) -> bool:
+    noded = "gnt-noded" not in node.wanted or (node.noded is not None and node.noded.up)
+    masterd = "gnt-masterd" not in node.wanted or (node.masterd is not None and node.masterd.up)
+    return node.powered and noded and masterd
+
+
+def scratch_directory() -> Path:
+    """Make a directory for a world, in memory where the machine has a place for that."""
+    memory = Path("/dev/shm")  # noqa: S108  (what is there is ours alone: mkdtemp)
+    return Path(tempfile.mkdtemp(prefix="gnt-sim-", dir=memory if memory.is_dir() else None))
+
+
+@contextmanager
+def simulated_world(seed: int, *, names: Sequence[str] = NAMES, faults: Faults | None = None) -> Iterator[SimWorld]:
+    """Have a world for a while.
+
+    Python's collector of cycles rests meanwhile: when it comes by depends on more than the seed, and coroutines that
+    it finds run their last words.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    world = SimWorld(seed, scratch_directory() / "world", names=names, faults=faults)
+    try:
+        yield world
+    finally:
+        world.close()
+        shutil.rmtree(world.shared.parent.parent, ignore_errors=True)
+        del world
+        with _silence():
+            gc.collect()
+        if collecting:
+            gc.enable()
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Let what was killed go to pieces: coroutines that were cut off complain that they may not wait any more."""
+    heard = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        yield
+    finally:
+        sys.unraisablehook = heard

@@ -31,6 +31,7 @@ from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, ope
 from gnt.model.errors import StaleEpoch
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
+from gnt.store.secrets import PREFIX as OF_OBJECTS
 from gnt.store.vault import Vault
 
 STOP_WAIT: Final = 10.0
@@ -94,9 +95,10 @@ class MasterDaemon:
 
     async def _restore(self, parts: _Parts, term: Term) -> None:
         meta = await term.journal.rows(Space.META)
+        secrets = await term.journal.rows(Space.SECRET)
         parts.queue.restore(
             await parts.stored.live(),
-            await term.journal.rows(Space.SECRET),
+            {key: value for key, value in secrets.items() if not key.startswith(OF_OBJECTS)},
             last_job=msgspec.json.decode(meta.get("last_job", b"0")),
             drained=msgspec.json.decode(meta.get("drained", b"false")),
         )

@@ -130,6 +130,8 @@ def _write_secrets(
             )
     written = {change.key for change in entry.changes if isinstance(change, Put) and change.space is Space.SECRET}
     for key in sorted(written):
+        # What it was before is as good as removed.
+        connection.execute("UPDATE secret_log SET removed = ? WHERE key = ? AND removed IS NULL", (serial, key))
         connection.execute("INSERT INTO secret_log (key, serial) VALUES (?, ?)", (key, serial))
     for key in _removed(secrets):
         connection.execute("UPDATE secret_log SET removed = ? WHERE key = ? AND removed IS NULL", (serial, key))

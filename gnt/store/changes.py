@@ -19,7 +19,7 @@ class Space(StrEnum):
     JOB = "job"  # key: decimal id; value: JSON of the job
     UNDO = "undo"  # key "<job>/<opcode index>/<number>"; value: JSON of a step that is open
     DEBT = "debt"  # key "<node uuid>/<job>/<number>"; value: JSON of an action that the node owes
-    SECRET = "secret"  # key "<job>/…"; value: bytes; gone when the job ends  # noqa: S105
+    SECRET = "secret"  # key "<job>/…" (gone when the job ends) or "object/<kind>/<uuid>"; value: bytes  # noqa: S105
     META = "meta"  # key: name; value: JSON ("last_job", "drained", "cluster_serial", …)
 
 

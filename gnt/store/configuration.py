@@ -7,9 +7,10 @@ from typing import Final
 
 import msgspec
 
-from gnt.model.cluster import Cluster, Kind, bumped, bumps_cluster, encode, kind_of
+from gnt.model.cluster import Cluster, Kind, bumped, bumps_cluster, kind_of
 from gnt.model.objects import ConfigObject
 from gnt.store.changes import Change, Put, Remove, Space
+from gnt.store.secrets import secret_key, secret_of, split
 
 CLUSTER_SERIAL: Final = "cluster_serial"
 """The `META` row that holds a `ClusterStamp`."""
@@ -33,14 +34,26 @@ def object_key(obj: ConfigObject) -> str:
     return f"{kind_of(obj).value}/{obj.uuid}"
 
 
-def put_object(obj: ConfigObject) -> Put:
-    """Give the change that writes an object as it is."""
-    return Put(Space.OBJECT, object_key(obj), encode(obj))
+def put_object(obj: ConfigObject, old: ConfigObject | None = None) -> list[Change]:
+    """Give the changes that write an object as it is, its secrets in a row of their own; `old` is what is stored."""
+    kind, key = kind_of(obj).value, object_key(obj)
+    value, secret = split(kind, obj)
+    before = None if old is None else secret_of(kind, old)
+    changes: list[Change] = [Put(Space.OBJECT, key, value)]
+    if secret is not None and secret != before:
+        changes.append(Put(Space.SECRET, secret_key(key), secret))
+    if secret is None and before is not None:
+        changes.append(Remove(Space.SECRET, secret_key(key)))
+    return changes
 
 
-def remove_object(obj: ConfigObject) -> Remove:
-    """Give the change that takes an object away."""
-    return Remove(Space.OBJECT, object_key(obj))
+def remove_object(obj: ConfigObject) -> list[Change]:
+    """Give the changes that take an object away, with its secrets."""
+    key = object_key(obj)
+    changes: list[Change] = [Remove(Space.OBJECT, key)]
+    if secret_of(kind_of(obj).value, obj) is not None:
+        changes.append(Remove(Space.SECRET, secret_key(key)))
+    return changes
 
 
 def put_stamp(cluster: Cluster) -> Put:
@@ -57,7 +70,7 @@ def put_stamp(cluster: Cluster) -> Put:
 
 def initial_changes(cluster: Cluster) -> tuple[Change, ...]:
     """Give the changes that write a whole cluster into an empty store."""
-    return (*(put_object(obj) for obj in cluster.objects()), put_stamp(cluster))
+    return (*(change for obj in cluster.objects() for change in put_object(obj)), put_stamp(cluster))
 
 
 def object_changes(
@@ -77,13 +90,13 @@ def object_changes(
             continue
         moved = moved or bumps_cluster(new, old)
         cluster = cluster.put(new)
-        changes.append(put_object(new))
+        changes += put_object(new, old)
     for obj in drop:
         old = find(cluster, obj)
         if old is not None:
             moved = moved or bumps_cluster(None, old)
             cluster = cluster.drop(old)
-            changes.append(remove_object(old))
+            changes += remove_object(old)
     if not changes:
         return head, []
     if moved and cluster.settings.serial_no == head.settings.serial_no:

@@ -98,13 +98,13 @@ class Database(Reader):
         try:
             with _told(str(path)):
                 check_identity(connection, str(path))
+                # What a removed secret leaves in its pages is overwritten.
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.execute("PRAGMA synchronous = FULL")
                 migrate(connection, str(path))
                 _check_pages(connection, str(path))
                 path.chmod(0o600)
                 connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                # What a removed secret leaves in its pages is overwritten.
-                connection.execute("PRAGMA secure_delete = ON")
                 return cls(connection, str(path), limits)
         except BaseException:
             connection.close()
@@ -240,7 +240,7 @@ class Database(Reader):
     def trim_history(self, before: float) -> None:
         """Forget versions of objects that were replaced before that time (seconds)."""
         with self._transaction():
-            self._connection.execute("DELETE FROM history WHERE time < ?", (before,))
+            self._forget_history(before)
 
     # Inside
 
@@ -292,7 +292,7 @@ class Database(Reader):
         """Forget the oldest entries of the log, and now and then the oldest history; never what is not committed."""
         limits = self._limits
         if now - self._history_trimmed > _HISTORY_TRIM_EVERY:
-            self._connection.execute("DELETE FROM history WHERE time < ?", (now - limits.history_age,))
+            self._forget_history(now - limits.history_age)
             self._history_trimmed = now
         count = self._next_end.serial - self._next.base.serial
         slack = limits.log_bytes // 16
@@ -307,6 +307,10 @@ class Database(Reader):
         if last:
             self._drop_log(last)
             self._next_bytes = left
+
+    def _forget_history(self, before: float) -> None:
+        if self._connection.execute("DELETE FROM history WHERE time < ?", (before,)).rowcount:
+            self._connection.execute("UPDATE state SET history_from = max(history_from, ?)", (before,))
 
     def _drop_log(self, last: int) -> None:
         base = self.position_at(last)

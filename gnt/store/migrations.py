@@ -1,19 +1,22 @@
 """From the tables of an older version to ours, one step at a time.
 
-A step is a text of SQL statements, under the version that it starts from. Each runs with the change of the version
-number in one transaction, so a store is never between two versions.
+A step is a function, under the version that it starts from. Each runs with the change of the version number in one
+transaction, so a store is never between two versions.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from gnt.model.errors import ConfigError
 from gnt.store.schema import APPLICATION_ID, VERSION
+from gnt.store.version_1 import secrets_apart
 
-MIGRATIONS: Final[Mapping[int, str]] = {}
+Step = Callable[[sqlite3.Connection], None]
+
+MIGRATIONS: Final[Mapping[int, Step]] = {1: secrets_apart}
 
 
 def check_identity(connection: sqlite3.Connection, path: str) -> None:
@@ -52,11 +55,18 @@ def check_version(connection: sqlite3.Connection, path: str) -> None:
         )
 
 
-def migrate(connection: sqlite3.Connection, path: str, steps: Mapping[int, str] = MIGRATIONS) -> None:
+def migrate(connection: sqlite3.Connection, path: str, steps: Mapping[int, Step] = MIGRATIONS) -> None:
     """Bring an older store to our version; one that no step leads from is refused untouched. Raises `ConfigError`."""
     version = found_version(connection, path)
     if all(number in steps for number in range(version, VERSION)):
         for number in range(version, VERSION):
-            moved_on = "UPDATE state SET version = version + 1"
-            connection.executescript("; ".join(("BEGIN IMMEDIATE", steps[number], moved_on, "COMMIT")))
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                steps[number](connection)
+                connection.execute("UPDATE state SET version = version + 1")
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
     check_version(connection, path)

@@ -17,6 +17,7 @@ from gnt.model.objects import ClusterSettings, ConfigObject
 from gnt.store.changes import Entry, Space, decode_entry
 from gnt.store.configuration import CLUSTER_SERIAL, ClusterStamp
 from gnt.store.migrations import RESTORE_HINT, check_identity, check_version
+from gnt.store.secrets import PREFIX, join_row, secret_key
 
 _JOBS: Final = "SELECT id, archived, status, value FROM jobs "
 _JOBS_BY_ID: Final = (
@@ -154,10 +155,11 @@ class Reader:
         """Build the cluster from its rows. Raises `ConfigError` if they are damaged or there is no cluster."""
         settings: ClusterSettings | None = None
         objects: list[ConfigObject] = []
+        secrets = dict(self.rows(Space.SECRET, PREFIX))
         for key, value in self.rows(Space.OBJECT):
             kind, _, _ = key.partition("/")
             try:
-                found = decode(Kind(kind), value)
+                found = decode(Kind(kind), join_row(kind, value, secrets.get(secret_key(key))))
             except (ValueError, msgspec.DecodeError) as error:
                 raise ConfigError(
                     f"{self.path}: {key} is damaged: {error}", code="damaged", hint=RESTORE_HINT

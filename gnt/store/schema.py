@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 APPLICATION_ID: Final = 0x676E7421  # "gnt!" in the header of the file
-VERSION: Final = 1
+VERSION: Final = 2
 
 # `state` has one row. `before` holds what an entry that is not committed yet has replaced, so that it can be cut off.
+# `history_from`: what was replaced before that time (seconds) is forgotten.
 # `secret_log` says which entries of the log hold a secret, so that they can be rewritten when it is gone.
 TABLES: Final = """
 CREATE TABLE state (
@@ -19,7 +20,8 @@ CREATE TABLE state (
     committed INTEGER NOT NULL DEFAULT 0,
     base_number INTEGER NOT NULL DEFAULT 0,
     base_node TEXT NOT NULL DEFAULT '',
-    base_serial INTEGER NOT NULL DEFAULT 0
+    base_serial INTEGER NOT NULL DEFAULT 0,
+    history_from REAL NOT NULL DEFAULT 0
 );
 CREATE TABLE rows (space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (space, key)) WITHOUT ROWID;
 CREATE TABLE secrets (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+from pathlib import Path
 
 import pytest
 
+from gnt.model.epoch import START, Epoch, Position
 from gnt.model.errors import ConfigError
+from gnt.store.changes import Entry, Space
 from gnt.store.database import Database
 from gnt.store.migrations import found_version, migrate
 from gnt.store.schema import VERSION
+
+DATA = Path(__file__).parent / "data"
+"""Stores as older versions wrote them."""
 
 
 def _older(version: int) -> sqlite3.Connection:
@@ -18,11 +25,22 @@ def _older(version: int) -> sqlite3.Connection:
     return connection
 
 
+def _make(connection: sqlite3.Connection) -> None:
+    connection.execute("CREATE TABLE extra (x)")
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO extra VALUES (7)")
+
+
+def _fail(connection: sqlite3.Connection) -> None:
+    connection.execute("INSERT INTO nowhere VALUES (7)")
+
+
 def test_each_step_leads_one_version_on() -> None:
     """The steps run in order, and the version is ours afterwards."""
     connection = _older(VERSION - 2)
-    steps = {VERSION - 2: "CREATE TABLE extra (x)", VERSION - 1: "INSERT INTO extra VALUES (7)"}
-    migrate(connection, "config.db", steps)
+    migrate(connection, "config.db", {VERSION - 2: _make, VERSION - 1: _fill})
     assert found_version(connection, "config.db") == VERSION
     assert connection.execute("SELECT x FROM extra").fetchall() == [(7,)]
 
@@ -32,8 +50,17 @@ def test_a_version_without_a_way_is_refused_untouched() -> None:
     connection = _older(VERSION - 2)
     before = connection.serialize()
     with pytest.raises(ConfigError, match=f"has version {VERSION - 2}, this gnt reads version {VERSION}"):
-        migrate(connection, "config.db", {VERSION - 1: "CREATE TABLE extra (x)"})
+        migrate(connection, "config.db", {VERSION - 1: _make})
     assert connection.serialize() == before
+
+
+def test_a_step_that_fails_leaves_the_version_before_it() -> None:
+    """Whole: what it had done is taken back."""
+    connection = _older(VERSION - 2)
+    with pytest.raises(sqlite3.OperationalError):
+        migrate(connection, "config.db", {VERSION - 2: _make, VERSION - 1: _fail})
+    assert found_version(connection, "config.db") == VERSION - 1
+    assert not connection.in_transaction
 
 
 def test_a_store_without_a_version_is_damaged() -> None:
@@ -42,3 +69,58 @@ def test_a_store_without_a_version_is_damaged() -> None:
     connection.execute("DELETE FROM state")
     with pytest.raises(ConfigError, match="names no version"):
         migrate(connection, "config.db")
+
+
+def _version_1(tmp_path: Path) -> Path:
+    path = tmp_path / "config.db"
+    shutil.copy(DATA / "version-1.db", path)
+    return path
+
+
+def test_secrets_of_version_1_move_into_their_table(tmp_path: Path) -> None:
+    """The cluster is the same; its rows, the history and the log hold no secret outside of `SECRET` rows."""
+    database = Database.open(_version_1(tmp_path))
+    cluster = database.load_cluster()
+    assert cluster.instances["i1"].osparams_private == {"password": "web-secret-3"}
+    assert cluster.instances["i2"].osparams_private == {}
+    assert cluster.disks["d1"].logical_id[-1] == "drbd-secret-1"
+    assert cluster.settings.osparams_private_cluster == {"debian": {"key": "cluster-secret-1"}}
+    assert [key for key, _ in database.rows(Space.SECRET)] == [
+        "9/0",
+        "object/cluster/c1",
+        "object/disk/d1",
+        "object/instance/i1",
+    ]
+    for table in ("rows", "history"):
+        for (value,) in database.connection.execute(f"SELECT value FROM {table} WHERE value IS NOT NULL"):  # noqa: S608
+            assert b"-secret-" not in bytes(value)
+    assert [bool(version.value) for version in database.history("instance/i2")] == [True, True, False]
+
+
+def test_the_log_of_version_1_makes_the_same_store_elsewhere(tmp_path: Path) -> None:
+    """A node that is behind gets objects and secrets from it; what is cut off comes back with its secrets."""
+    database = Database.open(_version_1(tmp_path))
+    other = Database.create(None, "c1")
+    entries = database.entries_after(START, 2**20)
+    assert entries is not None
+    other.append(START, entries)
+    for space in (Space.OBJECT, Space.SECRET, Space.META):
+        assert other.rows(space) == database.rows(space)
+    kept = entries[3].position
+    again = Entry(Position(epoch=Epoch(number=2, node="n2"), serial=5), 0.0, (), ())
+    for store in (database, other):
+        assert store.append(kept, [again]).stored
+        assert store.load_cluster().instances["i1"].osparams_private == {"password": "web-secret-2"}
+
+
+def test_a_replaced_secret_of_version_1_leaves_the_log(tmp_path: Path) -> None:
+    """As soon as the next entry is committed; what may yet be cut off keeps what would come back."""
+    path = _version_1(tmp_path)
+    database = Database.open(path)
+    database.mark_committed(5)
+    database.close()
+    content = path.read_bytes()
+    for gone in (b"web-secret-1", b"web-secret-2", b"mail-secret-1"):
+        assert gone not in content
+    for there in (b"web-secret-3", b"drbd-secret-1", b"cluster-secret-1", b"job-secret-1"):
+        assert there in content

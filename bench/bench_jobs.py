@@ -67,6 +67,10 @@ class Engine:
         """Never come to this."""
         raise NotImplementedError
 
+    def kill(self, job: int) -> bool:  # noqa: ARG002
+        """Have nothing to end."""
+        return False
+
     def stop(self) -> None:
         """Have nothing to stop."""
 

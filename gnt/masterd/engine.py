@@ -7,7 +7,7 @@ the engine settles what is open (`gnt.masterd.settling`) and the opcode ends in 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -45,7 +45,7 @@ from gnt.model.errors import (
 )
 from gnt.model.objects import ConfigObject
 from gnt.store.changes import Change, Put, Remove, Space
-from gnt.wire.calls import CallOutcome, Outcome
+from gnt.wire.calls import CallAbort, CallOutcome, Outcome
 
 
 class Commits(Protocol):
@@ -102,13 +102,21 @@ class Engine:
         self._tools = tools
         self._log = Logger()
         self._stopped = False
-        self._pauses: set[Deferred[None]] = set()
+        self._courses: dict[int, Course] = {}
 
     def stop(self) -> None:
         """Begin no further step: opcodes under way are left for recovery at the next start."""
         self._stopped = True
-        for pause in list(self._pauses):
-            pause.cancel()
+        for course in list(self._courses.values()):
+            course.end_pause()
+
+    def kill(self, job: int) -> bool:
+        """End the opcode of a job in error: its calls are aborted, what it began is settled.
+
+        False if it runs no opcode, or settles one already.
+        """
+        course = self._courses.get(job)
+        return course is not None and course.kill()
 
     async def run(self, run: OpcodeRun, operation: Operation[Any]) -> Ending:
         """Run one opcode to its end and give the ending that was committed.
@@ -116,7 +124,13 @@ class Engine:
         Raises `LeftForRecovery` when stopped, `StaleEpoch` when another master has taken over; errors of the journal
         pass through.
         """
-        course = Course(self._tools, run, self._halt, self._pause)
+        course = self._courses[run.job] = Course(self._tools, run, self._halt)
+        try:
+            return await self._run(course, run, operation)
+        finally:
+            del self._courses[run.job]
+
+    async def _run(self, course: Course, run: OpcodeRun, operation: Operation[Any]) -> Ending:
         look = Looking(
             self._tools.calls, self._tools.rows, self._tools.commits.head, self._tools.resolver, run.feedback
         )
@@ -133,24 +147,13 @@ class Engine:
     async def recover(self, run: OpcodeRun) -> Ending:
         """Settle an opcode that a former master left open, and end it in error."""
         rows = await self._tools.rows.rows(Space.UNDO, f"{run.job}/{run.index}/")
-        course = Course(self._tools, run, self._halt, self._pause)
+        course = Course(self._tools, run, self._halt)
         await course.adopt(rows)
         return await course.fail(Failed("This was interrupted while it ran", code="interrupted"))
 
     def _halt(self) -> None:
         if self._stopped:
             raise LeftForRecovery
-
-    async def _pause(self, seconds: float) -> None:
-        """Wait on the daemon's clock; a stop ends the wait."""
-        pause = self._tools.sleep(seconds)
-        self._pauses.add(pause)
-        try:
-            await pause
-        except CancelledError:
-            raise LeftForRecovery from None
-        finally:
-            self._pauses.discard(pause)
 
     async def pay(self, node: str) -> Payment:
         """Pay what a node owes now that it is back, before it is asked for anything else.
@@ -206,14 +209,16 @@ class Course:
         tools: Tools,
         run: OpcodeRun,
         halt: Callable[[], None],
-        pause: Callable[[float], Awaitable[None]],
     ) -> None:
-        self._pause = pause
         self._tools = tools
         self._commits = tools.commits
         self._calls = tools.calls
         self._run = run
-        self._halt = halt
+        self._stopped = halt
+        self._killed = False
+        self._settling = False
+        self._pauses: Deferred[None] | None = None
+        self._under_way: dict[str, str] = {}
         self._begun = False
         self._kept = False
         self._promoted: list[str] = []
@@ -223,6 +228,46 @@ class Course:
         self._forget: tuple[ConfigObject, ...] = ()
         self._closing: dict[str, Change] = {}
 
+    def kill(self) -> bool:
+        """Abort what is under way and begin no further step; False if what was begun is being settled already."""
+        if self._settling:
+            return False
+        self._killed = True
+        self.end_pause()
+        for call, node in list(self._under_way.items()):
+            Deferred.fromCoroutine(self._abort(node, call))
+        return True
+
+    def end_pause(self) -> None:
+        """End a wait on the daemon's clock."""
+        if self._pauses is not None:
+            self._pauses.cancel()
+
+    async def _abort(self, node: str, call: str) -> None:
+        try:
+            await self._calls.call(node, CallAbort(id=call))
+        except (NotReached, InDoubt, NodeFailure) as error:
+            # The call ends all the same, at its deadline at the latest; then the opcode does.
+            self._run.feedback(f" - WARNING: aborting a call on {self._node_name(node)}: {error}")
+        except StaleEpoch:
+            return  # the call that is to be aborted says so too
+
+    def _halt(self) -> None:
+        self._stopped()
+        if self._killed:
+            raise Failed("This was killed by request", code="killed")
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait on the daemon's clock; a stop or a kill ends the wait."""
+        self._pauses = pause = self._tools.sleep(seconds)
+        try:
+            await pause
+        except CancelledError:
+            self._halt()
+            raise
+        finally:
+            self._pauses = None
+
     async def stages(self, stages: Sequence[Stage], look: Looking) -> Ending:
         """Run all stages, then commit the opcode's end."""
         run, plan = self._run, Plan()
@@ -230,12 +275,15 @@ class Course:
             await self._flush()
             look.cluster = self._commits.head
             seen = await stage.observe(look.cluster, look)
+            if self._killed:
+                self._halt()
             plan = stage.plan(self._commits.head, seen)
             if run.op.dry_run:
                 return await self._end(OpcodeEnd(result=plan.dry_result))
             segments = segments_of(plan, f"{run.job}/{run.index}/{number}")
             for place, segment in enumerate(segments):
                 await self._run_segment(segment, segments[place:], look)
+        self._settling = True
         return await self._end(OpcodeEnd(result=plan.result, jobs=plan.jobs))
 
     async def adopt(self, rows: Mapping[str, bytes]) -> None:
@@ -248,6 +296,9 @@ class Course:
     async def fail(self, error: GntError) -> Ending:
         """Settle what is open and commit the opcode's end in error."""
         run = self._run
+        self._settling = True
+        if self._killed and error.code != "killed":
+            error = Failed(f"This was killed by request: {error.text}", code="killed")
         for node in self._promoted:
             self._tools.voters.leave(node)
         settling = Settling(f"{run.job}/{run.index}", self._calls, self._node_name, self._outcomes)
@@ -341,6 +392,7 @@ class Course:
                 cast("Failure", value).raiseException()
 
     async def _do(self, doing: Doing, look: Looking) -> None:
+        self._under_way[doing.id] = doing.do.node
         try:
             answer = await self._calls.call(doing.do.node, doing.do.call, id=doing.id)
         except NotReached as error:
@@ -358,6 +410,8 @@ class Course:
         else:
             self._outcomes[doing.id] = DONE
             look.remember(doing.do.node, doing.do.call, answer)
+        finally:
+            self._under_way.pop(doing.id, None)
 
     async def _has_happened(self, doing: Doing) -> bool:
         """Find out by asking the nodes; while they cannot be asked it stays in doubt."""

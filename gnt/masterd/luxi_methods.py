@@ -3,8 +3,9 @@
 Beside those there are, for clients of our own:
 
 * `ExplainJob(id)`: what a job waits for: `{"locks": ["node/…"], "holders": ["Job3/I_STARTUP"], "place": 1, "jobs":
-  [7]}`; `locks` that are not free for it, who holds them, its place in line, `jobs` it depends on that are not over.
-  null if it waits for nothing.
+  [7], "held": "…"}`; `locks` that are not free for it, who holds them, its place in line (for locks, or in the queue),
+  `jobs` it depends on that are not over, `held`: what else holds it back, in words. null if it waits for nothing.
+* `PlanJob(ops)`: what a job of these opcodes would do, as things stand: `gnt.masterd.planning`. Changes nothing.
 * `OfferToken(name, {"readd", "secondary_ip", "group"})`: a token with which the node of this name may join:
   `{"id", "token", "name", "uuid", "address", "addresses", "port", "ssh_port", "ends"}`. The token is a secret.
 * `WaitForToken(id, seconds)`: wait until it has ended, at most so long, and say what became of it:
@@ -19,6 +20,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
+from gnt.masterd.jobs.explain import explain
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.join_port import Offer
@@ -65,6 +67,32 @@ class Tokens(Protocol):
 
     def withdraw(self, identity: str) -> Mapping[str, Any]:
         """Make a token worthless; say what became of it."""
+
+
+class Filters(Protocol):
+    """What sets rules about jobs: `gnt.masterd.jobs.rulebook.Rulebook`."""
+
+    async def replace(
+        self, uuid: str | None, priority: Any, predicates: Any, action: Any, reason: Sequence[Sequence[Any]]
+    ) -> str:
+        """Set a rule and give its UUID (None: a fresh one). Raises `Refused`."""
+
+    async def delete(self, uuid: str) -> None:
+        """Remove a rule. Raises `Refused`."""
+
+
+class Pause(Protocol):
+    """The watcher's pause: `gnt.masterd.watcher_pause.WatcherPause`."""
+
+    async def set(self, until: float | None) -> float | None:
+        """Let the watcher not act until a time, or let it act again."""
+
+
+class Plans(Protocol):
+    """What says what jobs would do: `gnt.masterd.planning.Planner`."""
+
+    async def plan(self, ops: Sequence[Opcode]) -> Any:
+        """Plan each opcode as things stand."""
 
 
 class _Nothing(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -146,6 +174,27 @@ class _Tags(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     name: str = ""
 
 
+class _Uuids(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    uuids: list[str] | None
+    fields: list[str]
+
+
+class _Uuid(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    uuid: str
+
+
+class _Rule(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    uuid: str | None
+    priority: int
+    predicates: list[Any]
+    action: Any
+    reason: list[tuple[str, str, int]] = []
+
+
+class _Until(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    until: float | None
+
+
 class _TokenOptions(msgspec.Struct, forbid_unknown_fields=True):
     readd: bool = False
     secondary_ip: str | None = None
@@ -166,7 +215,7 @@ class _TokenId(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     id: str
 
 
-NOT_YET: Final = frozenset({"SetWatcherPause", "QueryFilters", "ReplaceFilter", "DeleteFilter", "QueryExports"})
+NOT_YET: Final = frozenset({"QueryExports"})
 """Methods that exist and belong to what this version does not have."""
 
 READING: Final = frozenset(
@@ -179,6 +228,8 @@ READING: Final = frozenset(
         "QueryInstances",
         "QueryNodes",
         "QueryGroups",
+        "QueryFilters",
+        "PlanJob",
     }
 )
 """Methods that may be given up half-way when their client has gone."""
@@ -189,11 +240,24 @@ Method = Callable[[list[Any]], Awaitable[Any]]
 class LuxiMethods:
     """Answers requests; knows nothing of connections."""
 
-    def __init__(self, queue: JobQueue, locks: LockManager, queries: Queries, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        locks: LockManager,
+        queries: Queries,
+        tokens: Tokens,
+        *,
+        filters: Filters,
+        pause: Pause,
+        plans: Plans,
+    ) -> None:
         self._queue = queue
         self._locks = locks
         self._queries = queries
         self._tokens = tokens
+        self._filters = filters
+        self._pause = pause
+        self._plans = plans
         self._methods = self._table()
 
     async def call(self, request: Request) -> Any:
@@ -226,6 +290,17 @@ class LuxiMethods:
             "WaitForJobChange": _method("WaitForJobChange", _Wait, self._wait_for_change),
             "SetDrainFlag": _method("SetDrainFlag", _Flag, self._set_drain),
             "ExplainJob": _method("ExplainJob", _Id, self._explain),
+            "PlanJob": _method("PlanJob", _Ops, lambda args: self._plans.plan(_opcodes(args.ops))),
+            "SetWatcherPause": _method("SetWatcherPause", _Until, lambda args: self._pause.set(args.until)),
+            "ReplaceFilter": _method(
+                "ReplaceFilter",
+                _Rule,
+                lambda args: self._filters.replace(args.uuid, args.priority, args.predicates, args.action, args.reason),
+            ),
+            "DeleteFilter": _method("DeleteFilter", _Uuid, lambda args: self._filters.delete(args.uuid)),
+            "QueryFilters": _method(
+                "QueryFilters", _Uuids, lambda args: queries.classic("filter", args.uuids or (), args.fields)
+            ),
             "Query": _method("Query", _Query, lambda args: queries.query(args.what, args.fields, args.filter)),
             "QueryFields": _method(
                 "QueryFields", _QueryFields, lambda args: queries.query_fields(args.what, args.fields or None)
@@ -262,9 +337,7 @@ class LuxiMethods:
     async def _cancel(self, args: _Cancel) -> tuple[bool, str]:
         number = parse_job_id(args.id)
         done, text = await self._queue.cancel(number)
-        if args.kill and not done and self._queue.live(number) is not None:
-            raise Unsupported(f"Job {number} cannot be killed: a job is no process here")
-        return done, text
+        return self._queue.kill(number) if args.kill and not done else (done, text)
 
     async def _wait_for_change(self, args: _Wait) -> Any:
         change = await self._queue.wait_for_change(
@@ -291,16 +364,7 @@ class LuxiMethods:
         number = parse_job_id(args.id)
         if await self._queue.find(number) is None:
             raise JobLost(f"Job {number} not found")
-        waits = self._locks.explain(number)
-        others = self._queue.schedule.waits_for(number)
-        if waits is None and not others:
-            return None
-        return {
-            "locks": waits.locks if waits else (),
-            "holders": waits.holders if waits else (),
-            "place": waits.place if waits else None,
-            "jobs": others,
-        }
+        return explain(self._queue, self._locks, number)
 
     async def _offer_token(self, args: _OfferToken) -> dict[str, Any]:
         options = args.options

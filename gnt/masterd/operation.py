@@ -65,10 +65,14 @@ class Look(Protocol):
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: `observe(cluster, look)` gives what `plan(cluster, seen)` needs besides the model."""
+    """One stage: `observe(cluster, look)` gives what `plan(cluster, seen)` needs besides the model.
+
+    `about` says what it does to who asks before the stages that come first have answered.
+    """
 
     observe: Callable[[Cluster, Look], Awaitable[Any]]
     plan: Callable[[Cluster, Any], Plan]
+    about: str = ""
 
 
 class Operation(Generic[O]):

@@ -18,16 +18,20 @@ from gnt.masterd.engine import Engine, Tools
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.processor import Processor
 from gnt.masterd.jobs.queue import JobQueue
+from gnt.masterd.jobs.rulebook import Rulebook
 from gnt.masterd.join_port import JoinPort, Listen
 from gnt.masterd.luxi_methods import LuxiMethods
 from gnt.masterd.mastership import Term, take_mastership
 from gnt.masterd.newcomers import NodeCalls, Promotion
 from gnt.masterd.nodes import Connect
 from gnt.masterd.operation import operation_for
+from gnt.masterd.planning import Planner
 from gnt.masterd.publish import Publisher
 from gnt.masterd.queries.answers import Answers
 from gnt.masterd.queries.collector import within
 from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, open_calls
+from gnt.masterd.watcher_pause import KEY as WATCHER_PAUSE
+from gnt.masterd.watcher_pause import WatcherPause
 from gnt.model.errors import StaleEpoch
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
@@ -87,6 +91,7 @@ class MasterDaemon:
         self._parts = parts = _Parts(self._runtime, self._layout, providers, term)
         term.journal.on_deposed(self._deposed)
         term.journal.on_commit(parts.queue.committed)
+        term.journal.on_commit(parts.rulebook.committed)
         term.journal.on_commit(parts.debts.committed)
         await self._restore(parts, term)
         parts.publisher.start()
@@ -102,6 +107,8 @@ class MasterDaemon:
             last_job=msgspec.json.decode(meta.get("last_job", b"0")),
             drained=msgspec.json.decode(meta.get("drained", b"false")),
         )
+        parts.watcher_pause.restore(meta.get(WATCHER_PAUSE))
+        parts.rulebook.start()
 
     async def stop(self) -> None:
         """Stop in order: opcodes come to rest, the store is folded in and closed."""
@@ -134,13 +141,14 @@ class _Parts:
         journal, nodes = term.journal, term.nodes
         calls = NodeCalls(runtime, nodes, providers.connect)
         self.stored = StoredJobs(runtime, term.database)
+        resolver = PoolResolver(runtime, layout)
         self.engine = Engine(
             Tools(
                 commits=journal,
                 rows=journal,
                 calls=calls,
                 voters=Promotion(runtime, layout, calls, journal),
-                resolver=PoolResolver(runtime, layout),
+                resolver=resolver,
                 sleep=runtime.sleep,
             )
         )
@@ -158,6 +166,8 @@ class _Parts:
         self.publisher = Publisher(runtime, journal, nodes, __version__)
         self.debts = DebtCollector(runtime, nodes, self.engine)
         self.join_port = JoinPort(runtime, layout, journal, __version__, providers.listen)
+        self.rulebook = Rulebook(journal, self.queue, fresh)
+        self.watcher_pause = WatcherPause(journal, runtime)
         clock: Any = runtime.clock
         self.answers = Answers(
             snapshots=journal,
@@ -165,5 +175,14 @@ class _Parts:
             shelf=self.stored,
             locks=self.locks,
             ask_all=within(nodes, clock),
+            watcher_pause=self.watcher_pause.until,
         )
-        self.methods = LuxiMethods(self.queue, self.locks, self.answers, self.join_port)
+        self.methods = LuxiMethods(
+            self.queue,
+            self.locks,
+            self.answers,
+            self.join_port,
+            filters=self.rulebook,
+            pause=self.watcher_pause,
+            plans=Planner(journal, journal, calls, resolver, fresh),
+        )

@@ -30,6 +30,7 @@ from gnt.model.layout import Layout
 from gnt.opcodes import test as test_opcodes
 from gnt.wire.joining import Token, parse_token
 from gnt.wire.luxi import LuxiClient
+from tests.masterd.fake_rules import FakeRules
 from tests.masterd.jobs.fakes import Brain, delay
 
 
@@ -153,7 +154,10 @@ class LuxiServerTests(TestCase):
         self.queries = FakeQueries()
         self.layout = Layout(self.root)
         self.tokens = FakeTokens()
-        methods = LuxiMethods(self.brain.queue, self.brain.locks, self.queries, self.tokens)
+        rules = FakeRules()
+        methods = LuxiMethods(
+            self.brain.queue, self.brain.locks, self.queries, self.tokens, filters=rules, pause=rules, plans=rules
+        )
         self.server = LuxiServer(methods, self.layout)
         self.server.start(reactor)
         self.addCleanup(lambda: Deferred.fromCoroutine(self.server.stop()))
@@ -442,12 +446,8 @@ class LuxiServerTests(TestCase):
         for depends in ((), (), ((1, ()),)):
             self.brain.submit(op if not depends else delay(depends=depends))
         assert (await client.call("ExplainJob", 1))["result"] is None
-        assert (await client.call("ExplainJob", 2))["result"] == {
-            "locks": ["node/a"],
-            "holders": ["Job1/TEST_DELAY"],
-            "place": 1,
-            "jobs": [],
-        }
+        told = {"locks": ["node/a"], "holders": ["Job1/TEST_DELAY"], "place": 1, "jobs": [], "held": ""}
+        assert (await client.call("ExplainJob", 2))["result"] == told
         assert (await client.call("ExplainJob", 3))["result"]["jobs"] == [1]
         assert (await client.call("ExplainJob", 9))["result"][0] == "JobLost"
 

@@ -165,15 +165,27 @@ def _with(job: Job, index: int, op: JobOpcode) -> Job:
     return _replace(job, ops=(*job.ops[:index], op, *job.ops[index + 1 :]))
 
 
-def picked_up(index: int, now: float) -> Change:
-    """Let the opcode's turn come: from `queued` to `waiting`."""
+def picked_up(index: int, now: float, *, again: bool = False) -> Change:
+    """Let the opcode's turn come: from `queued` to `waiting`. `again`: an earlier master had it before us."""
 
     def change(job: Job) -> Job:
-        op = job.ops[index]
+        op = _taken_over(job.id, index, job.ops[index], now) if again else job.ops[index]
         op = _replace(op, status=after(op.status, Events.pick_up), start_timestamp=stamp(now))
         return _replace(_with(job, index, op), start_timestamp=job.start_timestamp or stamp(now))
 
     return change
+
+
+def _taken_over(number: int, index: int, op: JobOpcode, now: float) -> JobOpcode:
+    """Note in the reason trail that a new master goes on with an opcode; an input that cannot be read stays."""
+    try:
+        value = msgspec.json.decode(bytes(op.input))
+        name = str(value["OP_ID"]).removeprefix("OP_").lower()
+        came = [f"gnt:daemon:masterd:pickup:{name}", f"job={number};index={index}", round(now * 1_000_000_000)]
+        value["reason"] = [*(value.get("reason") or ()), came]
+    except (msgspec.DecodeError, UnicodeError, TypeError, KeyError):
+        return op
+    return _replace(op, input=msgspec.Raw(_encoder.encode(value)))
 
 
 def locked(index: int, now: float, locks: tuple[Wanted, ...]) -> Change:
@@ -233,7 +245,7 @@ def canceling(job: Job) -> Job:
     return _replace(job, ops=ops)
 
 
-def canceled(now: float) -> Change:
+def canceled(now: float, why: str = CANCELED_BY_REQUEST) -> Change:
     """End every unfinished opcode, and the job, as canceled: from `queued` or `canceling`."""
 
     def end(op: JobOpcode) -> JobOpcode:
@@ -243,7 +255,7 @@ def canceled(now: float) -> Change:
         return _replace(
             op,
             status=after(op.status, event),
-            result=msgspec.Raw(_encoder.encode(CANCELED_BY_REQUEST)),
+            result=msgspec.Raw(_encoder.encode(why)),
             end_timestamp=stamp(now),
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred
 
 from gnt.masterd.jobs.job import Change, Job, encode_job, has_redacted
+from gnt.masterd.jobs.rules import Verdict
 from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
@@ -18,12 +19,21 @@ class LiveJob:
 
     `head` has every change that was handed to the store, `shown` only those that are acknowledged; steps on the way
     (waiting, running, log lines) are no promises and go into both at once. `secrets` holds inputs that have hidden
-    values, whole, by opcode index, for as long as the job lives.
+    values, whole, by opcode index, for as long as the job lives. `again` says that an earlier master had it before us.
     """
 
-    __slots__ = ("_ops", "_waiters", "dirty", "head", "saving", "secrets", "shown")
+    __slots__ = ("_ops", "_waiters", "again", "dirty", "head", "saving", "secrets", "shown", "verdict")
 
-    def __init__(self, job: Job, ops: Sequence[Opcode] | None = None, secrets: dict[int, bytes] | None = None) -> None:
+    def __init__(
+        self,
+        job: Job,
+        ops: Sequence[Opcode] | None = None,
+        secrets: dict[int, bytes] | None = None,
+        *,
+        again: bool = False,
+    ) -> None:
+        self.again = again
+        self.verdict: Verdict | None = None
         self.head = job
         self.shown = job
         self.secrets = secrets or {}

@@ -119,9 +119,11 @@ class Processor:
         """Take the locks of interrupted opcodes again and have them settled; then start what is queued."""
         interrupted = [(live, index, self._retake(live, index)) for live, index in self._interrupted()]
         self._open = True
+        for live, _, _ in interrupted:
+            self._started.add(live.head.id)
+            self._queue.schedule.began(live.head.id)
         self._queue.attach(self)
         for live, index, held in interrupted:
-            self._started.add(live.head.id)
             Deferred.fromCoroutine(self._settle(live, index, held))
         self.wake()
 
@@ -165,6 +167,30 @@ class Processor:
         """Change the place in line of a job that may wait for locks."""
         self._locks.reprioritize(job, priority)
 
+    def reject(self, job: int, why: str) -> None:
+        """End a job that does not run yet as canceled."""
+        live = self._queue.live(job)
+        if live is None:
+            return
+        if job not in self._started:
+            self._queue.schedule.remove(job)
+            self._started.add(job)
+            Deferred.fromCoroutine(self._rejected(live, why))
+        elif live.head.status is Status.WAITING:
+            live.step(jobs.canceling)
+            self._locks.cancel(job)
+
+    def kill(self, job: int) -> bool:
+        """End a job that runs; False if it is being settled already."""
+        return self._engine.kill(job)
+
+    async def _rejected(self, live: LiveJob, why: str) -> None:
+        try:
+            await self._surely(live, jobs.canceled(self._clock.seconds(), why))
+        except (LeftForRecovery, NoMajority, StaleEpoch) as reason:
+            self._log.warn("job {job} is left as it is: {reason!r}", job=live.head.id, reason=reason)
+        self._over(live.head.id)
+
     # One job
 
     async def _job(self, live: LiveJob) -> None:
@@ -192,7 +218,7 @@ class Processor:
 
     async def _opcode(self, live: LiveJob, index: int) -> bool:
         """Bring one opcode to its end; say whether the next one may begin."""
-        live.step(jobs.picked_up(index, self._clock.seconds()))
+        live.step(jobs.picked_up(index, self._clock.seconds(), again=live.again))
         try:
             await self._pause(self._model.when_free())
             op = live.opcode(index)

@@ -6,17 +6,20 @@ is `gnt.masterd.jobs.processor`; making jobs out of opcodes is `gnt.masterd.jobs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from gnt.daemon.runtime import Clock
 from gnt.masterd.jobs import job as jobs
-from gnt.masterd.jobs.fields import plain, values_of
-from gnt.masterd.jobs.job import Job, LogEntry
+from gnt.masterd.jobs.fields import values_of
+from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.live import LiveJob
+from gnt.masterd.jobs.needs import Commits, Runner, Shelf
+from gnt.masterd.jobs.news import changed, seen
+from gnt.masterd.jobs.rules import FREE, Rules, Verdict
 from gnt.masterd.jobs.schedule import Schedule
 from gnt.masterd.jobs.seam import Ending, OpcodeEnd
 from gnt.masterd.jobs.states import SUBMITTABLE, Status
@@ -39,44 +42,12 @@ from gnt.wire.luxi import LONGEST_WAIT
 ARCHIVE_BATCH: Final = 100
 
 
-class Commits(Protocol):
-    """What the queue needs of the journal."""
-
-    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Any]:
-        """Fire when the changes are durable with a majority; in the order of the calls.
-
-        Fails at once where nothing was changed; fails later with `NoMajority` where they may still come true.
-        """
-
-
-class Shelf(Protocol):
-    """Where archived jobs are read."""
-
-    async def archived_job(self, number: int) -> bytes | None:
-        """Give the row of an archived job, or None."""
-
-    async def archived_jobs(self) -> Sequence[bytes]:
-        """Give the rows of all archived jobs, by number."""
-
-
-class Runner(Protocol):
-    """What the queue tells the one who runs its jobs."""
-
-    def wake(self) -> None:
-        """See whether a job may be started."""
-
-    def let_go(self, job: int) -> None:
-        """End the wait of a job that is to be canceled."""
-
-    def reprioritize(self, job: int, priority: int) -> None:
-        """Change the place in line of a job that may wait for locks."""
-
-
 class JobQueue:
     """All jobs that are not archived. Fill it with `restore`, then `attach` what runs them."""
 
     def __init__(self, commits: Commits, shelf: Shelf, clock: Clock) -> None:
-        self.schedule = Schedule()
+        self.schedule = Schedule(self.judge)
+        self._rules = Rules()
         self._commits = commits
         self._shelf = shelf
         self._clock = clock
@@ -101,6 +72,7 @@ class JobQueue:
     def attach(self, runner: Runner) -> None:
         """Say who runs the jobs."""
         self._runner = runner
+        self._reject(self._jobs.values())
 
     def restore(
         self, rows: Mapping[str, bytes], secrets: Mapping[str, bytes], last_job: int = 0, drained: bool = False
@@ -122,7 +94,7 @@ class JobQueue:
             except ConfigError as error:
                 self._log.error("job {job} is left out: {error}", job=number, error=error)
                 continue
-            self._jobs[number] = live = LiveJob(jobs.put_back(stored), secrets=hidden.get(number))
+            self._jobs[number] = live = LiveJob(jobs.put_back(stored), secrets=hidden.get(number), again=True)
             if live.head.status is Status.QUEUED:
                 self._stand_in_line(live)
 
@@ -169,37 +141,13 @@ class JobQueue:
         """
         values = values_of(fields)
         live = self._jobs.get(number)
-        if live is None:
-            found = await self.find(number)
-            if found is None:
-                raise JobLost(f"Job {number} not found")
-            return [plain(values(*found)), _entries(found[0], serial)]
-        until = self._clock.seconds() + min(within, LONGEST_WAIT)
-        while True:
-            shown = live.shown
-            info = plain(values(shown, False))
-            entries = _entries(shown, serial)
-            if shown.final or entries or info != previous:
-                return [info, entries]
-            if not await self._news(live, until - self._clock.seconds()):
-                return None
-
-    async def _news(self, live: LiveJob, seconds: float) -> bool:
-        """Wait for news of a job; False if there was none within the time."""
-        if seconds <= 0:
-            return False
-        news = live.news()
-        timer = self._clock.callLater(seconds, news.cancel)
-        try:
-            await news
-        except CancelledError:
-            if timer.active():
-                raise
-            return False
-        finally:
-            if timer.active():
-                timer.cancel()
-        return True
+        if live is not None:
+            limit = min(within, LONGEST_WAIT)
+            return await changed(self._clock, live, values, previous=previous, serial=serial, within=limit)
+        found = await self.find(number)
+        if found is None:
+            raise JobLost(f"Job {number} not found")
+        return seen(values, *found, serial)
 
     # Taking jobs
 
@@ -259,6 +207,7 @@ class JobQueue:
         for one in new:
             self._jobs[one.number] = one.live
             self._stand_in_line(one.live)
+        self._reject([one.live for one in new])
         if self._runner is not None:
             self._runner.wake()
 
@@ -269,6 +218,36 @@ class JobQueue:
             if other is not None and not other.shown.final:
                 unfinished.append(number)
         self.schedule.add(live.head.id, live.head.priority, unfinished)
+
+    # Rules
+
+    def rule(self, rules: Rules) -> None:
+        """Go by these rules from now on."""
+        self._rules = rules
+        for live in self._jobs.values():
+            live.verdict = None
+        self.schedule.reconsider()
+        self._reject(self._jobs.values())
+        if self._runner is not None:
+            self._runner.wake()
+
+    def judge(self, number: int) -> Verdict:
+        """Say what the rules say of a job."""
+        live = self._jobs.get(number)
+        if live is None:
+            return FREE
+        if live.verdict is None:
+            live.verdict = self._rules.judge(live.head)
+        return live.verdict
+
+    def _reject(self, lives: Iterable[LiveJob]) -> None:
+        """Have those ended that are rejected and do not run yet."""
+        if self._runner is None:
+            return
+        for live in list(lives):
+            rule = self.judge(live.head.id).rejected
+            if rule and live.head.status in (Status.QUEUED, Status.WAITING):
+                self._runner.reject(live.head.id, f"Rejected by the rule {rule}")
 
     # Committing
 
@@ -415,6 +394,17 @@ class JobQueue:
             await live.news()
         return True, f"Job {number} will be canceled"
 
+    def kill(self, number: int) -> tuple[bool, str]:
+        """Have a job that runs ended by force; give whether it is so, and a line that says it."""
+        live = self._jobs.get(number)
+        if live is None:
+            return False, f"Job {number} not found"
+        if live.head.final:
+            return False, f"Job {number} is finished"
+        if self._runner is None or not self._runner.kill(number):
+            return False, f"Job {number} cannot be killed now: what it began is being settled already"
+        return True, f"Job {number} is being killed; what it began is undone or finished"
+
     async def change_priority(self, number: int, priority: int) -> tuple[bool, str]:
         """Change the priority of what a job has yet to do; give whether it is so, and a line that says it.
 
@@ -480,11 +470,6 @@ class JobQueue:
             self._drained = drained
 
         await self._commit([Put(Space.META, "drained", b"true" if drained else b"false")], done)
-
-
-def _entries(job: Job, serial: int | None) -> list[LogEntry]:
-    """Give the log entries after a serial number (None: all), of all opcodes in order."""
-    return [entry for op in job.ops for entry in op.log if serial is None or entry.serial > serial]
 
 
 def _ended_before(job: Job, when: float | None) -> bool:

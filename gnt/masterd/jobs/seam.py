@@ -123,5 +123,11 @@ class Engine(Protocol):
         Gives the committed ending: an error that says what was undone or finished. Also called when nothing is open.
         """
 
+    def kill(self, job: int) -> bool:
+        """End a job's opcode in error: calls under way are aborted, what was begun is settled.
+
+        False if it runs no opcode, or settles one already.
+        """
+
     def stop(self) -> None:
         """Begin no further step; calls of `run` and `recover` end, or raise `LeftForRecovery`."""

@@ -72,7 +72,10 @@ class MigrateInstance(Operation[InstanceMigrate]):
         """Prepare first: where to send the guest is the target's answer."""
         if self.op.cleanup:
             return (Stage(self.look_at_both, self.plan_cleanup),)
-        return (Stage(self.look_at_both, self.plan_arrival), Stage(self.take_ticket, self.plan_move))
+        return (
+            Stage(self.look_at_both, self.plan_arrival),
+            Stage(self.take_ticket, self.plan_move, about="send the guest, record where it is, clean up behind it"),
+        )
 
     async def look_at_both(self, cluster: Cluster, look: Look) -> Seen:
         """Look for the guest on both nodes; at room, parameters and bridges on the target."""

@@ -17,7 +17,7 @@ from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.operation import Operation
 from gnt.model.cluster import Cluster
-from gnt.model.errors import GntError, NoMajority
+from gnt.model.errors import Failed, GntError, NoMajority
 from gnt.model.objects import ClusterSettings
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.test import TestDelay
@@ -184,6 +184,13 @@ class FakeEngine:
         ending = run.ending(end)
         await self.journal.enqueue(ending.changes)
         return ending
+
+    def kill(self, job: int) -> bool:
+        """End a held opcode in error."""
+        if job not in self.waiting:
+            return False
+        self.finish(job, OpcodeEnd(error=Failed("This was killed by request", code="killed")))
+        return True
 
     def stop(self) -> None:
         """Leave what runs."""

@@ -1,0 +1,49 @@
+"""What the job queue needs of the others: where changes go, where archived jobs are, who runs the jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from gnt.store.changes import Change
+
+
+class Commits(Protocol):
+    """What the queue needs of the journal."""
+
+    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Any]:
+        """Fire when the changes are durable with a majority; in the order of the calls.
+
+        Fails at once where nothing was changed; fails later with `NoMajority` where they may still come true.
+        """
+
+
+class Shelf(Protocol):
+    """Where archived jobs are read."""
+
+    async def archived_job(self, number: int) -> bytes | None:
+        """Give the row of an archived job, or None."""
+
+    async def archived_jobs(self) -> Sequence[bytes]:
+        """Give the rows of all archived jobs, by number."""
+
+
+class Runner(Protocol):
+    """What the queue tells the one who runs its jobs."""
+
+    def wake(self) -> None:
+        """See whether a job may be started."""
+
+    def let_go(self, job: int) -> None:
+        """End the wait of a job that is to be canceled."""
+
+    def reprioritize(self, job: int, priority: int) -> None:
+        """Change the place in line of a job that may wait for locks."""
+
+    def reject(self, job: int, why: str) -> None:
+        """End a job that does not run yet as canceled."""
+
+    def kill(self, job: int) -> bool:
+        """End a job that runs: what it has begun is undone or finished. False if it cannot be ended now."""

@@ -21,7 +21,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,16 +210,12 @@ class Live:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE)
             connection.connect(str(self.layout("node1").master_socket))
-            try:
+            with suppress(BrokenPipeError, ConnectionResetError):  # it may have heard enough
                 connection.sendall(data)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it had heard enough
             answer = b""
-            try:
+            with suppress(ConnectionResetError):
                 while not answer.endswith(b"\x03") and (more := connection.recv(65536)):
                     answer += more
-            except ConnectionResetError:
-                pass
             return answer
 
     def rapi(
@@ -234,7 +230,7 @@ class Live:
             request.add_header("Content-Type", "application/json")
         trust = ssl.create_default_context(cafile=str(self.layout("node1").authority_certificate))
         try:
-            with urllib.request.urlopen(request, context=trust, timeout=PATIENCE) as answer:
+            with urllib.request.urlopen(request, context=trust, timeout=PATIENCE) as answer:  # noqa: S310
                 return answer.status, json.loads(answer.read())
         except urllib.error.HTTPError as problem:
             return problem.code, json.loads(problem.read())

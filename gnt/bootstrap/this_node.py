@@ -17,13 +17,14 @@ import msgspec
 
 from gnt.bootstrap.plain_machine import local_addresses
 from gnt.daemon.files import make_directories, write_atomically
+from gnt.daemon.listening import noded_port
 from gnt.daemon.names import hosts_file, resolve
 from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, Refused
 from gnt.model.layout import Layout
 from gnt.model.names import check_name
 from gnt.wire.calls import Membership
 
-NODED_PORT: Final = 1811
+NODED_PORT: Final = noded_port()
 SECRET: Final = 0o600
 PUBLIC: Final = 0o644
 SSCONF: Final = 0o444

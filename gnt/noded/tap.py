@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from gnt.daemon import readiness
 from gnt.daemon.files import make_directories
 from gnt.daemon.foreign import refuse_foreign
+from gnt.daemon.listening import listen, noded_port
 from gnt.daemon.names import default_bind
 from gnt.daemon.options import (
     EXIT_NOT_A_MEMBER,
@@ -25,7 +26,7 @@ from gnt.daemon.options import (
 )
 from gnt.daemon.pools import ThreadPools
 from gnt.daemon.reactor import real_runtime, the_reactor
-from gnt.model.errors import ENVIRONMENT, GntError, Refused
+from gnt.model.errors import GntError
 from gnt.model.layout import Layout
 from gnt.noded.call_table import check_table
 from gnt.noded.handler import Place
@@ -39,25 +40,14 @@ from gnt.wire.tls import NodeCredentials, ServerTls, tls_server_factory
 log: Final = Logger()
 
 PROGRAM: Final = "gnt-noded"
-PORT: Final = 1811
-SERVICE: Final = "ganeti-noded"
-BACKLOG: Final = 128
 LOG_FILE: Final = "node-daemon.log"
-
-
-def default_port() -> int:
-    """Give the port of the services database, else 1811."""
-    try:
-        return socket.getservbyname(SERVICE, "tcp")
-    except OSError:
-        return PORT
 
 
 class Options(DaemonOptions):
     """Options of the node daemon."""
 
     PROGRAM: ClassVar[str] = PROGRAM
-    PORT: ClassVar[int] = default_port()
+    PORT: ClassVar[int] = noded_port()
 
 
 def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
@@ -70,7 +60,7 @@ def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
         credentials.check()
         make_directories(layout)
         check_table(layout.calls_db)
-        listening = bind(options["bind"] or default_bind(layout, member.node_name), options["port"])
+        listening = listen(options["bind"] or default_bind(layout, member.node_name), options["port"])
         daemon = Daemon(options, layout.log / LOG_FILE)
     except GntError as problem:
         refuse_start(PROGRAM, problem)
@@ -98,24 +88,6 @@ def _membership(layout: Layout) -> Membership:
     if member is None:
         refuse_start(PROGRAM, f"the membership in {layout.data} is missing ({hint})", EXIT_NOT_A_MEMBER)
     return member
-
-
-def bind(address: str, port: int) -> socket.socket:
-    """Take the port while somebody still sees the exit code. Raises `Refused`."""
-    family = socket.AF_INET6 if ":" in address or (not address and socket.has_dualstack_ipv6()) else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1 if address else 0)
-        listening.bind((address, port))
-        listening.listen(BACKLOG)
-        listening.setblocking(False)
-    except OSError as problem:
-        listening.close()
-        where = f"{address or 'all addresses'} port {port}"
-        raise Refused(ENVIRONMENT, f"Cannot listen on {where}: {problem.strerror}") from None
-    return listening
 
 
 class NodeService(Service):

@@ -17,6 +17,7 @@ from twisted.python import usage
 from gnt.daemon import readiness
 from gnt.daemon.files import make_directories
 from gnt.daemon.foreign import refuse_foreign
+from gnt.daemon.listening import listen, service_port
 from gnt.daemon.names import default_bind
 from gnt.daemon.options import (
     EXIT_NODE_SETUP,
@@ -27,7 +28,7 @@ from gnt.daemon.options import (
     refuse_start,
 )
 from gnt.daemon.reactor import the_reactor
-from gnt.model.errors import ENVIRONMENT, GntError, Refused
+from gnt.model.errors import GntError
 from gnt.model.layout import Layout, host_name
 from gnt.rapi.service import MOST_CLIENTS, RemoteApi, Settings
 from gnt.rapi.tls import RapiTls
@@ -36,26 +37,15 @@ from gnt.wire.luxi import CONNECT_TIMEOUT
 log: Final = Logger()
 
 PROGRAM: Final = "gnt-rapi"
-PORT: Final = 5080
-SERVICE: Final = "ganeti-rapi"
-BACKLOG: Final = 128
 LOG_FILE: Final = "rapi-daemon.log"
 ACCESS_LOG: Final = "rapi-access.log"
-
-
-def default_port() -> int:
-    """Give the port of the services database, else 5080."""
-    try:
-        return socket.getservbyname(SERVICE, "tcp")
-    except OSError:
-        return PORT
 
 
 class Options(DaemonOptions):
     """Options of the remote API (`spec/daemons.md`, section 4)."""
 
     PROGRAM: ClassVar[str] = PROGRAM
-    PORT: ClassVar[int] = default_port()
+    PORT: ClassVar[int] = service_port("ganeti-rapi", 5080)
 
     optFlags: ClassVar[list[list[Any]]] = [  # noqa: N815
         *DaemonOptions.optFlags,
@@ -100,7 +90,7 @@ def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
             open_reads=bool(options["open-reads"]),
             most_clients=options["max-clients"],
         )
-        listening = bind(options["bind"] or default_bind(layout, host), options["port"])
+        listening = listen(options["bind"] or default_bind(layout, host), options["port"])
         daemon = Daemon(options, layout.log / LOG_FILE)
         RapiService(settings, layout, listening).setServiceParent(daemon)  # type: ignore[no-untyped-call]
     except GntError as problem:
@@ -130,25 +120,6 @@ def _tls(options: Options, layout: Layout) -> RapiTls | None:
     tls = RapiTls(key, certificate, Path(options["ssl-chain"]) if options["ssl-chain"] else None)
     tls.check()
     return tls
-
-
-def bind(address: str, port: int) -> socket.socket:
-    """Take the port while somebody still sees the exit code. Raises `Refused`."""
-    dual = not address and socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if ":" in address or dual else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if dual else 1)
-        listening.bind((address, port))
-        listening.listen(BACKLOG)
-        listening.setblocking(False)
-    except OSError as problem:
-        listening.close()
-        where = f"{address or 'all addresses'} port {port}"
-        raise Refused(ENVIRONMENT, f"Cannot listen on {where}: {problem.strerror}") from None
-    return listening
 
 
 class RapiService(Service):

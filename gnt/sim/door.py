@@ -54,10 +54,13 @@ def _is_promise(request: Request) -> bool:
 class SimDoor:
     """What the network calls in place of a node daemon's own door; hands everything on to it.
 
-    `happen` names the fault that falls on an arrival, `strike` carries it out.
+    `happen` names the fault that falls on an arrival, `strike` carries it out, `say` adds a line to the trace.
     """
 
-    def __init__(self, name: str, inner: Any, witness: Witness, happen: Happen, strike: Strike) -> None:
+    def __init__(
+        self, name: str, inner: Any, witness: Witness, *, happen: Happen, strike: Strike, say: Callable[[str], None]
+    ) -> None:
+        self._say = say
         self._name = name
         self._inner = inner
         self._witness = witness
@@ -83,7 +86,10 @@ class SimDoor:
             return leaving
 
         def answered(answer: bytes) -> None:
-            self._witness.answered(self._name, decoded, decode_answer(answer))
+            read = decode_answer(answer)
+            self._witness.answered(self._name, decoded, read)
+            if read.err is not None:
+                self._say(f"{self._name} answers {decoded.id}: {read.err.code}: {read.err.text}")
             if fault in {Fault.NODE_AFTER, Fault.POWER_AFTER, Fault.MASTER_AFTER} and not self._strike(fault):
                 return
             leaving.callback(answer)

@@ -227,8 +227,11 @@ class SimNode:
         self.world.say(f"{self.name} noded serves")
         if member is not None:
             self.uuid = member.node_uuid
-            door = SimDoor(self.name, life.daemon.door, self.world.witness, self._arrival, self._strike)
-            self.world.network.attach(self.uuid, door)
+            world = self.world
+            door = SimDoor(
+                self.name, life.daemon.door, world.witness, happen=self._arrival, strike=self._strike, say=world.say
+            )
+            world.network.attach(self.uuid, door)
 
     def noded_failed(self, life: NodedLife, failure: Failure) -> None:
         """Hear that the node daemon did not start."""

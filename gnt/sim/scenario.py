@@ -108,7 +108,7 @@ class Teller:
             self._insist(step)
         else:
             self._set_up(step)
-        self.client.settle()
+            self.client.settle()
         self._check(str(step))
 
     def _set_up(self, step: Step) -> None:

@@ -1,0 +1,99 @@
+"""`python -m gnt.sim`: tell stories to a simulated cluster, with faults or without."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+
+from gnt.sim.exhaust import Outcome, choose, count, exhaust, sample, strike
+from gnt.sim.faults import Fault, Kind, Strike
+from gnt.sim.scenario import Story, read_story
+
+_STORIES = Path("tests/scenarios")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Tell one story once, print its trace."""
+    fault = Strike.parse(arguments.strike) if arguments.strike else None
+    outcome = strike(read_story(arguments.story), arguments.seed, fault)
+    for line in outcome.trace:
+        _say(line)
+    for problem in outcome.problems:
+        _say(f"WRONG {problem}")
+    return 1 if outcome.problems else 0
+
+
+def _exhaust(arguments: argparse.Namespace) -> int:
+    """Tell stories with one fault at each point."""
+    status = 0
+    for path in arguments.stories or sorted(_STORIES.glob("*.txt")):
+        status |= _exhaust_one(read_story(path), arguments)
+    return status
+
+
+def _exhaust_one(story: Story, arguments: argparse.Namespace) -> int:
+    faults = count(story, arguments.seed)
+    kinds = [Kind(name) for name in arguments.kind or Kind]
+    strikes = choose(faults, kinds=kinds, only=[Fault(name) for name in arguments.fault or ()])
+    if arguments.runs:
+        strikes = sample(strikes, arguments.runs)
+    points = {kind: len(texts) for kind, texts in faults.points.items()}
+    _say(f"{story.name}: {len(strikes)} faults to fall")
+
+    def progress(done: int, of: int, bad: int) -> None:
+        if done % 200 == 0:
+            _say(f"  {done} of {of}, {bad} went wrong")
+
+    findings = exhaust(
+        story, arguments.seed, strikes, points=points, processes=arguments.processes, tell_progress=progress
+    )
+    for outcome in findings.bad[: arguments.show]:
+        _say(f"{outcome.strike}\n    " + "\n    ".join(_short(problem) for problem in outcome.problems))
+    for text, number in Counter(_kind_of(outcome) for outcome in findings.bad).most_common(20):
+        _say(f"{number:5} times: {text}")
+    _say(f"{story.name}: {findings.summary()}")
+    return 1 if findings.bad else 0
+
+
+def _short(problem: str) -> str:
+    return problem if len(problem) < 600 else problem[:300] + " … " + problem[-300:]
+
+
+def _kind_of(outcome: Outcome) -> str:
+    assert outcome.strike is not None  # noqa: S101  (each run of a search has its strike)
+    return f"{outcome.strike.kind} {outcome.strike.fault}: {_short(outcome.problems[0])[:160]}"
+
+
+def main() -> int:
+    """Run; gives the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m gnt.sim", description=__doc__)
+    verbs = parser.add_subparsers(required=True)
+    run = verbs.add_parser("run", help="tell one story and print what happened")
+    run.add_argument("story", type=Path, nargs="?", default=_STORIES / "first_instance.txt")
+    run.add_argument("--strike", help="one fault, for example 'commit 7: master dies after'")
+    run.set_defaults(do=_run)
+    search = verbs.add_parser("exhaust", help="tell stories with one fault at each point where one may fall")
+    search.add_argument("stories", type=Path, nargs="*")
+    search.add_argument("--runs", type=int, help="only so many, evenly over all")
+    search.add_argument("--kind", action="append", choices=[kind.value for kind in Kind])
+    search.add_argument("--fault", action="append", choices=[fault.value for fault in Fault if fault])
+    search.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    search.add_argument("--show", type=int, default=10, help="how many runs that went wrong to tell of")
+    search.set_defaults(do=_exhaust)
+    for one in (run, search):
+        one.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+    status: int = arguments.do(arguments)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -23,7 +23,6 @@ from gnt.bootstrap.this_node import (
     allow_storage,
     keep,
     make_tree,
-    membership_path,
     own_address,
     put,
     put_membership,
@@ -117,7 +116,7 @@ class NodeJoin:
                 raise Refused(
                     WRONG_STATE, f"{daemon} runs here: this is a master", hint="a master cannot join another cluster"
                 )
-        paths = [path for path in (membership_path(layout), layout.node_pem, layout.config_db) if path.exists()]
+        paths = [path for path in (layout.membership, layout.node_pem, layout.config_db) if path.exists()]
         if not paths:
             return None
         if not self._command.readd:
@@ -127,12 +126,12 @@ class NodeJoin:
                 hint="gnt-node join --readd takes it back into the same cluster",
             )
         try:
-            return msgspec.json.decode(membership_path(layout).read_bytes(), type=Membership)
+            return msgspec.json.decode(layout.membership.read_bytes(), type=Membership)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
             raise ConfigError(
-                f"{membership_path(layout)} is damaged: {error}", hint="remove it if this node is in no other cluster"
+                f"{layout.membership} is damaged: {error}", hint="remove it if this node is in no other cluster"
             ) from None
 
     def _check(self, answer: JoinAnswer, key: bytes, name: str, master: bytes, former: Membership | None) -> None:

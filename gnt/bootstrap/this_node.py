@@ -32,11 +32,6 @@ SSCONF: Final = 0o444
 Say = Callable[[str], None]
 
 
-def membership_path(layout: Layout) -> Path:
-    """Give the file that says which cluster a node belongs to."""
-    return layout.data / "membership.json"
-
-
 # Checks
 
 
@@ -119,7 +114,7 @@ def keep(undo: ExitStack, path: Path) -> None:
 
 def put_membership(undo: ExitStack, layout: Layout, membership: Membership) -> None:
     """Write which cluster this node belongs to."""
-    put(undo, membership_path(layout), msgspec.json.encode(membership), SECRET)
+    put(undo, layout.membership, msgspec.json.encode(membership), SECRET)
 
 
 def put_ssconf(undo: ExitStack, layout: Layout, files: Mapping[str, str]) -> None:

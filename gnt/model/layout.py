@@ -81,6 +81,11 @@ class Layout:
         return self.data / "rapi/users"
 
     @property
+    def membership(self) -> Path:
+        """Give what the node knows of its cluster, and whose orders it takes (0600); its absence: a node of none."""
+        return self.data / "membership.json"
+
+    @property
     def calls_db(self) -> Path:
         """Give the node daemon's call table and promised epoch."""
         return self.data / "calls.db"

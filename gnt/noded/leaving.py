@@ -8,7 +8,6 @@ from pathlib import Path
 from gnt.daemon.files import sync_directory
 from gnt.model.layout import Layout
 from gnt.noded.hypervisors.pki import libvirt_files
-from gnt.noded.membership import membership_path
 
 
 def forget_cluster(layout: Layout) -> None:
@@ -21,7 +20,7 @@ def forget_cluster(layout: Layout) -> None:
     last = [
         layout.calls_db,
         *(layout.calls_db.with_name(f"{layout.calls_db.name}{suffix}") for suffix in ("-wal", "-shm", "-journal")),
-        membership_path(layout),
+        layout.membership,
         layout.authority_certificate,
         layout.node_pem,
     ]

@@ -5,7 +5,6 @@ The door reads it for every connection, `Configure` replaces it; joining writes 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,11 +17,6 @@ from gnt.wire.calls import Membership
 MODE: Final = 0o600
 
 
-def membership_path(layout: Layout) -> Path:
-    """Give the file that says which cluster a node belongs to."""
-    return layout.data / "membership.json"
-
-
 class MembershipFile:
     """This node's membership. `current` is what is on disk, None before the node has joined; `load` first.
 
@@ -30,7 +24,7 @@ class MembershipFile:
     """
 
     def __init__(self, layout: Layout) -> None:
-        self._path = membership_path(layout)
+        self._path = layout.membership
         self.current: Membership | None = None
 
     def load(self) -> Membership | None:

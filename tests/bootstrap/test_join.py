@@ -14,7 +14,6 @@ from twisted.trial.unittest import TestCase
 from gnt.bootstrap import this_node
 from gnt.bootstrap.daemons import MASTERD, NODED
 from gnt.bootstrap.join import JoinCommand, NodeJoin
-from gnt.bootstrap.this_node import membership_path
 from gnt.masterd.join_port import Offer
 from gnt.model.errors import GntError
 from gnt.model.layout import Layout
@@ -83,7 +82,7 @@ class Joining(TestCase):
         assert {modes[f"ssconf_{key}"] for key in KEYS} == {0o444}
         identity = certificates.load_identity(self.layout.node_pem)
         certificates.check_signed(identity.certificate, self.layout.authority_certificate.read_bytes())
-        member = msgspec.json.decode(membership_path(self.layout).read_bytes(), type=Membership)
+        member = msgspec.json.decode(self.layout.membership.read_bytes(), type=Membership)
         assert (member.node_name, member.node_uuid, member.cluster_uuid) == ("node2", offer.uuid, CLUSTER_UUID)
         assert self.layout.ssconf("master_node").read_text() == "node1\n"
         allowed = self.layout.file_storage_paths.read_text().splitlines()[1:]
@@ -165,7 +164,7 @@ class Joining(TestCase):
         """What belongs to a cluster joins no other, and the token stays good."""
         offer = await self.offer()
         self.layout.data.mkdir(parents=True)
-        for path in (membership_path(self.layout), self.layout.node_pem, self.layout.config_db):
+        for path in (self.layout.membership, self.layout.node_pem, self.layout.config_db):
             path.write_bytes(b"")
             self.patch(this_node, "resolve", None)  # nothing later is reached
             if path == self.layout.node_pem:
@@ -262,10 +261,10 @@ class Joining(TestCase):
             assert text in error.text
             assert state(self.layout) == before
             assert (await other.port.wait(offer.id, 10))["state"] == "failed"
-            membership_path(self.layout).unlink(missing_ok=True)
+            self.layout.membership.unlink(missing_ok=True)
 
     async def test_a_damaged_membership_is_named(self) -> None:
         """With readd a membership that cannot be read is refused by name."""
         self.layout.data.mkdir(parents=True)
-        membership_path(self.layout).write_bytes(b"{")
+        self.layout.membership.write_bytes(b"{")
         await self.refused(await self.offer(), "membership.json is damaged", readd=True)

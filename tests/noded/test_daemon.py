@@ -21,7 +21,6 @@ from twisted.trial.unittest import TestCase
 from gnt.model.epoch import START, Epoch
 from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
-from gnt.noded.membership import membership_path
 from gnt.wire import certificates
 from gnt.wire.calls import Configure, Delay, LeaveCluster, Membership, NodeCall, Version
 from gnt.wire.envelope import Request
@@ -62,7 +61,7 @@ class NodeRoot:
         identity = cluster_keys.node(self.authority, NAME, NODE_UUID)
         certificates.save_identity(self.layout.node_pem, identity)
         certificates.save_public(self.layout.authority_certificate, self.authority.certificate)
-        membership_path(self.layout).write_bytes(msgspec.json.encode(self.membership()))
+        self.layout.membership.write_bytes(msgspec.json.encode(self.membership()))
 
     def membership(self) -> Membership:
         """Give a membership in which the master is the only candidate."""

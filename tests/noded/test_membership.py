@@ -11,7 +11,7 @@ import pytest
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, NodeFailure
 from gnt.model.layout import Layout
-from gnt.noded.membership import MembershipFile, membership_path
+from gnt.noded.membership import MembershipFile
 from gnt.wire.calls import Membership
 
 
@@ -43,7 +43,7 @@ def test_what_is_stored_survives(layout: Layout) -> None:
     assert first.store(member())
     second = MembershipFile(layout)
     assert second.load() == member() == second.current == first.current
-    assert membership_path(layout).stat().st_mode & 0o777 == 0o600
+    assert layout.membership.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize(("serial", "number", "stored"), [(4, 2, False), (9, 1, False), (5, 2, True), (1, 3, True)])
@@ -83,6 +83,6 @@ def test_who_may_order(layout: Layout) -> None:
 
 def test_a_damaged_file_is_named(layout: Layout) -> None:
     """The daemon does not start as if it belonged nowhere."""
-    membership_path(layout).write_text('{"cluster_name":')
+    layout.membership.write_text('{"cluster_name":')
     with pytest.raises(ConfigError, match=r"membership\.json"):
         MembershipFile(layout).load()

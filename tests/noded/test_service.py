@@ -18,7 +18,6 @@ from gnt.model.specs import DiskSpec
 from gnt.noded.disks import real_templates
 from gnt.noded.hypervisors.registry import drivers
 from gnt.noded.machine import Machine
-from gnt.noded.membership import membership_path
 from gnt.noded.processes import Processes
 from gnt.noded.service import NodeDaemon, Providers
 from gnt.wire.calls import (
@@ -54,7 +53,7 @@ class World:
         layout = self.place.layout
         for directory in (layout.data, layout.run, layout.default_file_storage()):
             directory.mkdir(parents=True)
-        membership_path(layout).write_bytes(
+        layout.membership.write_bytes(
             msgspec.json.encode(
                 Membership(
                     cluster_name="c",

@@ -39,13 +39,16 @@ class ThreadPools:
         self._stopped = False
 
     def __call__(self, name: str) -> _NamedPool:
-        """Give the pool of that name."""
+        """Give the pool of that name. Raises `RuntimeError` for a new one after the stop: nobody would join it."""
         if name not in self._pools:
+            if self._stopped:
+                raise RuntimeError(f"the pool {name} has been stopped with all others")
             self._pools[name] = _NamedPool(self._reactor, name, self._sizes.get(name, SEVERAL))
         return self._pools[name]
 
     def stop(self) -> Deferred[None]:
         """End all pools; fires when the work that was begun or waits has ended."""
+        self._stopped = True
         ending = [pool.stop() for pool in self._pools.values()]
         return DeferredList(ending, consumeErrors=True).addCallback(lambda _: None)
 

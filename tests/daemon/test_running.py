@@ -84,6 +84,8 @@ class PoolTests(TestCase):
         assert done == [0, 1, 2]
         with pytest.raises(RuntimeError, match="stopped"):
             pool.run(done.append, 4)
+        with pytest.raises(RuntimeError, match="stopped"):
+            self.pools("two")
 
     async def test_runtime_is_made_of_them(self) -> None:
         """The reactor's time, the system's randomness."""

@@ -79,6 +79,10 @@ class Candidates:
         self._learners.pop(node, None)
         self.follow(voters)
 
+    def is_learning(self, node: str) -> bool:
+        """Say whether a node is being brought up to date."""
+        return node in self._learners
+
     def has_learnt(self, node: str) -> bool:
         """Say whether a node is up to date and may become a candidate."""
         learner = self._learners.get(node)

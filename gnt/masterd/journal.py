@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from twisted.internet.defer import Deferred, fail
@@ -19,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Runtime
+from gnt.masterd.batches import Batch, Item, size_of
 from gnt.masterd.candidates import Candidates
 from gnt.masterd.local_log import LocalLog
 from gnt.masterd.replication import Peers
@@ -28,7 +28,7 @@ from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import WRONG_STATE, ConfigError, GntError, NoMajority, Refused, StaleEpoch
 from gnt.model.objects import ConfigObject
-from gnt.store.changes import Archive, Change, Entry, Put, Space, encode_entry
+from gnt.store.changes import Archive, Change, Entry, Space, encode_entry
 from gnt.store.configuration import object_changes
 from gnt.store.vault import Snapshot
 
@@ -39,39 +39,6 @@ ENTRY_BYTES: Final = 192 * 1024
 WRITE_AGAIN: Final = 1.0
 
 CommitListener = Callable[[Position, Sequence[Change]], None]
-
-
-@dataclass
-class _Item:
-    """The changes of one call to `enqueue`, and who waits for them (None: has been told otherwise)."""
-
-    changes: tuple[Change, ...]
-    job: int
-    cluster: Cluster
-    voters: frozenset[str]
-    time: float
-    waiting: Deferred[Position] | None
-    size: int
-    moves_voters: bool
-
-    def fail(self, error: GntError) -> None:
-        """Tell who waits that it will not be, or that nobody knows."""
-        waiting, self.waiting = self.waiting, None
-        if waiting is not None:
-            waiting.errback(error)
-
-
-@dataclass
-class _Batch:
-    """One entry of the log on its way."""
-
-    entry: Entry
-    size: int
-    items: list[_Item]
-
-    @property
-    def serial(self) -> int:
-        return self.entry.position.serial
 
 
 class Journal:
@@ -94,12 +61,13 @@ class Journal:
         self._cluster = self._tip = self._head = cluster
         self._staged: list[Change] = []
         self._voters = self._tip_voters = voters(cluster)
-        self._voters_moving = False
+        # The last entry that changes the voters and is not on a majority yet; 0: there is none.
+        self._voters_moving = 0
         self._tail = Tail(local.end)
         self._position = local.end
-        self._pending: deque[_Item] = deque()
-        self._unwritten: list[_Batch] = []
-        self._open: deque[_Batch] = deque()
+        self._pending: deque[Item] = deque()
+        self._unwritten: list[Batch] = []
+        self._open: deque[Batch] = deque()
         self._writing = False
         self._flush_due: IDelayedCall | None = None
         self._timer: IDelayedCall | None = None
@@ -143,12 +111,11 @@ class Journal:
 
     def missing(self) -> list[str]:
         """Name the voters that do not have everything, with the reason."""
-        end, lines = self._tail.end.serial, []
-        for node in sorted(self._voters - {self.epoch.node}, key=self._name):
-            problem = self._candidates.problem(node)
-            if problem or self._candidates.matched.get(node, 0) < end:
-                lines.append(f"{self._name(node)} ({problem or 'has not confirmed yet'})")
-        return lines
+        return [
+            f"{self._name(node)} ({self._candidates.problem(node) or 'has not confirmed yet'})"
+            for node in sorted(self._voters - {self.epoch.node}, key=self._name)
+            if self._is_missing(node)
+        ]
 
     def on_commit(self, listener: CommitListener) -> None:
         """Hear of every entry that is on a majority, in order, once `cluster` has it and before those who wait do."""
@@ -186,21 +153,42 @@ class Journal:
         except GntError as error:
             self._head, self._staged = self._tip, []
             return fail(error)
+        waiting = self._take(changes, job)
+        self._schedule()
+        return waiting
+
+    def enqueue_unsafe(self, changes: Sequence[Change]) -> Deferred[Position]:
+        """Take in a change that strikes voters off, and counts with those that remain, although too few answer.
+
+        What waited before it counts with those that remain too. It is safe only if the others are switched off, which
+        an administrator must have said. Fails as `enqueue` does; `NoMajority`: more voters are missing.
+        """
+        try:
+            self._check(changes, unsafe=True)
+        except GntError as error:
+            self._head, self._staged = self._tip, []
+            return fail(error)
+        waiting = self._take(changes, 0)
+        while self._pending:
+            self._make_batch()
+        self._schedule()
+        return waiting
+
+    def _take(self, changes: Sequence[Change], job: int) -> Deferred[Position]:
         waiting: Deferred[Position] = Deferred()
         new_voters = voters(self._head) if self._staged else self._tip_voters
-        item = _Item(
+        item = Item(
             changes=tuple(changes),
             job=job,
             cluster=self._head,
             voters=new_voters,
             time=self._runtime.now(),
             waiting=waiting,
-            size=sum(map(_size, changes)),
+            size=sum(map(size_of, changes)),
             moves_voters=new_voters != self._tip_voters,
         )
         self._tip, self._staged, self._tip_voters = self._head, [], new_voters
         self._pending.append(item)
-        self._schedule()
         if self._timer is None:
             self._timer = self._runtime.clock.callLater(self._deadline, self._deadline_passed)
         return waiting
@@ -224,6 +212,10 @@ class Journal:
         if node not in self._voters:
             await self._candidates.learn(node, self._voters)
 
+    def is_learning(self, node: str) -> bool:
+        """Say whether a node is being brought up to date in order to become a candidate."""
+        return self._candidates.is_learning(node)
+
     def drop_voter(self, node: str) -> None:
         """Leave a node alone that was brought up to date and did not become a candidate."""
         self._candidates.unlearn(node, self._voters)
@@ -235,10 +227,10 @@ class Journal:
 
     # Taking in
 
-    def _check(self, changes: Sequence[Change]) -> None:
+    def _check(self, changes: Sequence[Change], *, unsafe: bool = False) -> None:
         if self._ended is not None:
             raise self._ended
-        if self._trouble is not None:
+        if self._trouble is not None and not (unsafe and isinstance(self._trouble, NoMajority)):
             raise self._trouble
         staged = set(map(id, self._staged))
         if not staged <= set(map(id, changes)):
@@ -246,7 +238,10 @@ class Journal:
         for change in changes:
             if not isinstance(change, Archive) and change.space is Space.OBJECT and id(change) not in staged:
                 raise AssertionError(f"{change.key}: objects are changed with object_changes()")
-        if self._staged:
+        if self._staged and unsafe:
+            if not self.epoch.node in voters(self._head) <= self._tip_voters:
+                raise AssertionError("an unsafe change strikes voters off, and nothing else")
+        elif self._staged:
             self._check_voters()
 
     def _check_voters(self) -> None:
@@ -291,13 +286,13 @@ class Journal:
         entry = Entry(position, self._runtime.now(), changes, tuple(item.job for item in items for _ in item.changes))
         encoded = encode_entry(entry)
         self._tail.add(position, encoded)
-        batch = _Batch(entry, len(encoded), items)
+        batch = Batch(entry, len(encoded), items)
         self._unwritten.append(batch)
         self._open.append(batch)
         if items[0].moves_voters:
             # Whom the log names counts from the moment that it is in the log; the next change of voters, and all that
             # comes after it, waits until this one is on a majority.
-            self._voters_moving = True
+            self._voters_moving = position.serial
             self._voters = items[0].voters
             self._candidates.follow(self._voters)
 
@@ -363,11 +358,11 @@ class Journal:
             self._make_true(batch)
         self._tail.shrink(self._local.end.serial, self._candidates.slowest(self._local.end.serial))
 
-    def _make_true(self, batch: _Batch) -> None:
+    def _make_true(self, batch: Batch) -> None:
         self._committed, self._position = batch.serial, batch.entry.position
         self._cluster = batch.items[-1].cluster
-        if batch.items[0].moves_voters:
-            self._voters_moving = False
+        if batch.serial == self._voters_moving:
+            self._voters_moving = 0
             for node in self._voters:
                 self._candidates.unlearn(node, self._voters)
             self._schedule()
@@ -391,7 +386,7 @@ class Journal:
         rest = [item.time for item in items if item.waiting is not None and now - item.time < self._deadline]
         if late:
             missing = ", ".join(self.missing()) or "this node itself"
-            hint = "gnt-node list shows the candidates; reads and guests go on"
+            hint = self._way_out()
             text = f"Too few master candidates answer to make changes durable: {missing}"
             if self._trouble is None:
                 self._trouble = NoMajority(f"{text}; nothing was changed", hint=hint)
@@ -402,6 +397,18 @@ class Journal:
             self._timer = self._runtime.clock.callLater(
                 max(0.0, min(rest) + self._deadline - now), self._deadline_passed
             )
+
+    def _way_out(self) -> str:
+        """Say what to type: reads and guests go on, changes wait for a decision that only a person can make."""
+        absent = [node for node in sorted(self._voters - {self.epoch.node}, key=self._name) if self._is_missing(node)]
+        if not absent:
+            return "reads and guests go on"
+        typed = "; ".join(f"gnt-node modify --offline=yes --force {self._name(node)}" for node in absent)
+        return f"start gnt-noded there; or, once it is switched off for certain, type here: {typed}"
+
+    def _is_missing(self, node: str) -> bool:
+        behind = self._candidates.matched.get(node, 0) < self._tail.end.serial
+        return behind or bool(self._candidates.problem(node))
 
     def _fail_waiting(self, error: GntError) -> None:
         for batch in list(self._open):
@@ -462,7 +469,3 @@ class Journal:
     async def snapshot(self, transfer: str) -> Snapshot:
         """Copy the store."""
         return await self._local.snapshot(transfer)
-
-
-def _size(change: Change) -> int:
-    return len(change.value) + len(change.key) + 16 if isinstance(change, Put) else 64

@@ -1,19 +1,18 @@
 """Telling the nodes what the configuration is: membership, ssconf files, `config.data` for the candidates.
 
 After a commit that alters the configuration each online node gets the newest state, at most one call at a time to a
-node, the latest wins. A node that was away gets it when it is back. The master's own node is one of them.
+node, the latest wins. A node that was away gets it when it is back. The master's own node is one of them. A node
+that is no candidate, or none any more, is told to give up the authority's key and its copy of the store.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
 from typing import Final
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.journal import Journal
@@ -25,7 +24,7 @@ from gnt.model.epoch import Position
 from gnt.model.errors import GntError, StaleEpoch
 from gnt.model.ssconf import ssconf_files
 from gnt.store.changes import Archive, Change, Space
-from gnt.wire.calls import Configure, LogDiscard, Membership
+from gnt.wire.calls import Configure, InstallAuthority, LogDiscard, Membership
 
 log: Final = Logger()
 
@@ -75,12 +74,15 @@ def configure(view: View, uuid: str) -> Configure:
 class _Reader:
     """One node, and what it was told last."""
 
-    def __init__(self) -> None:
+    def __init__(self, uuid: str) -> None:
+        self.uuid = uuid
         self.told: Configure | None = None
         self.serial = -1
         self.task: Deferred[None] | None = None
         self.again: Deferred[None] | None = None
         self.problem = ""
+        # Whether it has given up, in this term, what only candidates have.
+        self.cleared = False
 
 
 class Publisher:
@@ -92,7 +94,8 @@ class Publisher:
         self._nodes = nodes
         self._release = release
         self._readers: dict[str, _Reader] = {}
-        self._voters = voters(journal.cluster)
+        # Whoever was no candidate from here on has a log that ends before it; one who learns to be one passes it.
+        self._no_voter_since: dict[str, int] = {}
         self._wanted = 0
         self._view: View | None = None
         self._making: list[Deferred[View]] | None = None
@@ -103,6 +106,7 @@ class Publisher:
         """Begin."""
         self._journal.on_commit(self._committed)
         self._wanted = self._journal.position.serial
+        self._note_voters()
         self._wake()
 
     def stop(self) -> None:
@@ -128,12 +132,12 @@ class Publisher:
         await done
 
     def _is_told(self, reader: _Reader) -> bool:
-        return reader.serial >= self._wanted
+        return reader.serial >= self._wanted and not self._must_clear(reader)
 
     def _committed(self, position: Position, changes: Collection[Change]) -> None:
         if any(not isinstance(change, Archive) and change.space is Space.OBJECT for change in changes):
             self._wanted = position.serial
-            self._discard_where_demoted()
+            self._note_voters()
             self._wake()
 
     def _wake(self) -> None:
@@ -146,7 +150,7 @@ class Publisher:
         for uuid in sorted(online):
             reader = self._readers.get(uuid)
             if reader is None:
-                reader = self._readers[uuid] = _Reader()
+                reader = self._readers[uuid] = _Reader(uuid)
                 reader.task = Deferred.fromCoroutine(self._serve(uuid, reader))
                 reader.task.addErrback(lambda failure: log.failure("configuring a node", failure=failure))
             elif reader.again is not None:
@@ -185,6 +189,8 @@ class Publisher:
         if reader.told is None or _differs(reader.told, call):
             await self._nodes.call(uuid, call)
         reader.told, reader.serial, reader.problem = call, view.position.serial, ""
+        if self._must_clear(reader):
+            await self._clear(reader)
         self._settle()
 
     async def _newest(self) -> View:
@@ -226,20 +232,31 @@ class Publisher:
                 still.append((wanted, done))
         self._settled = still
 
-    def _discard_where_demoted(self) -> None:
-        """Have nodes that are no candidates any more set their copy of the store aside."""
-        cluster = self._journal.cluster
-        now = voters(cluster)
-        for uuid in sorted(self._voters - now):
-            node = cluster.nodes.get(uuid)
-            if node is not None and not node.offline:
-                discarding = Deferred.fromCoroutine(self._nodes.call(uuid, LogDiscard()))
-                discarding.addErrback(partial(_keeps_its_copy, node.name))
-        self._voters = now
+    # Giving up what only candidates have
 
+    def _note_voters(self) -> None:
+        """Note since when each node is no candidate; one that has ceased to be one is to be told."""
+        now, serial = voters(self._journal.cluster), self._journal.position.serial
+        for uuid in now & set(self._no_voter_since):
+            del self._no_voter_since[uuid]
+        for uuid in set(self._journal.cluster.nodes) - now - set(self._no_voter_since):
+            self._no_voter_since[uuid] = serial
+            if uuid in self._readers:
+                self._readers[uuid].cleared = False
 
-def _keeps_its_copy(name: str, failure: Failure) -> None:
-    log.warn("{name} keeps its copy of the store: {why}", name=name, why=failure.value)  # noqa: G010
+    def _must_clear(self, reader: _Reader) -> bool:
+        """Say whether a node has yet to give something up; not while it learns to be a candidate."""
+        uuid = reader.uuid
+        return not reader.cleared and uuid in self._no_voter_since and not self._journal.is_learning(uuid)
+
+    async def _clear(self, reader: _Reader) -> None:
+        uuid = reader.uuid
+        await self._nodes.call(uuid, InstallAuthority(certificate="", key=""))
+        # It may have begun to learn meanwhile.
+        before = self._no_voter_since.get(uuid)
+        if before is not None and not self._journal.is_learning(uuid):
+            await self._nodes.call(uuid, LogDiscard(before=before))
+            reader.cleared = True
 
 
 def _differs(old: Configure, new: Configure) -> bool:

@@ -30,8 +30,8 @@ from gnt.daemon.pools import ThreadPools
 from gnt.daemon.reactor import real_runtime, the_reactor
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.luxi_server import LuxiServer, check_paths
-from gnt.masterd.mastership import NOT_MASTER
 from gnt.masterd.service import MasterDaemon, Providers
+from gnt.masterd.vote import NOT_MASTER
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError, Refused, StaleEpoch
 from gnt.model.layout import Layout, host_name

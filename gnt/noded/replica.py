@@ -15,10 +15,20 @@ from twisted.logger import Logger
 from gnt.model.epoch import START, Epoch
 from gnt.model.errors import ConfigError, NodeFailure
 from gnt.noded.handler import CallContext, Handlers, Place
-from gnt.store.changes import Entry, decode_entry
+from gnt.store.aside import keep_aside, uncommitted, would_be_cut
+from gnt.store.changes import Entry, decode_entry, encode_entry
 from gnt.store.database import Database
 from gnt.store.vault import IN_USE, FileVault, Vault
-from gnt.wire.calls import AppendAnswer, LogAppend, LogDiscard, LogSnapshot, LogState, PromiseAnswer
+from gnt.wire.calls import (
+    AppendAnswer,
+    LogAppend,
+    LogDiscard,
+    LogPiece,
+    LogRead,
+    LogSnapshot,
+    LogState,
+    PromiseAnswer,
+)
 
 T = TypeVar("T")
 
@@ -40,7 +50,12 @@ class Replica:
 
     def handlers(self) -> Handlers:
         """Give the calls that it takes."""
-        return {LogAppend: self._append, LogSnapshot: self._snapshot, LogDiscard: self._discard}
+        return {
+            LogAppend: self._append,
+            LogSnapshot: self._snapshot,
+            LogDiscard: self._discard,
+            LogRead: self._read,
+        }
 
     def state(self) -> LogState:
         """Say where the log ended when it was last looked at; `refresh` looks again."""
@@ -86,7 +101,14 @@ class Replica:
         def work(database: Database | None) -> AppendAnswer:
             if database is None:
                 return AppendAnswer(stored=False, end=START)
+            self._keep_aside(would_be_cut(database, call.previous, entries))
             return _append(database, call, entries, context.epoch)
+
+        return await self._with_database(work)
+
+    async def _read(self, call: LogRead, _context: CallContext) -> LogPiece:
+        def work(database: Database | None) -> LogPiece:
+            return LogPiece(after=None, end=START) if database is None else _piece(database, call)
 
         return await self._with_database(work)
 
@@ -97,8 +119,11 @@ class Replica:
 
         await self._run(work)
 
-    async def _discard(self, _call: LogDiscard, _context: CallContext) -> None:
+    async def _discard(self, call: LogDiscard, _context: CallContext) -> None:
         def work() -> LogState:
+            database = self._open()
+            if database is not None and call.before is not None and database.end.serial >= call.before:
+                return _state_of(database)
             self._close()
             self._vault.discard()
             return _EMPTY
@@ -119,12 +144,24 @@ class Replica:
             if old.committed > new.end.serial:
                 new.close()
                 raise ConfigError("the store that was received is older than what is committed here", code="older")
+            self._keep_aside(uncommitted(old, new))
             self._close()
         self._database = database = self._vault.install(call.transfer, new)
         for known in (promised, epoch):
             if known is not None and known.number > database.promised.number:
                 database.promise(known)
         return _state_of(database)
+
+    def _keep_aside(self, entries: list[Entry]) -> None:
+        """Keep what no majority had and the log now loses, and say where: an administrator may look what it was."""
+        if entries:
+            name = keep_aside(self._vault, entries)
+            log.warn(  # noqa: G010 - Twisted's name
+                "{count} change(s) that only this node had, from entry {first} on, are no part of the log: see {where}",
+                count=len(entries),
+                first=entries[0].position.serial,
+                where=name,
+            )
 
     def _open(self) -> Database | None:
         if self._database is not None and not self._vault.exists():
@@ -175,6 +212,15 @@ class Replica:
 def _append(database: Database, call: LogAppend, entries: list[Entry], epoch: Epoch | None) -> AppendAnswer:
     result = database.append(call.previous, entries, epoch=epoch, committed=call.committed)
     return AppendAnswer(stored=result.stored, end=result.end)
+
+
+def _piece(database: Database, call: LogRead) -> LogPiece:
+    """Give entries behind a position, or the last position before it that is here too."""
+    entries = database.entries_after(call.after, call.limit)
+    if entries is not None:
+        return LogPiece(after=call.after, entries=[encode_entry(entry) for entry in entries], end=database.end)
+    here = database.common(call.after)
+    return LogPiece(after=here if here.serial <= call.after.serial else None, end=database.end)
 
 
 def _state_of(database: Database) -> LogState:

@@ -69,6 +69,9 @@ class Vault(Protocol):
     def discard(self) -> None:
         """Set the store aside (0600)."""
 
+    def set_aside(self, name: str, content: bytes) -> str:
+        """Keep something beside the store (0600), durably; gives where. Raises `ConfigError`."""
+
 
 class FileSnapshot:
     """A copy in a file beside the store."""
@@ -205,6 +208,20 @@ class FileVault:
             aside.chmod(0o600)
             sync_directory(self.path.parent)
 
+    def set_aside(self, name: str, content: bytes) -> str:
+        """Keep something beside the store (0600), durably; gives its path. Raises `ConfigError`."""
+        target = self.path.with_name(f"{self.path.name}.{name}")
+        new = target.with_name(f".{target.name}.new")
+        try:
+            with os.fdopen(os.open(new, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(content)
+            sync_file(new)
+            new.rename(target)
+            sync_directory(self.path.parent)
+        except OSError as error:
+            raise ConfigError(f"cannot write {target}: {error.strerror}", code="write_failed") from error
+        return str(target)
+
     def _beside(self, what: str, transfer: str) -> Path:
         if not transfer.replace("-", "").isalnum():
             raise ConfigError(f"{transfer!r} cannot be the name of a transfer", code="bad_transfer")
@@ -236,6 +253,7 @@ class MemoryVault:
         self._disk: sqlite3.Connection | None = None
         self._owner = ""
         self._pieces: dict[str, bytes] = {}
+        self.aside: dict[str, bytes] = {}
 
     def exists(self) -> bool:
         """Say whether there is a store."""
@@ -292,6 +310,11 @@ class MemoryVault:
     def discard(self) -> None:
         """Give the store up."""
         self._disk = None
+
+    def set_aside(self, name: str, content: bytes) -> str:
+        """Keep something beside the store."""
+        self.aside[name] = content
+        return name
 
     def _keep(self, database: Database) -> Database:
         self._disk = database.connection

@@ -298,12 +298,39 @@ class LogSnapshot(NodeCall[None], tag="log_snapshot", frozen=True, kw_only=True)
 
 
 class LogDiscard(NodeCall[None], tag="log_discard", frozen=True, kw_only=True):
-    """Drop the store of a node that is no candidate any more (kept aside, mode 0600)."""
+    """Drop the store of a node that is no candidate any more (kept aside, mode 0600).
+
+    `before`: a log that ends at this serial or behind it is kept: the node has become a candidate again since.
+    """
+
+    before: int | None = None
 
     @property
     def lane(self) -> str:
         """The log is written in order."""
         return "log"
+
+
+class LogPiece(msgspec.Struct, frozen=True, kw_only=True):
+    """Entries of a node's log (encoded `gnt.store.changes.Entry`) behind `after`; `end` is where that log ends.
+
+    `after` is what was asked for, or the last position before it that this log has, without entries. None: what was
+    asked for is older than the log reaches back.
+    """
+
+    after: Position | None
+    entries: list[bytes] = []
+    end: Position
+
+
+class LogRead(NodeCall[LogPiece], tag="log_read", frozen=True, kw_only=True):
+    """Read a candidate's log, for a new master that lacks what a majority may have; `limit` in bytes."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    after: Position
+    limit: int
 
 
 class PromiseAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,11 +130,13 @@ def test_a_log_that_lacks_changes_cannot_lead() -> None:
     later = Epoch(number=5, node="b")
     world.vaults["b"].open().append(Position(FIRST, 1), [entry(2, meta("x"), epoch=later)], epoch=later)
     error = refused(world)
-    assert isinstance(error, ConfigError)
-    assert "node-b has newer changes (entry 2) than this node (1)" in error.text
+    assert isinstance(error, Failed)
+    assert (error.code, "node-b took over in epoch 5, as node-b says" in error.text) == ("not_master", True)
     world = NodesWorld("abc")
     world.vaults["b"].open().append(Position(FIRST, 1), [entry(2, meta("x"), epoch=FIRST)], epoch=FIRST, committed=2)
-    assert isinstance(refused(world), ConfigError)
+    error = refused(world)
+    assert isinstance(error, ConfigError)
+    assert "node-b has newer changes (entry 2) than this node (1)" in error.text
 
 
 def test_what_only_a_candidate_has_of_our_own_entries_was_never_acknowledged() -> None:

@@ -1,0 +1,176 @@
+"""One attempt to have a majority of the voters promise a new epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+
+from gnt.daemon.runtime import Runtime
+from gnt.masterd.nodes import Nodes
+from gnt.masterd.voting import majority, voters
+from gnt.model.cluster import Cluster
+from gnt.model.epoch import Epoch
+from gnt.model.errors import ConfigError, Failed, GntError, NoMajority, StaleEpoch
+from gnt.store.database import Database
+from gnt.wire.calls import LogState, Promise, PromiseAnswer
+
+log: Final = Logger()
+
+NOT_MASTER: Final = "not_master"
+NO_VOTING_WAIT: Final = 5.0
+"""Seconds that candidates have to answer when nobody waits for a majority of them."""
+
+
+@dataclass(frozen=True)
+class Won:
+    """A vote that was won. `newest`: the voter (UUID) whose log has what ours lacks; None: ours has everything.
+
+    `missing`: voters that did not promise; only told when they were not needed for a majority.
+    """
+
+    epoch: Epoch
+    newest: str | None
+    missing: frozenset[str]
+
+
+class Vote:
+    """One attempt; `deadline`: seconds that a majority has to be reached and to promise."""
+
+    def __init__(
+        self, runtime: Runtime, nodes: Nodes, database: Database, cluster: Cluster, *, me: str, deadline: float
+    ) -> None:
+        self._runtime = runtime
+        self._nodes = nodes
+        self._database = database
+        self._cluster = cluster
+        self._me = me
+        self._deadline = deadline
+        self._others = sorted(voters(cluster) - {me})
+        self._without = ""
+        # Our own promise counts too.
+        self._needed = majority(len(self._others) + 1) - 1
+
+    async def win(self, *, take_over: bool = False, no_voting: bool = False) -> Won:
+        """Ask without storing anything, then promise here, then have the others promise. Raises as `take_mastership`.
+
+        So that one who cannot win raises nobody's number. Who takes over may lack changes: the voters that have
+        promised take no more of an older master, so the newest log among theirs has all that was ever acknowledged.
+        `no_voting`: those who answer in a short while are enough.
+        """
+        self._without = "gnt-cluster master-failover" if take_over else "gnt-masterd"
+        if no_voting:
+            self._needed, self._deadline = 0, min(self._deadline, NO_VOTING_WAIT)
+        own = self._database.promised
+        asked = await self._round(
+            Epoch(number=own.number + 1, node=self._me), ask_only=True, all_of=self._others if no_voting else ()
+        )
+        if not take_over:
+            self._check_logs(asked)
+        number = max(own.number, *(answer.log.promised.number for answer in asked.values()), 0) + 1
+        epoch = Epoch(number=number, node=self._me)
+        if not await self._runtime.pools("store").run(self._database.promise, epoch):
+            raise StaleEpoch(f"this node itself has promised {self._database.promised} meanwhile")
+        promised = await self._round(epoch, ask_only=False, all_of=sorted(asked) if no_voting else ())
+        granted = {uuid: answer.log for uuid, answer in promised.items() if answer.granted}
+        if len(granted) < self._needed or (no_voting and len(granted) < len(promised)):
+            names = ", ".join(self._name(uuid) for uuid, answer in promised.items() if not answer.granted)
+            raise StaleEpoch(f"{names} promised a higher epoch to another node meanwhile")
+        if not take_over:
+            self._check_logs(promised)
+        missing = frozenset(self._others) - set(granted) if no_voting else frozenset[str]()
+        return Won(epoch, self._newest(granted) if take_over else None, missing)
+
+    def _newest(self, logs: Mapping[str, LogState]) -> str | None:
+        """Name the voter whose log has what ours lacks, if any."""
+        ours = self._database.end
+        newest = max(sorted(logs), key=lambda uuid: logs[uuid].end, default=None)
+        return newest if newest is not None and logs[newest].end > ours else None
+
+    def _check_logs(self, answers: Mapping[str, PromiseAnswer]) -> None:
+        for uuid, answer in answers.items():
+            self._check_log(uuid, answer.log)
+
+    def _check_log(self, uuid: str, theirs: LogState) -> None:
+        """Refuse to become master with a log that lacks what may have been acknowledged.
+
+        What a voter has beyond us from this node's own epochs was never acknowledged, since that needs our own disk.
+        """
+        ours = self._database.end
+        own = theirs.end.epoch.node == self._me
+        if theirs.end.epoch.number > ours.epoch.number and not own:
+            # Its entries are there: it has won a vote that this node was not asked in.
+            newer = self._cluster.nodes.get(theirs.end.epoch.node)
+            name = newer.name if newer is not None else "another node"
+            raise Failed(
+                f"this node is not the master any more: {name} took over in epoch {theirs.end.epoch.number}, as"
+                f" {self._name(uuid)} says",
+                code=NOT_MASTER,
+                hint="start gnt-noded here: what only this node had is kept aside when the log comes",
+            )
+        if theirs.committed > ours.serial or (theirs.end > ours and not own):
+            raise ConfigError(
+                f"{self._name(uuid)} has newer changes (entry {theirs.end.serial}) than this node ({ours.serial})",
+                code="behind",
+                hint=f"start the master on {self._name(uuid)} with gnt-cluster master-failover",
+            )
+
+    async def _round(self, epoch: Epoch, *, ask_only: bool, all_of: Sequence[str]) -> Mapping[str, PromiseAnswer]:
+        """Ask all others side by side; gives the answers as soon as enough have answered. Raises `NoMajority`.
+
+        `all_of`: wait for all of these, and take what there is at the deadline.
+        """
+        answers: dict[str, PromiseAnswer] = {}
+        problems = dict.fromkeys(self._others, "no connection")
+        done: Deferred[None] = Deferred()
+        timer = self._runtime.clock.callLater(self._deadline, _fire, done)
+        wanted = all_of or (self._others if self._needed else ())
+        left = set(wanted)
+
+        async def ask(uuid: str) -> None:
+            try:
+                await self._nodes.when_connected(uuid)
+                answer = await self._nodes.call(uuid, Promise(epoch=epoch, ask_only=ask_only), deadline=self._deadline)
+            except CancelledError:
+                return
+            except GntError as error:
+                problems[uuid] = error.text
+            else:
+                answers[uuid] = answer
+            left.discard(uuid)
+            granted = sum(1 for one in answers.values() if one.granted or ask_only)
+            if not left or (granted >= self._needed and not all_of):
+                _fire(done)
+
+        asking = [Deferred.fromCoroutine(ask(uuid)) for uuid in wanted]
+        if wanted:
+            await done
+        if timer.active():
+            timer.cancel()
+        for one in asking:
+            one.addErrback(lambda failure: log.failure("asking for a promise", failure=failure))
+            one.cancel()
+        if len(answers) < self._needed:
+            absent = ", ".join(
+                f"{self._name(uuid)} ({self._nodes.problem(uuid) or problems[uuid]})"
+                for uuid in self._others
+                if uuid not in answers
+            )
+            raise NoMajority(
+                f"{self._needed + 1} of {len(self._others) + 1} master candidates must agree, and these did not answer:"
+                f" {absent}",
+                hint="start gnt-noded there; or, once they are switched off for certain, go on without them:"
+                f" {self._without} --no-voting",
+            )
+        return answers
+
+    def _name(self, uuid: str) -> str:
+        return self._cluster.nodes[uuid].name
+
+
+def _fire(done: Deferred[None]) -> None:
+    if not done.called:
+        done.callback(None)

@@ -78,38 +78,40 @@ def format_lines(event: LogEvent, *, program: str, pid: int, debug: bool) -> str
 
 @implementer(ILogObserver)
 class LogFile:
-    """Writes events into a file. A disk that is full loses lines, and never stops the daemon."""
+    """Writes events into a file. A disk that is full loses lines, and never stops the daemon.
+
+    An event is one write to a descriptor that is never closed: threads do not mix their lines, and the signal that
+    opens the file anew may come at any moment.
+    """
 
     def __init__(self, path: Path, program: str, *, debug: bool = False) -> None:
         self._path = path
         self._program = program
         self._debug = debug
-        self._file = self._open()
+        self._descriptor = self._open()
 
     def __call__(self, event: LogEvent) -> None:
         """Write an event."""
         lines = format_lines(event, program=self._program, pid=os.getpid(), debug=self._debug)
         try:
-            self._file.write(lines)
-            self._file.flush()
-        except (OSError, ValueError):
+            os.write(self._descriptor, lines.encode(errors="backslashreplace"))
+        except OSError:
             return
 
     def reopen(self) -> None:
-        """Open the file anew: it was moved away."""
+        """Open the file anew: it was moved away. Where that cannot be, go on in the old one."""
         try:
             fresh = self._open()
         except Refused:
             return
-        old, self._file = self._file, fresh
-        old.close()
+        os.dup2(fresh, self._descriptor, inheritable=False)
+        os.close(fresh)
 
-    def _open(self) -> TextIO:
+    def _open(self) -> int:
         try:
-            handle = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
+            return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
         except OSError as problem:
             raise Refused(ENVIRONMENT, f"Cannot write the log {self._path}: {problem.strerror}") from None
-        return os.fdopen(handle, "a", encoding="utf-8", errors="backslashreplace")
 
 
 @implementer(ILogObserver)

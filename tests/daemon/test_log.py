@@ -6,6 +6,7 @@ import io
 import os
 import re
 import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,37 @@ def test_rotation(tmp_path: Path) -> None:
         assert (tmp_path / "old").read_text().endswith("one\n")
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_rotation_in_the_middle_of_lines(tmp_path: Path) -> None:
+    """No line is lost, cut or mixed with another while threads write and the file is moved away again and again."""
+    path = tmp_path / "node-daemon.log"
+    sink = log.LogFile(path, "gnt-test")
+
+    def write(name: str) -> None:
+        for number in range(200):
+            logger(sink).info("{name} {number} {padding}", name=name, number=number, padding="x" * 3000)
+
+    writers = [threading.Thread(target=write, args=(name,)) for name in ("one", "two", "three")]
+    for writer in writers:
+        writer.start()
+    moved = 0
+    while any(writer.is_alive() for writer in writers):
+        path.rename(tmp_path / f"old{moved}")
+        sink.reopen()
+        moved += 1
+    found = [line for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
+    wanted = {f"{name} {number}" for name in ("one", "two", "three") for number in range(200)}
+    assert moved
+    assert all(line.endswith("x" * 3000) for line in found)
+    assert sorted(" ".join(line.split()[-3:-1]) for line in found) == sorted(wanted)
+
+
+def test_a_text_that_is_no_text_is_written_all_the_same(tmp_path: Path) -> None:
+    """A file name may hold any bytes; what cannot be encoded is shown."""
+    path = tmp_path / "node-daemon.log"
+    logger(log.LogFile(path, "gnt-test")).info("{name}", name="caf\udce9")
+    assert path.read_text().endswith("caf\\udce9\n")
 
 
 def test_debug_lines_only_when_asked_for(tmp_path: Path) -> None:

@@ -353,9 +353,13 @@ class Journal:
         if self._ended is not None:
             return
         serial = self._candidates.agreed(self._voters, self._local.end.serial)
+        before = self._committed
         while self._open and self._open[0].serial <= serial:
             batch = self._open.popleft()
             self._make_true(batch)
+        if self._committed > before:
+            # Who has had the entry for longer than this disk is told that it is committed, though nothing new comes.
+            self._candidates.wake()
         self._tail.shrink(self._local.end.serial, self._candidates.slowest(self._local.end.serial))
 
     def _make_true(self, batch: Batch) -> None:

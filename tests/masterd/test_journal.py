@@ -105,6 +105,21 @@ def test_local_disk_and_candidates_work_side_by_side() -> None:
     assert result(done).serial == 3
 
 
+def test_a_candidate_faster_than_the_own_disk_learns_that_its_newest_entry_is_committed() -> None:
+    """Nothing new has to come for that: secrets of jobs that ended leave its disk only then."""
+    world = World("abc")
+    journal = world.journal()
+    world.turn(1.0)
+    world.pool.manual = True
+    done = journal.enqueue([meta("x")])
+    world.turn()
+    assert waits(done)
+    world.pool.step()
+    world.turn(1.0)
+    last = result(done).serial
+    assert [world.vaults[uuid].open().committed for uuid in "bc"] == [last, last]
+
+
 def test_several_appends_are_on_their_way_at_once() -> None:
     """A slow candidate gets them in order and all are confirmed."""
     world = World("ab")

@@ -109,10 +109,18 @@ def _has_program(root: Path, name: str) -> bool:
 
 
 def _is_signed(certificate: Path, authority: Path) -> bool:
-    """Say whether the authority in one file signed the certificate in the other."""
+    """Say whether an authority in one file (two while it is replaced) signed the certificate in the other."""
     try:
-        ours = x509.load_pem_x509_certificate(authority.read_bytes())
-        x509.load_pem_x509_certificate(certificate.read_bytes()).verify_directly_issued_by(ours)
-    except (OSError, ValueError, TypeError, InvalidSignature):
+        node = x509.load_pem_x509_certificate(certificate.read_bytes())
+        trusted = x509.load_pem_x509_certificates(authority.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return any(_is_signed_by(node, one) for one in trusted)
+
+
+def _is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
         return False
     return True

@@ -351,9 +351,8 @@ class JoinPort:
     def _sign(self, offer: Offer, request: str) -> JoinAnswer:
         """Sign what was asked for, and gather what a node has to know. Blocks."""
         cluster, position = self._configuration.cluster, self._configuration.position
-        authority = certificates.Identity(
-            self._layout.authority_certificate.read_bytes(), self._layout.authority_key.read_bytes()
-        )
+        trusted = self._layout.authority_certificate.read_bytes()
+        authority = certificates.signing_authority(trusted, self._layout.authority_key.read_bytes())
         signed = certificates.sign_node(
             authority,
             request.encode(),
@@ -364,7 +363,7 @@ class JoinPort:
             source=self._runtime.random,
         )
         offer.digest = certificates.digest(signed)
-        known = cluster.settings.candidate_certs
+        known, renewed = cluster.settings.candidate_certs, cluster.settings.renewed_certs
         membership = Membership(
             cluster_name=cluster.settings.cluster_name,
             cluster_uuid=cluster.settings.uuid,
@@ -372,10 +371,11 @@ class JoinPort:
             node_name=offer.name,
             position=position,
             candidates={uuid: known[uuid] for uuid in sorted(voters(cluster)) if uuid in known},
+            renewed={uuid: renewed[uuid] for uuid in sorted(voters(cluster)) if uuid in renewed},
         )
         return JoinAnswer(
             certificate=signed.decode(),
-            authority=authority.certificate.decode(),
+            authority=trusted.decode(),
             membership=membership,
             files=ssconf_files(cluster, self._release),
         )

@@ -42,17 +42,19 @@ class View(msgspec.Struct, frozen=True):
     files: dict[str, str]
     config_data: str
     candidates: dict[str, str]
+    renewed: dict[str, str] = {}
 
 
 def make_view(cluster: Cluster, position: Position, release: str) -> View:
     """Work out what to tell. Pure, and in proportion to the cluster: call it from a pool."""
-    certificates = cluster.settings.candidate_certs
+    certificates, renewed = cluster.settings.candidate_certs, cluster.settings.renewed_certs
     return View(
         position=position,
         cluster=cluster,
         files=ssconf_files(cluster, release),
         config_data=msgspec.json.encode(config_data(cluster)).decode(),
         candidates={uuid: certificates[uuid] for uuid in sorted(voters(cluster)) if uuid in certificates},
+        renewed={uuid: renewed[uuid] for uuid in sorted(voters(cluster)) if uuid in renewed},
     )
 
 
@@ -66,6 +68,7 @@ def configure(view: View, uuid: str) -> Configure:
         node_name=node.name,
         position=view.position,
         candidates=view.candidates,
+        renewed=view.renewed,
     )
     data = view.config_data if uuid in voters(cluster) else None
     return Configure(membership=membership, files=view.files, config_data=data)

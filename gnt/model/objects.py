@@ -172,6 +172,8 @@ class ClusterSettings(Tagged, frozen=True, kw_only=True):
     disk_state_static: Mapping[str, Params] = {}
     enabled_disk_templates: tuple[DiskTemplate, ...] = (DiskTemplate.DRBD, DiskTemplate.PLAIN)
     candidate_certs: Mapping[str, str] = {}
+    # Digests that are about to take the place of those above; empty but while certificates are being renewed.
+    renewed_certs: Mapping[str, str] = {}
     max_running_jobs: int = 20
     max_tracked_jobs: int = 25
     install_image: str = ""

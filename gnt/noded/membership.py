@@ -69,4 +69,5 @@ class MembershipFile:
 
     def may_order(self, digest: str) -> bool:
         """Say whether the owner of a certificate (SHA-256 of its DER, lower-case hex) may order changes here."""
-        return self.current is not None and digest in self.current.candidates.values()
+        known = self.current
+        return known is not None and digest in {*known.candidates.values(), *known.renewed.values()}

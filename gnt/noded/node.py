@@ -12,9 +12,9 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from gnt import __version__
 from gnt.daemon.files import remove_durably, write_atomically
+from gnt.daemon.leaving import forget_cluster
 from gnt.model.errors import GntError, NodeFailure
 from gnt.noded.handler import CallContext, Handlers, Place
-from gnt.noded.leaving import forget_cluster
 from gnt.noded.machine import IMachine
 from gnt.noded.membership import MembershipFile
 from gnt.noded.storage.allowed import AllowedDirectories
@@ -34,7 +34,7 @@ from gnt.wire.calls import (
     VerifyFacts,
     Version,
 )
-from gnt.wire.certificates import check_signed, digest, facts, split_identity
+from gnt.wire.certificates import bundle, check_signed, facts, signing_authority
 
 POOL: Final = "node"
 # As existing clients know it: major * 1000000 + minor * 10000 + revision.
@@ -248,16 +248,16 @@ class NodeItself:
                 self._check_authority(call)
                 write_atomically(self._layout.authority_certificate, call.certificate, 0o644)
             if call.key:
-                split_identity(f"{call.key}\n{call.certificate}".encode(), "the authority")
+                signing_authority(call.certificate.encode(), call.key.encode())
                 write_atomically(self._layout.authority_key, call.key, 0o600)
             else:
                 remove_durably(self._layout.authority_key)
 
     def _check_authority(self, call: InstallAuthority) -> None:
-        """Refuse an authority that is not the one of this node's cluster."""
+        """Refuse an authority that is not the one of this node's cluster; while it is replaced there are two."""
         given = call.certificate.encode()
         known = self._layout.authority_certificate
-        if known.exists() and digest(known.read_bytes()) != digest(given):
+        if known.exists() and not set(bundle(known.read_bytes())) & set(bundle(given)):
             raise NodeFailure("other_cluster", f"{self._place.name} trusts another authority than the one given")
         if self._layout.node_pem.exists():
             check_signed(self._layout.node_pem.read_bytes(), given)

@@ -168,7 +168,8 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     """Which cluster a node belongs to and whose certificates may order changes.
 
     `candidates` maps the UUID of each master candidate to the SHA-256 digest (lower-case hex of the DER) of its
-    certificate. `position` is the place in the log that this was read from; a node ignores an older one.
+    certificate, `renewed` to that of the one that takes its place while certificates are being renewed: both count.
+    `position` is the place in the log that this was read from; a node ignores an older one.
     """
 
     cluster_name: str
@@ -177,6 +178,7 @@ class Membership(msgspec.Struct, frozen=True, kw_only=True):
     node_name: str
     position: Position
     candidates: dict[str, str]
+    renewed: dict[str, str] = {}
 
 
 class Configure(NodeCall[None], tag="configure", frozen=True, kw_only=True):

@@ -177,12 +177,45 @@ def facts(certificate: bytes) -> CertificateFacts:
     )
 
 
-def check_signed(certificate: bytes, authority: bytes) -> None:
-    """Check that the authority (its certificate) signed a certificate; raises `Refused` if another did."""
+def check_signed(certificate: bytes, authorities: bytes) -> None:
+    """Check that an authority that is trusted signed a certificate; raises `Refused` if another did.
+
+    `authorities` may be several certificates: two are trusted while the authority is being replaced.
+    """
+    if not any(signed_by(certificate, one) for one in bundle(authorities)):
+        raise Refused(WRONG_INPUT, "the certificate was not signed by this cluster's authority")
+
+
+def signed_by(certificate: bytes, authority: bytes) -> bool:
+    """Say whether this authority (its certificate) signed a certificate."""
     try:
         _load_certificate(certificate).verify_directly_issued_by(_load_certificate(authority))
     except (ValueError, TypeError, InvalidSignature):
-        raise Refused(WRONG_INPUT, "the certificate was not signed by this cluster's authority") from None
+        return False
+    return True
+
+
+def bundle(content: bytes) -> list[bytes]:
+    """Give the certificates (PEM) that a text holds, in order; raises `Refused` if there is none."""
+    try:
+        return [_certificate_pem(one) for one in x509.load_pem_x509_certificates(content)]
+    except ValueError:
+        raise Refused(WRONG_INPUT, "not a certificate in PEM form") from None
+
+
+def signing_authority(authorities: bytes, key: bytes, name: str = "the authority") -> Identity:
+    """Give the authority that signs: of those that are trusted the one that the key belongs to.
+
+    Raises `ConfigError` if it belongs to none; `name` is what the error calls it.
+    """
+    try:
+        loaded = _load_key(key, name)
+        found = [one for one in bundle(authorities) if _load_certificate(one).public_key() == loaded.public_key()]
+    except Refused:
+        raise ConfigError(f"{name}: does not hold a key and a certificate in PEM form") from None
+    if not found:
+        raise ConfigError(f"{name}: key and certificate do not belong together")
+    return Identity(found[0], _key_pem(loaded))
 
 
 def save_secret(path: Path, content: bytes) -> None:

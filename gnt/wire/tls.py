@@ -85,7 +85,10 @@ class NodeCredentials:
 
 
 def make_context(identity: Identity, authority: bytes) -> SSL.Context:
-    """Make a context for one connection: TLS 1.3, our certificate, only the cluster's authority trusted."""
+    """Make a context for one connection: TLS 1.3, our certificate, only the cluster's authority trusted.
+
+    While the authority is being replaced `authority` holds two.
+    """
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION)
@@ -96,7 +99,8 @@ def make_context(identity: Identity, authority: bytes) -> SSL.Context:
     store = context.get_cert_store()
     if store is None:
         raise ConfigError("OpenSSL gave no certificate store", code=ENVIRONMENT)
-    store.add_cert(crypto.load_certificate(crypto.FILETYPE_PEM, authority))
+    for trusted in x509.load_pem_x509_certificates(authority):
+        store.add_cert(crypto.X509.from_cryptography(trusted))
     return context
 
 

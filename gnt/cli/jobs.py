@@ -12,6 +12,7 @@ import msgspec
 
 from gnt.cli.call import Call
 from gnt.cli.failures import OK, JobFailed
+from gnt.cli.plans import instead
 from gnt.cli.terminal import Progress, note, say
 from gnt.model.errors import GntError, JobLost, Refused
 from gnt.wire.errors import from_luxi
@@ -99,14 +100,23 @@ def wait(call: Call, job: int, *, name: str = "", show: ShowLine | None = say) -
         raise
 
 
-def why_waiting(call: Call, job: int) -> str:
+def why_waiting(call: Call, job: int, status: str = "waiting") -> str:
     """Say what a job waits for, who holds it and its place in line, as far as the master tells."""
     try:
-        found = call.client.call("ExplainJob", job)
+        found = call.client.explain_job(job)
     except GntError:
         found = None  # a master of another release; that the job waits is known without it
-    if not isinstance(found, dict):
-        return "waits for locks that other jobs hold"
+    return waits_text(found, status)
+
+
+def waits_text(found: dict[str, Any] | None, status: str) -> str:
+    """Say what `ExplainJob` told of a job that is queued or waits."""
+    if found is None or (status == "queued" and not found.get("jobs") and not found.get("held")):
+        place = f" (place {found['place']} in line)" if found and found.get("place") else ""
+        known = "is in the queue, other jobs go first" if status == "queued" else "waits for locks that other jobs hold"
+        return known + place
+    if found.get("held"):
+        return f"is held back: {found['held']}"
     parts = []
     if found.get("locks"):
         parts.append(f"{', '.join(found['locks'])}, held by {', '.join(found.get('holders') or ['nobody'])}")
@@ -175,7 +185,7 @@ class _Follower:
     def _explain(self, status: str) -> None:
         """Say once why nothing happens."""
         if status in {"queued", "waiting"} and status not in self._explained and not self._call.json:
-            said = "is in the queue, other jobs go first" if status == "queued" else why_waiting(self._call, self._job)
+            said = why_waiting(self._call, self._job, status)
             with self._progress.away():
                 note(f"{self._title} {said}")
         self._explained.add(status)
@@ -195,6 +205,7 @@ def line_writer(call: Call) -> ShowLine:
 
 def submit(call: Call, opcodes: Sequence[Opcode]) -> int:
     """Submit a job; print its number first if that was asked for."""
+    instead(call, [("", opcodes)])
     job = call.client.submit_job(opcodes)
     if call.option("print_jobid") and not call.json:
         say(str(job))

@@ -16,6 +16,7 @@ from gnt.cli.failures import BROKEN_PIPE, FAILURE, INTERRUPTED, OK, exit_status,
 from gnt.cli.journal import WHERE_PROBLEMS_ARE, record, record_problem
 from gnt.cli.options import COMMON
 from gnt.cli.parsing import BadUsage, Help, parse, with_environment
+from gnt.cli.plans import Planned
 from gnt.cli.terminal import note, say
 from gnt.cli.usage import command_usage, program_usage
 from gnt.model.errors import GntError, Unsupported
@@ -23,12 +24,13 @@ from gnt.model.errors import GntError, Unsupported
 MODULES: Final = {
     "gnt-cluster": "cluster",
     "gnt-debug": "debug",
+    "gnt-filter": "filter",
     "gnt-instance": "instance",
     "gnt-job": "job",
     "gnt-node": "node",
     "gnt-os": "guest_os",
 }
-OTHERS: Final = ("gnt-backup", "gnt-filter", "gnt-group", "gnt-network", "gnt-storage")
+OTHERS: Final = ("gnt-backup", "gnt-group", "gnt-network", "gnt-storage")
 """Programs that this version knows by name only."""
 
 
@@ -117,4 +119,7 @@ def _run_command(program: Program, command: Command, words: Sequence[str]) -> in
     except Help:
         sys.stdout.write(command_usage(program, command))
         return OK
-    return command.run(Call(program.name, command, parsed, os.environ))
+    try:
+        return command.run(Call(program.name, command, parsed, os.environ))
+    except Planned as shown:
+        return shown.status

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gnt.cli.call import Call
 from gnt.cli.failures import FAILURE, OK, as_json
 from gnt.cli.jobs import Ended, json_of, line_writer, wait
+from gnt.cli.plans import instead
 from gnt.cli.terminal import note, say
 from gnt.model.errors import GntError
 
@@ -20,6 +21,7 @@ Named = tuple[str, int | str]
 
 def run_each(call: Call, jobs: Sequence[tuple[str, Opcode]]) -> int:
     """Submit a job for each name, wait for all, and give the exit status: failure if any failed."""
+    instead(call, [(name, [opcode]) for name, opcode in jobs])
     answers = call.client.submit_many_jobs([[opcode] for _, opcode in jobs]) if jobs else []
     named: list[Named] = [(name, what) for (name, _), (_, what) in zip(jobs, answers, strict=True)]
     if call.option("submit"):

@@ -22,7 +22,9 @@ SUBMIT = option("--submit", help="print the job's number and do not wait for its
 PRINT_JOBID = option("--print-jobid", help="print the job's number first, then go on")
 DRY_RUN = option("--dry-run", help="only check whether this could be done; change nothing")
 PRIORITY = option("--priority", metavar="WORD", parse=choice(*PRIORITIES), help="low, normal or high")
-CHANGING: Final = (SUBMIT, PRINT_JOBID, DRY_RUN, PRIORITY)
+PLAN = option("--plan", help="print locks, nodes and steps, as things stand; change nothing")
+CHANGING: Final = (SUBMIT, PRINT_JOBID, DRY_RUN, PLAN, PRIORITY)
+"""Every command that submits jobs which change something has these."""
 
 FORCE = option("-f", "--force", help="ask no question")
 VERBOSE = option("-v", "--verbose", help="say more")

@@ -40,7 +40,8 @@ def selected_instances(call: Call, verb: str) -> list[str]:
             return []
         raise Refused(WRONG_INPUT, "the selection holds no instance")
     several = mode != "instance" or len(names) > 1
-    if several and not call.option("force_multiple") and not confirm_many(names, kind="instances", verb=verb):
+    asks = several and not call.option("force_multiple") and not call.option("plan")
+    if asks and not confirm_many(names, kind="instances", verb=verb):
         raise Declined(verb, hint="--force-multiple asks no question")
     return names
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from gnt.cli.call import Call
@@ -39,6 +40,29 @@ def time_with_micros(stamp: Any) -> str:
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(seconds))}.{micros:06d}"
 
 
+def _pending_text(value: list[Any]) -> str:
+    """Give who waits for a lock: `exclusive:Job3/I_STARTUP,Job4/I_SHUTDOWN`."""
+    return " ".join(f"{mode}:{','.join(map(str, names))}" for mode, names in value) or "-"
+
+
+def json_text(value: list[Any]) -> str:
+    """Give what has a structure that must be seen."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def action_text(action: Any) -> str:
+    """Give the action of a rule about jobs as it is typed: `RATE_LIMIT 5`."""
+    return " ".join(map(str, action)) if isinstance(action, list | tuple) else str(action)
+
+
+_WRITTEN: Final[dict[str, Callable[[list[Any]], str]]] = {
+    "pending": _pending_text,
+    "predicates": json_text,
+    "reason_trail": json_text,
+    "action": action_text,
+}
+
+
 def cell_text(field: FieldDefinition, value: Any, unit: str) -> str:
     """Give the text of a value."""
     if value is None:
@@ -47,6 +71,8 @@ def cell_text(field: FieldDefinition, value: Any, unit: str) -> str:
         return time_with_micros(value)
     if field.name in _STAMP_LISTS and isinstance(value, list):
         return ",".join(map(time_with_micros, value))
+    if field.name in _WRITTEN and isinstance(value, list):
+        return _WRITTEN[field.name](value)
     match field.kind:
         case "bool":
             return "Y" if value else "N"

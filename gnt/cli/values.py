@@ -231,6 +231,17 @@ def ratio(text: str) -> float | str:
     return text if text == "default" else real(text)
 
 
+_TIME_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(text: str) -> int:
+    """Take a time: a whole number, then s, m, h, d or w; seconds where there is no letter."""
+    found = re.fullmatch(r"(\d{1,12})([smhdw]?)", text.strip(), re.ASCII)
+    if found is None:
+        raise ValueError(f"{_shown(text)} is no time such as 90, 30m, 6h, 2d or 1w")
+    return int(found[1]) * _TIME_UNITS[found[2]]
+
+
 def job_number(text: str) -> int:
     """Take a job's number."""
     if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or int(text) == 0:

@@ -19,6 +19,7 @@ import msgspec
 from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
 from gnt.model.layout import SOCKET_PATH_LIMIT
 from gnt.wire.errors import BAD_REQUEST, detail_of, from_luxi, to_luxi
+from gnt.wire.plan_answer import OpcodePlan
 
 if TYPE_CHECKING:
     from gnt.opcodes.base import Opcode
@@ -366,6 +367,15 @@ class LuxiClient:
         answers = self._call(list[tuple[bool, int | str]], "SubmitManyJobs", encoded)
         return [(done, parse_job_id(what) if done else what) for done, what in answers]
 
+    def plan_job(self, opcodes: Sequence[Opcode]) -> list[OpcodePlan]:
+        """Ask what a job of these opcodes would do; changes nothing."""
+        return self._call(list[OpcodePlan], "PlanJob", _encoded(opcodes))
+
+    def explain_job(self, job: int) -> dict[str, Any] | None:
+        """Ask what a job waits for: `gnt.masterd.luxi_methods`; None if it waits for nothing. Raises `JobLost`."""
+        found = self.call("ExplainJob", job)
+        return None if found is None else _typed("ExplainJob", found, dict[str, Any])
+
     def cancel_job(self, job: int, *, kill: bool = False) -> tuple[bool, str]:
         """Cancel a job; give whether this was possible, and a sentence. `kill` does it while the job runs."""
         return self._call(tuple[bool, str], "CancelJob", *([job, True] if kill else [job]))
@@ -410,6 +420,16 @@ class LuxiClient:
     def set_watcher_pause(self, until: float | None) -> None:
         """Keep the watcher from acting until a time (seconds since the epoch), or let it act again."""
         self.call("SetWatcherPause", until)
+
+    def replace_filter(
+        self, uuid: str | None, priority: int, predicates: list[Any], action: Any, reason: Sequence[Any]
+    ) -> str:
+        """Set a rule about jobs (None: a new one) and give its UUID."""
+        return self._call(str, "ReplaceFilter", uuid, priority, predicates, action, list(reason))
+
+    def delete_filter(self, uuid: str) -> None:
+        """Remove a rule about jobs."""
+        self.call("DeleteFilter", uuid)
 
     def query(self, what: str, fields: Sequence[str], query_filter: list[Any] | None = None) -> QueryAnswer:
         """Ask for fields of the objects that pass the filter (None: all)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Final
 
 from gnt.cli.bootstrap import run_bootstrap
@@ -12,9 +13,11 @@ from gnt.cli.failures import FAILURE, OK, Declined
 from gnt.cli.init_options import INIT_OPTIONS, init_request
 from gnt.cli.jobs import json_of, run
 from gnt.cli.many import jobs_of, wait_each
-from gnt.cli.options import DRY_RUN, PRIORITY, ROMAN, YES_DO_IT
+from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, ROMAN, YES_DO_IT
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import show
+from gnt.cli.values import seconds
+from gnt.model.errors import WRONG_INPUT, Refused
 
 VERIFY: Final = "OP_CLUSTER_VERIFY"
 DESTROY: Final = "OP_CLUSTER_DESTROY"
@@ -28,7 +31,7 @@ def _init(call: Call) -> int:
 
 
 def _destroy(call: Call) -> int:
-    if not call.option("yes_do_it"):
+    if not call.option("yes_do_it") and not call.option("plan"):
         raise Declined("destroying the cluster", hint="it cannot be undone; --yes-do-it says that it is really meant")
     name = call.ssconf("cluster_name")
     ended = run(call, call.opcode(DESTROY))
@@ -92,6 +95,56 @@ def _verify(call: Call) -> int:
     return FAILURE if bad or unclean else OK
 
 
+def _queue(call: Call) -> int:
+    word = call.arguments[0]
+    if word in {"drain", "undrain"}:
+        call.client.set_drain_flag(drained=word == "drain")
+        return OK
+    if word != "info":
+        raise Refused(WRONG_INPUT, f"queue: {word[:60]} is no word for it", hint="drain, undrain or info")
+    (drained,) = call.client.query_config_values(["drain_flag"])
+    if call.json:
+        call.print_json({"drained": bool(drained)})
+    else:
+        say(f"The drain flag is {'set' if drained else 'unset'}")
+    return OK
+
+
+def _watcher(call: Call) -> int:
+    word, *rest = call.arguments
+    if word == "pause":
+        return _pause(call, rest)
+    if rest or word not in {"continue", "info"}:
+        raise Refused(WRONG_INPUT, f"watcher: {' '.join(call.arguments)[:60]} is no word for it", hint=_WATCHER_HINT)
+    if word == "continue":
+        call.client.set_watcher_pause(None)
+        return _paused(call, None, "The watcher is no longer paused.")
+    (until,) = call.client.query_config_values(["watcher_pause"])
+    return _paused(call, until, "The watcher is not paused.")
+
+
+_WATCHER_HINT: Final = "pause TIME (90, 30m, 6h, 2d, 1w), continue or info"
+
+
+def _pause(call: Call, words: list[str]) -> int:
+    if len(words) != 1:
+        raise Refused(WRONG_INPUT, "watcher pause: for how long?", hint=_WATCHER_HINT)
+    try:
+        until = int(time.time()) + seconds(words[0])
+    except ValueError as problem:
+        raise Refused(WRONG_INPUT, f"watcher pause: {problem}") from None
+    call.client.set_watcher_pause(until)
+    return _paused(call, until, "")
+
+
+def _paused(call: Call, until: float | None, otherwise: str) -> int:
+    if call.json:
+        call.print_json({"paused_until": until})
+    else:
+        say(otherwise if until is None else f"The watcher is paused until {time.ctime(until)}.")
+    return OK
+
+
 _LATER: Final = (
     "activate-master-ip",
     "add-tags",
@@ -104,7 +157,6 @@ _LATER: Final = (
     "master-ping",
     "masterfailover",
     "modify",
-    "queue",
     "redist-conf",
     "remove-tags",
     "rename",
@@ -114,7 +166,6 @@ _LATER: Final = (
     "show-ispecs-cmd",
     "upgrade",
     "verify-disks",
-    "watcher",
 )
 
 
@@ -135,10 +186,23 @@ PROGRAM = Program(
             name="destroy",
             help="end a cluster that has neither instances nor other nodes",
             run=_destroy,
-            options=(YES_DO_IT,),
+            options=(YES_DO_IT, PLAN),
         ),
         Command(name="info", help="describe the cluster", run=_info, options=(ROMAN,), aliases=("show",)),
         Command(name="version", help="say which versions of everything run", run=_version),
+        Command(
+            name="queue",
+            help="let the job queue take no new jobs (drain), or take them again; info says which",
+            run=_queue,
+            arguments=(Argument("drain|undrain|info"),),
+        ),
+        Command(
+            name="watcher",
+            help="keep the watcher from acting for a time, let it act again, or say what holds",
+            run=_watcher,
+            arguments=(Argument("pause TIME|continue|info", 1, 2),),
+            examples=("gnt-cluster watcher pause 2h", "gnt-cluster watcher info"),
+        ),
         Command(name="getmaster", help="say which node is the master; works on every node", run=_getmaster),
         Command(
             name="verify",

@@ -12,7 +12,9 @@ from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, from_opcode, option
 from gnt.cli.jobs import run_command
 from gnt.cli.many import finish, wait_each
-from gnt.cli.options import CHANGING, DRY_RUN, PRIORITY, VERBOSE
+from gnt.cli.options import CHANGING, DRY_RUN, PLAN, PRIORITY, TABLE, VERBOSE
+from gnt.cli.plans import instead
+from gnt.cli.tables import show_list, wanted_fields
 from gnt.cli.terminal import say
 from gnt.cli.values import parser_at_least, real
 from gnt.model.errors import WRONG_INPUT, Refused
@@ -47,6 +49,7 @@ def _submit_job(call: Call) -> int:
         say("Submitting...")
     answers: list[tuple[bool, int | str]] = []
     batches = [[job] for _, job in jobs] if call.option("each") else [[job for _, job in jobs]]
+    instead(call, jobs)
     for batch in batches:
         answers += call.client.submit_many_jobs(batch)
     submitted = time.monotonic()
@@ -93,6 +96,18 @@ def _decode(call: Call, where: str, item: Any) -> Opcode:
         raise Refused(WRONG_INPUT, f"{where}: {problem}", hint=getattr(problem, "hint", "")) from None
 
 
+def _locks(call: Call) -> int:
+    interval = call.option("interval")
+    fields = wanted_fields(call, ("name", "mode", "owner", "pending"))
+    while True:
+        status = show_list(call, call.client.query("lock", fields))
+        if interval is None:
+            return status
+        say("")
+        sys.stdout.flush()
+        time.sleep(interval)
+
+
 _TIMES: Final = parser_at_least(1)
 
 PROGRAM = Program(
@@ -125,13 +140,22 @@ PROGRAM = Program(
                 option("--each", help="submit the jobs one by one"),
                 VERBOSE,
                 DRY_RUN,
+                PLAN,
                 PRIORITY,
             ),
             arguments=(Argument("file", 1, None, kind="file"),),
             text="Each file holds a JSON list of opcode objects with OP_ID; - reads standard input.",
         ),
+        Command(
+            name="locks",
+            help="list the locks that are held or waited for: by whom, and how",
+            run=_locks,
+            options=(
+                *TABLE,
+                option("--interval", metavar="SECONDS", parse=_TIMES, help="list again and again, so long apart"),
+            ),
+            text="With --json: a list of objects, one for each lock, with raw values by field name.",
+        ),
     ),
-    unsupported=dict.fromkeys(
-        ("allocator", "iallocator", "locks", "test-jobqueue", "wconfd", "metad", "test-osparams"), ""
-    ),
+    unsupported=dict.fromkeys(("allocator", "iallocator", "test-jobqueue", "wconfd", "metad", "test-osparams"), ""),
 )

@@ -164,7 +164,7 @@ def _shutdown(call: Call) -> int:
 
 def _confirm(call: Call, question: str, verb: str) -> None:
     """Ask about the one instance that is named, after looking whether it is there."""
-    if call.option("force"):
+    if call.option("force") or call.option("plan"):
         return
     query_objects(call, "instance", ["name"], also=any_value("name", call.arguments))
     if not ask(question.format(call.arguments[0])):

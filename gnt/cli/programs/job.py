@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from gnt.cli.call import Call
-from gnt.cli.command import Argument, Command, Program, option, unsupported
+from gnt.cli.command import Argument, Command, Program, option
 from gnt.cli.failures import DECLINED, FAILURE, OK, Declined, as_json, exit_status
 from gnt.cli.filters import any_value
-from gnt.cli.jobs import FINAL, json_of, message_text, wait
+from gnt.cli.jobs import FINAL, json_of, message_text, wait, waits_text
 from gnt.cli.lists import fields_command, list_objects
-from gnt.cli.options import FILTER, FORCE, TABLE
+from gnt.cli.options import FILTER, FORCE, PRIORITIES, PRIORITY, TABLE, YES_DO_IT
 from gnt.cli.tables import time_with_micros
 from gnt.cli.terminal import confirm_many, note, say
 from gnt.cli.tree import Pairs, show
-from gnt.cli.values import job_number
-from gnt.model.errors import WRONG_INPUT, Refused
+from gnt.cli.values import job_number, seconds
+from gnt.model.errors import WRONG_INPUT, JobLost, Refused
 from gnt.wire.luxi import parse_job_id
 
 _PENDING: Final = ("queued", "waiting", "canceling")
@@ -68,17 +69,26 @@ def _info(call: Call) -> int:
             missing.append(number)
         else:
             found.append(dict(zip(_INFO_FIELDS, row, strict=True)))
+    waits = {job["id"]: _waits(call, job["id"]) for job in found if job["status"] in _PENDING}
     if call.json:
-        call.print_json(found)
+        call.print_json([{**job, "waits": waits.get(job["id"])} for job in found])
     elif found:
-        show([_described(job) for job in found])
+        show([_described(job, waits) for job in found])
     sys.stdout.flush()
     for number in missing:
         note(f"Job ID {number} not found")
     return FAILURE if missing else OK
 
 
-def _described(job: dict[str, Any]) -> Pairs:
+def _waits(call: Call, number: int) -> dict[str, Any] | None:
+    """Ask what a job waits for; it may have begun, or gone, by now."""
+    try:
+        return call.client.explain_job(number)
+    except JobLost:
+        return None
+
+
+def _described(job: dict[str, Any], waits: dict[int, Any]) -> Pairs:
     ops = [
         {name: job[name][number] for name in ("ops", "opstatus", "opresult", "oplog", "opstart", "opexec", "opend")}
         for number in range(len(job["ops"]))
@@ -89,6 +99,7 @@ def _described(job: dict[str, Any]) -> Pairs:
         [
             ("Job ID", job["id"]),
             ("Status", job["status"]),
+            *([("Waiting", waits_text(waits[job["id"]], job["status"]))] if waits.get(job["id"]) else []),
             ("Received", time_with_micros(received)),
             ("Processing start", _since(start, received)),
             ("Processing end", _since(end, start)),
@@ -128,6 +139,21 @@ def _seconds(stamp: list[int]) -> float:
     return stamp[0] + stamp[1] / 1e6
 
 
+def _wait(call: Call) -> int:
+    """Wait in silence."""
+    number = parse_job_id(call.arguments[0])
+    ended = wait(call, number, show=None)
+    failure = ended.failure()
+    if call.json:
+        extra = {"error": as_json(failure)} if failure else {}
+        call.print_json({**json_of(ended), **extra})
+    if failure is None:
+        return OK
+    if not call.json:
+        note(f"Job {number} failed: {failure}")
+    return exit_status(failure)
+
+
 def _watch(call: Call) -> int:
     number = parse_job_id(call.arguments[0])
     title = f"Output from job {number} follows"
@@ -148,14 +174,65 @@ def _watch(call: Call) -> int:
 
 
 def _cancel(call: Call) -> int:
+    kill = bool(call.option("kill"))
+    if kill and not call.option("yes_do_it"):
+        hint = "what it began is undone or finished; --yes-do-it says that it is really meant"
+        raise Refused(WRONG_INPUT, "--kill ends jobs that run, and needs --yes-do-it", hint=hint)
     numbers = _chosen(call, "cancel")
-    answers = [(number, *call.client.cancel_job(number)) for number in numbers]
+    return _told(call, [(number, *call.client.cancel_job(number, kill=kill)) for number in numbers])
+
+
+def _change_priority(call: Call) -> int:
+    word = call.option("priority")
+    if word is None:
+        raise Refused(WRONG_INPUT, "no priority is given", hint="--priority low, normal or high")
+    numbers = _chosen(call, "change-priority")
+    return _told(call, [(number, *_changed(call, number, PRIORITIES[word])) for number in numbers])
+
+
+def _changed(call: Call, number: int, priority: int) -> tuple[bool, str]:
+    try:
+        return call.client.change_job_priority(number, priority)
+    except JobLost as lost:
+        return False, lost.text
+
+
+def _told(call: Call, answers: Sequence[tuple[int, bool, str]]) -> int:
+    """Print what the master said of each job, and give the exit status."""
     if call.json:
         call.print_json([{"job": number, "success": done, "text": text} for number, done, text in answers])
     else:
         for _, _, text in answers:
             say(text)
     return OK if all(done for _, done, _ in answers) else FAILURE
+
+
+def _archive(call: Call) -> int:
+    numbers = [parse_job_id(word) for word in call.arguments]
+    done = {number: call.client.archive_job(number) for number in numbers}
+    if call.json:
+        call.print_json([{"job": number, "success": success} for number, success in done.items()])
+    for number in [] if call.json else [number for number, success in done.items() if not success]:
+        note(f"Failed to archive job with ID '{number}'")
+    return OK if all(done.values()) else FAILURE
+
+
+def _auto_archive(call: Call) -> int:
+    word = call.arguments[0]
+    try:
+        age = -1 if word == "all" else seconds(word)
+    except ValueError as problem:
+        raise Refused(WRONG_INPUT, f"age: {problem}", hint="or all, for every job that has ended") from None
+    archived, left = call.client.auto_archive_jobs(age, _ARCHIVE_WITHIN)
+    if call.json:
+        call.print_json({"archived": archived, "unchecked": left})
+    else:
+        say(f"Archived {archived} jobs, {left} unchecked left")
+    return OK
+
+
+_ARCHIVE_WITHIN: Final = 30.0
+"""Seconds that the master works on it; who wants more calls again."""
 
 
 def _chosen(call: Call, verb: str) -> list[int]:
@@ -179,6 +256,12 @@ def _chosen(call: Call, verb: str) -> list[int]:
 
 _JOBS: Final = Argument("job-id", 1, None, kind="job")
 _ANY_JOBS: Final = Argument("job-id", 0, None, kind="job")
+_WHICH: Final = (
+    FORCE,
+    option("--pending", help="all jobs that have not begun", dest="status_filter", const=_PENDING[:2]),
+    option("--queued", help="all jobs in the queue", dest="status_filter", const=("queued",)),
+    option("--waiting", help="all jobs that wait for locks", dest="status_filter", const=("waiting",)),
+)
 
 PROGRAM = Program(
     name="gnt-job",
@@ -207,15 +290,33 @@ PROGRAM = Program(
             help="give up jobs that have not begun",
             run=_cancel,
             options=(
-                FORCE,
-                option("--pending", help="all jobs that have not begun", dest="status_filter", const=_PENDING[:2]),
-                option("--queued", help="all jobs in the queue", dest="status_filter", const=("queued",)),
-                option("--waiting", help="all jobs that wait for locks", dest="status_filter", const=("waiting",)),
-                unsupported("--kill", hint="a running job ends by itself, with what it did undone or finished"),
-                unsupported("--yes-do-it", "--ya-rly"),
+                *_WHICH,
+                option("--kill", help="jobs that run too: what they began is undone or finished"),
+                YES_DO_IT,
             ),
             arguments=(_ANY_JOBS,),
         ),
+        Command(
+            name="wait",
+            help="wait in silence until a job ends",
+            run=_wait,
+            arguments=(Argument("job-id", kind="job"),),
+        ),
+        Command(
+            name="change-priority",
+            help="change the priority of what jobs have yet to do",
+            run=_change_priority,
+            options=(*_WHICH, PRIORITY),
+            arguments=(_ANY_JOBS,),
+            examples=("gnt-job change-priority --priority=high 17",),
+        ),
+        Command(name="archive", help="archive jobs that have ended", run=_archive, arguments=(_JOBS,)),
+        Command(
+            name="autoarchive",
+            help="archive all jobs that ended longer ago than an age; all: every one",
+            run=_auto_archive,
+            arguments=(Argument("age"),),
+            examples=("gnt-job autoarchive 2d", "gnt-job autoarchive all"),
+        ),
     ),
-    unsupported={"archive": "", "autoarchive": "", "wait": "gnt-job watch", "change-priority": ""},
 )

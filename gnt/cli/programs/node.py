@@ -13,7 +13,7 @@ from gnt.cli.failures import OK
 from gnt.cli.filters import any_value
 from gnt.cli.jobs import run_command
 from gnt.cli.lists import fields_command, list_objects, query_objects
-from gnt.cli.options import DRY_RUN, FILTER, PRIORITY, ROMAN, SYNC, TABLE, UNITS, VERBOSE
+from gnt.cli.options import DRY_RUN, FILTER, PLAN, PRIORITY, ROMAN, SYNC, TABLE, UNITS, VERBOSE
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import Pairs, show
 from gnt.cli.values import key_values
@@ -222,7 +222,7 @@ PROGRAM = Program(
             name="remove",
             help="let a node without instances go",
             run=_remove,
-            options=(DRY_RUN, PRIORITY),
+            options=(DRY_RUN, PLAN, PRIORITY),
             arguments=(Argument("node", kind="node"),),
         ),
     ),

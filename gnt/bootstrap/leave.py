@@ -4,30 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from gnt.bootstrap.daemons import ALL, Daemons
+from gnt.daemon.leaving import forget_cluster
 from gnt.model.errors import WRONG_STATE, Refused
 from gnt.model.layout import Layout
-
-# Everything of ours in the data directory; disks of instances live elsewhere and are never touched.
-_FILES: Final = (
-    "config.db",
-    "config.db-wal",
-    "config.db-shm",
-    "config.db.lock",
-    "config.data",
-    "calls.db",
-    "calls.db-wal",
-    "calls.db-shm",
-    "membership.json",
-    "ca.pem",
-    "ca.key",
-    "server.pem",
-    "rapi.pem",
-)
 
 
 class LeaveRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -49,10 +33,5 @@ def leave(request: LeaveRequest, layout: Layout, say: Callable[[str], None]) -> 
         say(f"ending {name}")
         daemons.stop(name)
     say("removing certificates and configuration")
-    paths = [layout.data / name for name in _FILES]
-    paths += sorted(layout.data.glob("ssconf_*"))
-    # The node daemon's copies for libvirt.
-    paths += sorted((layout.etc / "pki").glob("*.pem"))
-    for path in paths:
-        path.unlink(missing_ok=True)
+    forget_cluster(layout)
     return {"cluster": request.cluster_name}

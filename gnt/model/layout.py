@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 # sun_path of struct sockaddr_un has 108 bytes on Linux, the last of them NUL.
 SOCKET_PATH_LIMIT = 107
+
+# File names in `Layout.libvirt_pki`: libvirtd, its clients and QEMU each look for others. The last one is written last.
+LIBVIRT_KEYS: Final = ("serverkey.pem", "clientkey.pem", "server-key.pem", "client-key.pem")
+LIBVIRT_CERTIFICATES: Final = (
+    *("cacert.pem", "ca-cert.pem"),
+    *("server-cert.pem", "client-cert.pem", "clientcert.pem", "servercert.pem"),
+)
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,11 @@ class Layout:
     def hooks(self) -> Path:
         """Give the directory of hook directories."""
         return self.etc / "hooks"
+
+    @property
+    def libvirt_pki(self) -> Path:
+        """Give the directory with the node's certificate as libvirt and QEMU want it."""
+        return self.etc / "pki"
 
     @property
     def file_storage_paths(self) -> Path:

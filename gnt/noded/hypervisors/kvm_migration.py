@@ -15,7 +15,7 @@ from gnt.noded.hypervisors.libvirt_connection import one_line
 from gnt.noded.hypervisors.libvirt_driver import LibvirtDriver
 from gnt.noded.hypervisors.libvirt_place import is_embedded
 from gnt.noded.hypervisors.migration_xml import places, retarget
-from gnt.noded.hypervisors.pki import pki_directory, prepare_tls
+from gnt.noded.hypervisors.pki import prepare_tls
 from gnt.wire.calls import DiskDevice, MigrationProgress, MigrationTicket
 
 _MIB: Final = 1024 * 1024
@@ -52,7 +52,7 @@ class MigratingDriver(LibvirtDriver):
         parameters = self._parameters(instance, target, ticket)
         parameters[library.VIR_MIGRATE_PARAM_DEST_XML] = retarget(xml, ticket.data.get("places", {}))
         flags = self._flags(instance.hvparams, live=live)
-        to = f"qemu+tls://{_host(ticket.address)}/system?pkipath={pki_directory(self._place.layout)}"
+        to = f"qemu+tls://{_host(ticket.address)}/system?pkipath={self._place.layout.libvirt_pki}"
         # Halting while it moves would look like a user's doing here; the target watches from `finish` on.
         self._user_down.expected(instance.uuid)
         try:

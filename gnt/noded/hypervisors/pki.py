@@ -12,24 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from gnt.model.layout import Layout
+from gnt.model.layout import LIBVIRT_CERTIFICATES, LIBVIRT_KEYS, Layout
 
 _GROUP: Final = "libvirt-qemu"
 """The group that QEMU runs under where libvirt is packaged by Debian: it reads the key itself."""
 
 _CERTIFICATE: Final = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 _KEY: Final = re.compile(r"-----BEGIN (?P<kind>[A-Z ]*PRIVATE KEY)-----.+?-----END (?P=kind)-----\n?", re.DOTALL)
-
-
-def pki_directory(layout: Layout) -> Path:
-    """Give the directory that libvirtd.conf, qemu.conf and `pkipath` name."""
-    return layout.etc / "pki"
-
-
-def libvirt_files(layout: Layout) -> list[Path]:
-    """Give what `prepare_tls` has written, keys first: it goes when the node leaves its cluster."""
-    paths = [pki_directory(layout) / name for name, _ in _files("", "", "")]
-    return sorted((path for path in paths if path.exists()), key=lambda path: not path.name.endswith("key.pem"))
 
 
 def prepare_tls(layout: Layout) -> bool:
@@ -47,22 +36,21 @@ def prepare_tls(layout: Layout) -> bool:
     key = _KEY.search(node)
     if not certificate or key is None:
         return False
-    directory, group = pki_directory(layout), _qemu_group()
+    directory, group = layout.libvirt_pki, _qemu_group()
     directory.mkdir(mode=0o750, parents=True, exist_ok=True)
     _own(directory, group, 0o750)
     changed = False
     for name, text in _files(authority, certificate, key[0]):
-        changed |= _write(directory / name, text, group, secret=name.endswith("key.pem"))
+        changed |= _write(directory / name, text, group, secret=name in LIBVIRT_KEYS)
     return changed
 
 
 def _files(authority: str, certificate: str, key: str) -> Iterator[tuple[str, str]]:
-    yield "cacert.pem", authority
-    yield "ca-cert.pem", authority
-    for name in ("serverkey.pem", "clientkey.pem", "server-key.pem", "client-key.pem"):
+    """Give names and texts in the order in which they are written."""
+    for name in LIBVIRT_KEYS:
         yield name, key
-    for name in ("server-cert.pem", "client-cert.pem", "clientcert.pem", "servercert.pem"):
-        yield name, certificate
+    for name in LIBVIRT_CERTIFICATES:
+        yield name, authority if name.startswith("ca") else certificate
 
 
 def _qemu_group() -> int | None:

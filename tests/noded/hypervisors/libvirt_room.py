@@ -30,7 +30,7 @@ from gnt.model.specs import InstanceSpec
 from gnt.noded.handler import Place
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.noded.hypervisors.kvm import KvmHypervisor
-from gnt.noded.hypervisors.pki import pki_directory, prepare_tls
+from gnt.noded.hypervisors.pki import prepare_tls
 from gnt.wire import certificates
 from gnt.wire.calls import DiskDevice
 from tests.noded.hypervisors.guest_initrd import write_initrd
@@ -188,7 +188,7 @@ class LibvirtRoom:
         name = f"node{number}"
         root, own = self.root / name, self.root / name / "own"
         words: dict[str, Any] = {"name": name, "number": number, "address": self.addresses[name], "root": root}
-        words["pki"] = pki_directory(self.layout(name))
+        words["pki"] = self.layout(name).libvirt_pki
         (own / "etc").mkdir(parents=True)
         (root / "run/libvirt").mkdir(parents=True)
         (own / "etc/qemu.conf").write_text(QEMU_CONF.format(**words))

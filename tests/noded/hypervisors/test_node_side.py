@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
+from gnt.daemon.leaving import libvirt_files
 from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
 from gnt.noded.hypervisors import kvm_host, linux, nic_setup
 from gnt.noded.hypervisors.kvm_check import check_parameters
 from gnt.noded.hypervisors.libvirt_place import is_embedded, libvirt_uri
 from gnt.noded.hypervisors.migration_xml import places, retarget
-from gnt.noded.hypervisors.pki import libvirt_files, pki_directory, prepare_tls
+from gnt.noded.hypervisors.pki import prepare_tls
 from gnt.noded.hypervisors.user_down import UserDown
 from gnt.wire import certificates
 from tests.noded.hypervisors.golden import instance, nic
@@ -259,7 +260,7 @@ def test_certificates_for_libvirt(tmp_path: Path) -> None:
     certificates.save_public(layout.authority_certificate, authority.certificate)
     certificates.save_identity(layout.node_pem, certificates.Identity(signed, key))
     assert prepare_tls(layout) is True
-    files = {path.name: path.read_bytes() for path in pki_directory(layout).iterdir()}
+    files = {path.name: path.read_bytes() for path in layout.libvirt_pki.iterdir()}
     assert {files[name] for name in ("cacert.pem", "ca-cert.pem")} == {authority.certificate}
     names = ("servercert.pem", "clientcert.pem", "server-cert.pem", "client-cert.pem")
     assert {files[name] for name in names} == {signed}
@@ -267,7 +268,7 @@ def test_certificates_for_libvirt(tmp_path: Path) -> None:
     assert {files[name] for name in keys} == {key}
     assert len(files) == 10
     for name in keys:
-        mode = stat.S_IMODE((pki_directory(layout) / name).stat().st_mode)
+        mode = stat.S_IMODE((layout.libvirt_pki / name).stat().st_mode)
         assert mode in {0o600, 0o640}
     assert prepare_tls(layout) is False
     written = libvirt_files(layout)

@@ -1,4 +1,4 @@
-"""What a node forgets when it leaves its cluster: spec/node-rpc.md, section 6.3."""
+"""What a node forgets when it leaves its cluster, or when the cluster ends: spec/node-rpc.md, section 6.3."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gnt.daemon.files import sync_directory
-from gnt.model.layout import Layout
-from gnt.noded.hypervisors.pki import libvirt_files
+from gnt.model.layout import LIBVIRT_CERTIFICATES, LIBVIRT_KEYS, Layout
 
 
 def forget_cluster(layout: Layout) -> None:
-    """Remove certificates, configuration, history and queue of a node. Blocks; may be repeated.
+    """Remove certificates, configuration, history and queue of a node. Blocks; may be repeated. Raises `OSError`.
 
     Secrets go first. What lets the node come up and be told again goes last, so that a removal that was cut short
     can be ordered once more. The administrator's own files (`rapi/users`, all below `etc` but libvirt's copy
@@ -36,6 +35,13 @@ def forget_cluster(layout: Layout) -> None:
         path.unlink(missing_ok=True)
     if layout.data.is_dir():
         sync_directory(layout.data)
+
+
+def libvirt_files(layout: Layout) -> list[Path]:
+    """Give what was written for libvirt, keys first, those also that a crash left half-written."""
+    directory = layout.libvirt_pki
+    paths = [directory / name for name in (*LIBVIRT_KEYS, *LIBVIRT_CERTIFICATES)]
+    return [*(path for path in paths if path.exists()), *_unfinished(directory)]
 
 
 def _visible_files(directory: Path) -> Iterator[Path]:

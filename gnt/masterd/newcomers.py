@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -85,26 +86,43 @@ class Voters(Protocol):
         """Leave a node alone that was brought up to date and is no voter."""
 
 
-class Promotion:
-    """Makes a node ready to vote: it gets the authority's key, then a copy of the log that it follows."""
+def _nothing(_node: str) -> None:
+    """Do nothing."""
 
-    def __init__(self, runtime: Runtime, layout: Layout, calls: NodeCalls, voters: Voters) -> None:
+
+class Promotion:
+    """Makes a node ready to vote: it gets a copy of the log that it follows, then the authority's key.
+
+    In this order: a node whose log has come so far heeds no older call to give up what only candidates have.
+    `forsake` takes both back from one (its UUID) that has not become a candidate.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        layout: Layout,
+        calls: NodeCalls,
+        voters: Voters,
+        forsake: Callable[[str], None] = _nothing,
+    ) -> None:
         self._runtime = runtime
         self._layout = layout
         self._calls = calls
         self._voters = voters
+        self._forsake = forsake
 
     async def prepare(self, node: str) -> None:
         """Bring a node (its UUID) so far that it may become a candidate with the next commit."""
         certificate, key = await self._runtime.pools("files").run(self._read_authority)
         # A node that is taken back has just been started again.
         await self._calls.reach(node)
-        await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
         await self._voters.add_voter(node)
+        await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
 
     def leave(self, node: str) -> None:
-        """Leave a node alone that has not become a candidate."""
+        """Leave a node alone that has not become a candidate, and have it give up what it got."""
         self._voters.drop_voter(node)
+        self._forsake(node)
 
     def _read_authority(self) -> tuple[str, str]:
         try:

@@ -142,12 +142,13 @@ class _Parts:
         calls = NodeCalls(runtime, nodes, providers.connect)
         self.stored = StoredJobs(runtime, term.database)
         resolver = PoolResolver(runtime, layout)
+        self.publisher = Publisher(runtime, journal, nodes, __version__)
         self.engine = Engine(
             Tools(
                 commits=journal,
                 rows=journal,
                 calls=calls,
-                voters=Promotion(runtime, layout, calls, journal),
+                voters=Promotion(runtime, layout, calls, journal, self.publisher.forsake),
                 resolver=resolver,
                 sleep=runtime.sleep,
             )
@@ -163,7 +164,6 @@ class _Parts:
             clock=runtime.clock,
             operation_of=lambda op: operation_for(op, fresh),
         )
-        self.publisher = Publisher(runtime, journal, nodes, __version__)
         self.debts = DebtCollector(runtime, nodes, self.engine)
         self.join_port = JoinPort(runtime, layout, journal, __version__, providers.listen)
         self.rulebook = Rulebook(journal, self.queue, fresh)

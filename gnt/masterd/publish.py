@@ -24,7 +24,7 @@ from gnt.model.epoch import Position
 from gnt.model.errors import GntError, StaleEpoch
 from gnt.model.ssconf import ssconf_files
 from gnt.store.changes import Archive, Change, Space
-from gnt.wire.calls import Configure, InstallAuthority, LogDiscard, Membership
+from gnt.wire.calls import Configure, LogDiscard, Membership
 
 log: Final = Logger()
 
@@ -247,6 +247,15 @@ class Publisher:
             if uuid in self._readers:
                 self._readers[uuid].cleared = False
 
+    def forsake(self, uuid: str) -> None:
+        """Have a node give up what it got in order to become a candidate, for it has not become one."""
+        if uuid in self._no_voter_since:
+            # Its log may end with the newest entry; one that learns anew gets at least that of its own job after it.
+            self._no_voter_since[uuid] = self._journal.end.serial + 1
+            if uuid in self._readers:
+                self._readers[uuid].cleared = False
+            self._wake()
+
     def _must_clear(self, reader: _Reader) -> bool:
         """Say whether a node has yet to give something up; not while it learns to be a candidate."""
         uuid = reader.uuid
@@ -254,12 +263,9 @@ class Publisher:
 
     async def _clear(self, reader: _Reader) -> None:
         uuid = reader.uuid
-        await self._nodes.call(uuid, InstallAuthority(certificate="", key=""))
-        # It may have begun to learn meanwhile.
-        before = self._no_voter_since.get(uuid)
-        if before is not None and not self._journal.is_learning(uuid):
-            await self._nodes.call(uuid, LogDiscard(before=before))
-            reader.cleared = True
+        before = self._no_voter_since[uuid]
+        await self._nodes.call(uuid, LogDiscard(before=before))
+        reader.cleared = before == self._no_voter_since.get(uuid)
 
 
 def _differs(old: Configure, new: Configure) -> bool:

@@ -105,6 +105,11 @@ class Journal:
         return self._position
 
     @property
+    def end(self) -> Position:
+        """Give the position of the newest entry, which need not be on any disk yet."""
+        return self._tail.end
+
+    @property
     def voters(self) -> frozenset[str]:
         """Give the UUIDs of the voters in the log."""
         return self._voters

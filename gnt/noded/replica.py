@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 import msgspec
 from twisted.logger import Logger
 
+from gnt.daemon.files import remove_durably
 from gnt.model.epoch import START, Epoch
 from gnt.model.errors import ConfigError, NodeFailure
 from gnt.noded.handler import CallContext, Handlers, Place
@@ -44,6 +45,7 @@ class Replica:
     def __init__(self, place: Place, vault: Vault | None = None) -> None:
         self._name = place.name
         self._vault = vault or FileVault(place.layout.config_db)
+        self._authority_key = place.layout.authority_key
         self._pool = place.runtime.pools("log")
         self._database: Database | None = None
         self._state = _EMPTY
@@ -125,6 +127,8 @@ class Replica:
             if database is not None and call.before is not None and database.end.serial >= call.before:
                 return _state_of(database)
             self._close()
+            # In one piece of work with the look at the log: the key is given to those only whose log is there.
+            remove_durably(self._authority_key)
             self._vault.discard()
             return _EMPTY
 

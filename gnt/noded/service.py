@@ -16,6 +16,7 @@ from gnt.noded.guests import Guests
 from gnt.noded.handler import Handlers, Place
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.noded.hypervisors.registry import drivers
+from gnt.noded.keys import Keys
 from gnt.noded.machine import IMachine, Machine
 from gnt.noded.membership import MembershipFile
 from gnt.noded.node import NodeItself
@@ -70,7 +71,7 @@ class NodeDaemon:
             end=end,
             orphans=self._under_way,
         )
-        parts = (guests, disks, guest_os, node, self.replica)
+        parts = (guests, disks, guest_os, node, Keys(place), self.replica)
         self.calls = Calls(
             place,
             _handlers(*(part.handlers() for part in parts)),

@@ -13,7 +13,6 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from gnt import __version__
 from gnt.daemon.files import remove_durably, write_atomically
 from gnt.daemon.leaving import forget_cluster
-from gnt.daemon.leaving import forget_cluster
 from gnt.model.errors import GntError, NodeFailure
 from gnt.noded.handler import CallContext, Handlers, Place
 from gnt.noded.machine import IMachine

@@ -28,6 +28,7 @@ from gnt.masterd.segments import (
     StoredCall,
     decode_row,
     encode_row,
+    has_node,
     segments_of,
 )
 from gnt.masterd.settling import DONE, FAILED, IN_DOUBT, NOTHING_MADE, SETTLERS, UNKNOWN, Calls, Debt, Settling
@@ -341,6 +342,8 @@ class Course:
             else:
                 await self._do_group(group, look)
         if segment.keep or segment.forget:
+            if has_node(self._keep) and has_node(segment.keep):
+                await self._flush()
             self._keep += segment.keep
             self._forget += segment.forget
             self._kept = True

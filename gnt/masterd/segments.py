@@ -7,7 +7,7 @@ and what the model becomes. One commit opens a segment and, in the same commit, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union
 
 import msgspec
@@ -28,7 +28,7 @@ from gnt.masterd.plan import (
     Undoable,
 )
 from gnt.model.cluster import Kind, decode, encode, kind_of
-from gnt.model.objects import ConfigObject
+from gnt.model.objects import ConfigObject, Node
 from gnt.wire.calls import NodeCall, call_types
 
 if TYPE_CHECKING:
@@ -214,12 +214,18 @@ def _closed(
     return Segment(reserve=reserve, groups=tuple(groups), keep=keep, forget=forget)
 
 
+def has_node(objects: Iterable[ConfigObject]) -> bool:
+    """Say whether a node is among these: its milestone may be a change of voters, which is a commit of its own."""
+    return any(isinstance(obj, Node) for obj in objects)
+
+
 def _merged(segments: list[Segment]) -> list[Segment]:
     """Join a milestone that follows another one directly with it: both are one commit."""
     merged: list[Segment] = []
     for segment in segments:
         last = merged[-1] if merged else None
-        if last and not segment.groups and not segment.reserve and (last.keep or last.forget):
+        plain = not segment.groups and not segment.reserve and not (last and has_node(last.keep + segment.keep))
+        if last and plain and (last.keep or last.forget):
             merged[-1] = msgspec.structs.replace(
                 last, keep=last.keep + segment.keep, forget=last.forget + segment.forget
             )

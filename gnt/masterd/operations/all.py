@@ -8,6 +8,7 @@ from gnt.masterd.operations import (  # noqa: F401
     instance_power,
     instance_remove,
     node,
+    node_modify,
     os,
     query,
     test,

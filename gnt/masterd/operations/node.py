@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Locks
-from gnt.masterd.operation import Look, Operation, executes
-from gnt.masterd.plan import Forget, Forward, Keep, Note, Plan, Promote, Step, on
+from gnt.masterd.operation import Look, Operation, Stage, executes
+from gnt.masterd.operations.pool import Certificates, promote, refill, see_certificates, shortage, wants
+from gnt.masterd.plan import Forget, Forward, Keep, Note, Plan, Step, on
 from gnt.model.cluster import CONFIG_VERSION, Cluster
 from gnt.model.errors import (
     ALREADY_EXISTS,
@@ -67,7 +69,7 @@ class AddNode(Operation[NodeAdd]):
         self._refuse_clash(cluster, node)
         self._refuse_setup(cluster, node, seen.facts)
         joined: tuple[Step, ...] = (Keep((node,)),)
-        if not _wants_candidate(cluster.put(node), node):
+        if not wants(cluster.put(node), node):
             return Plan((*joined, Note(f"{node.name} has joined as a regular node")))
         return Plan((*joined, *promote(cluster.put(node), node, seen.facts.certificate)))
 
@@ -169,6 +171,17 @@ class RemoveNode(Operation[NodeRemove]):
         leave = Forward(on(node.uuid, LeaveCluster()), tolerant=True, owed=False)
         return Plan((*demote, leave, Forget((node,))))
 
+    def stages(self) -> Sequence[Stage]:
+        """Give the removal, then the filling of the pool it may have left short."""
+        return (Stage(self.observe, self.plan), Stage(self._see_others, self.plan_refill))
+
+    async def _see_others(self, cluster: Cluster, look: Look) -> Certificates:
+        return await see_certificates(cluster, look) if shortage(cluster) else {}
+
+    def plan_refill(self, cluster: Cluster, seen: Certificates) -> Plan:
+        """Have others become candidates in its place."""
+        return Plan(refill(cluster, seen))
+
     def _refuse(self, cluster: Cluster, node: Node) -> None:
         if node.uuid == cluster.settings.master_node:
             raise Refused(
@@ -184,25 +197,3 @@ class RemoveNode(Operation[NodeRemove]):
                 f"Instance {min(held)} is still on the node ({len(held)} in all)",
                 hint="move or remove its instances first",
             )
-
-
-def _wants_candidate(cluster: Cluster, node: Node) -> bool:
-    """Say whether the pool has room for this node."""
-    able = [
-        other
-        for other in cluster.nodes.values()
-        if other.master_capable and not other.offline and not other.drained and other.uuid != node.uuid
-    ]
-    wanted = min(cluster.settings.candidate_pool_size, len(able) + 1)
-    return node.master_capable and sum(other.master_candidate for other in able) < wanted
-
-
-def promote(cluster: Cluster, node: Node, digest: str) -> tuple[Step, ...]:
-    """Give the steps that make a regular node a candidate; `digest` is that of its certificate."""
-    certificates = {**cluster.settings.candidate_certs, node.uuid: digest}
-    settings = replace(cluster.settings, candidate_certs=certificates)
-    return (
-        Note(f"{node.name} becomes a master candidate"),
-        Promote(node.uuid),
-        Keep((replace(node, master_candidate=True), settings)),
-    )

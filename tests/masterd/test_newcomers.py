@@ -33,7 +33,9 @@ class World:
         layout.authority_key.write_text("key")
         nodes: Any = self
         self.calls = NodeCalls(runtime, nodes, nodes)
-        self.preparing = Deferred.fromCoroutine(Promotion(runtime, layout, self.calls, self).prepare("n"))
+        self.forsaken: list[str] = []
+        self.promotion = Promotion(runtime, layout, self.calls, self, self.forsaken.append)
+        self.preparing = Deferred.fromCoroutine(self.promotion.prepare("n"))
 
     def when_connected(self, node: str) -> Deferred[None]:
         """Give the link's promise."""
@@ -57,12 +59,12 @@ class World:
 
 
 def test_a_node_that_comes_back_is_waited_for(tmp_path: Path) -> None:
-    """Nothing is sent before there is a connection; then the authority, then the log."""
+    """Nothing is sent before there is a connection; then the log, then the authority."""
     world = World(tmp_path)
     world.clock.advance(REACH_TIME - 1)
     assert world.told == []
     world.connected.callback(None)
-    assert world.told == ["install_authority", "log"]
+    assert world.told == ["log", "install_authority"]
     assert world.preparing.called
     assert world.clock.getDelayedCalls() == []
 
@@ -76,3 +78,11 @@ def test_a_node_that_stays_away_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(NotReached, match="no connection to n: n refused"):
         found[0].raiseException()
     assert world.told == []
+
+
+def test_a_node_that_does_not_become_a_candidate_gives_up_what_it_got(tmp_path: Path) -> None:
+    """It was brought up to date in vain: that is told to whoever takes it back."""
+    world = World(tmp_path)
+    world.connected.callback(None)
+    world.promotion.leave("n")
+    assert world.forsaken == ["n"]

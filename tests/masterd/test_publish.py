@@ -146,6 +146,20 @@ def test_a_demoted_node_sets_its_copy_aside() -> None:
     assert published.told("b")[-1].config_data is None
 
 
+def test_a_node_that_did_not_become_a_candidate_gives_up_what_it_got() -> None:
+    """Once, and with a limit beyond the newest entry: its log may have come so far."""
+    published = Published()
+    published.world.turn(5)
+    before = [call.before for call in published.world.nodes["n"].told(LogDiscard)]
+    published.publisher.forsake("n")
+    published.world.turn(60)
+    after = [call.before for call in published.world.nodes["n"].told(LogDiscard)]
+    assert after == [*before, published.term.journal.end.serial + 1]
+    published.publisher.forsake("b")
+    published.world.turn(60)
+    assert published.world.nodes["b"].told(LogDiscard) == []
+
+
 def test_stopping_ends_everything() -> None:
     """Nothing is told afterwards."""
     published = Published()

@@ -189,6 +189,18 @@ def test_a_node_that_is_no_candidate_any_more_sets_its_store_aside(node: Node, t
     node.ask(LogDiscard())
 
 
+def test_what_a_node_gives_up_cannot_overtake_what_it_was_given(node: Node, tmp_path: Path) -> None:
+    """A call that comes late finds a longer log, and leaves log and authority; one that is meant takes both."""
+    send(node, source_store(tmp_path / "source.db"))
+    key = node.place.layout.authority_key
+    key.parent.mkdir(parents=True, exist_ok=True)
+    key.write_text("KEY")
+    node.ask(LogDiscard(before=2))
+    assert (key.exists(), node.path.exists()) == (True, True)
+    node.ask(LogDiscard(before=3))
+    assert (key.exists(), node.path.exists()) == (False, False)
+
+
 def test_a_damaged_store_is_told_and_nothing_ends(node: Node) -> None:
     """The daemon starts; calls say what is wrong."""
     node.path.write_bytes(b"SQLite format 3\0" + b"\xff" * 5000)

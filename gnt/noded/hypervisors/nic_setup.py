@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import NicSpec
+
+LONGEST_RUN: Final = 120.0
+"""Seconds that a script, or a command, has for one interface; the thread that waits is one of few."""
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FORWARDING = (
@@ -77,7 +84,8 @@ def set_up(nic: NicSpec, tap: str, instance: str, tags: str, script: Path | None
         return
     if nic.link:
         # A rule for an earlier guest on a tap of the same name; most often there is none.
-        subprocess.run(["ip", "rule", "del", "dev", tap], check=False, capture_output=True)
+        with contextlib.suppress(NodeFailure):
+            _run(["ip", "rule", "del", "dev", tap], tap, {"PATH": _PATH})
     for command in routing_commands(nic, tap):
         _run(command, tap, {"PATH": _PATH})
     for switch in _FORWARDING:
@@ -87,10 +95,23 @@ def set_up(nic: NicSpec, tap: str, instance: str, tags: str, script: Path | None
 
 
 def _run(command: Sequence[str], tap: str, told: Mapping[str, str]) -> None:
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True, env=dict(told))
-    except OSError as error:
-        raise NodeFailure("script_failed", f"Failed to configure interface {tap}: {error}") from error
-    except subprocess.CalledProcessError as error:
-        said = " ".join((error.stderr or error.stdout or "").split())[-500:]
-        raise NodeFailure("script_failed", f"Failed to configure interface {tap}: {said}") from error
+    """Run a command to its end; what it leaves in the background may go on, and holds up nobody."""
+    failed = f"Failed to configure interface {tap}"
+    with tempfile.TemporaryFile() as said:
+        try:
+            program = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, env=dict(told), start_new_session=True
+            )
+        except OSError as error:
+            raise NodeFailure("script_failed", f"{failed}: {error}") from error
+        try:
+            status = program.wait(LONGEST_RUN)
+        except subprocess.TimeoutExpired:
+            os.killpg(program.pid, signal.SIGKILL)
+            program.wait()
+            text = f"{failed}: {command[0]} did not end in {LONGEST_RUN:g} seconds"
+            raise NodeFailure("script_failed", text) from None
+        if status:
+            said.seek(0)
+            words = " ".join(said.read().decode(errors="replace").split())[-500:]
+            raise NodeFailure("script_failed", f"{failed}: {words or f'exit status {status}'}")

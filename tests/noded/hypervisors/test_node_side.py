@@ -319,6 +319,42 @@ def test_own_script(tmp_path: Path) -> None:
     assert nic_setup.own_script(tmp_path) == script
 
 
+def script(path: Path, text: str) -> Path:
+    """Write a script of the administrator's."""
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_script_that_fails(tmp_path: Path) -> None:
+    """What it said is told, whatever bytes that was; a silent one is told by its status."""
+    for said, told in (("printf 'no \\377 bridge' >&2", "no \ufffd bridge"), ("", "exit status 3")):
+        with pytest.raises(NodeFailure, match=f"Failed to configure interface tap0: {told}") as failure:
+            nic_setup.set_up(nic(), "tap0", "web1", "", script(tmp_path / "script", f"{said}\nexit 3"))
+        assert failure.value.code == "script_failed"
+
+
+def test_script_that_leaves_something_behind(tmp_path: Path) -> None:
+    """A server that it starts, which holds its output open, is not waited for."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    nic_setup.set_up(nic(), "tap0", "web1", "", script(tmp_path / "script", f"cat {fifo} &\necho started"))
+    with fifo.open("w") as end:
+        end.write("go")
+
+
+def test_script_that_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is ended with all that it has started, and the thread is free again."""
+    monkeypatch.setattr(nic_setup, "LONGEST_RUN", 0.2)
+    fifo, pid = tmp_path / "fifo", tmp_path / "pid"
+    os.mkfifo(fifo)
+    endless = script(tmp_path / "script", f"echo $$ >{pid}\ncat {fifo}")
+    with pytest.raises(NodeFailure, match=r"did not end in 0\.2 seconds"):
+        nic_setup.set_up(nic(), "tap0", "web1", "", endless)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
 def test_script_that_cannot_be_run(tmp_path: Path) -> None:
     """It is a failure in words."""
     with pytest.raises(NodeFailure, match="Failed to configure interface tap0") as failure:

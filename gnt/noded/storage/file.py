@@ -100,7 +100,7 @@ class FileDisks:
             elif _look(directory, target.name) is not None:
                 _log.warn("{path} is not marked as disk {uuid} and stays", path=target.path, uuid=disk.uuid)
             if target.directories and target.directories[-1] == disk.instance_name:
-                _remove_if_empty(target)
+                _remove_if_empty(target, handles)
 
     def assemble(self, disk: DiskSpec, primary: bool) -> DiskDevice:  # noqa: ARG002 - a file needs nothing
         """Check that the file is there: `IDiskTemplate.assemble`."""
@@ -287,10 +287,14 @@ def _take_away(directory: int, names: list[str]) -> None:
             os.unlink(name, dir_fd=directory)
 
 
-def _remove_if_empty(target: _Target) -> None:
+def _remove_if_empty(target: _Target, handles: contextlib.ExitStack) -> None:
     """Remove the instance's directory with its last disk."""
+    *above, name = target.directories
+    parent = _open(_Target(base=target.base, directories=tuple(above), name=name), handles)
+    if parent is None:
+        return
     try:
-        target.base.joinpath(*target.directories).rmdir()
+        os.rmdir(name, dir_fd=parent)
     except OSError as error:
         if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT}:
             raise

@@ -3,11 +3,22 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 . tools/say.sh
-found=0
-for bench in bench/bench_*.py; do
-    [ -e "$bench" ] || continue
-    found=1
-    say "$bench"
-    .venv/bin/python "$bench" </dev/null
+say "this machine"
+note "$(sed -n 's/^model name[[:space:]]*: //p' /proc/cpuinfo | sed -n 1p), $(nproc) cores, $(uname -sr), $(.venv/bin/python -V)"
+note "$(.venv/bin/python - <<'PY'
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, ".")
+from bench.commit import fsync_rate
+
+with tempfile.TemporaryDirectory(dir=".cache") as directory:
+    print(f"{fsync_rate(Path(directory), 1.0):.0f} fsync/s of 4 KiB, here; every durable change waits for one")
+PY
+)"
+for bench in bench/[a-z]*.py; do
+    name=$(basename "$bench" .py)
+    say "$bench: $(sed -n '1s/^"""//; 1s/"""$//; 1p' "$bench")"
+    .venv/bin/python -m "bench.$name" </dev/null | sed 's/^/    /'
 done
-[ $found = 1 ] || say "bench/ has no measurement yet"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -150,6 +151,7 @@ class ClusterInit:
         self._now = now
         self._check_port = check_port
         self._daemons = daemons or Daemons(layout, os.environ)
+        self._chosen_bridge = ""
 
     def run(self) -> dict[str, Any]:
         """Check, make, start. Raises `Refused` before anything is made, `Failed` after all was unmade."""
@@ -278,14 +280,12 @@ class ClusterInit:
 
     def _bridge(self, hypervisors: list[str]) -> str:
         """Choose a bridge once, and say so once; fake guests need none."""
-        if not hasattr(self, "_chosen_bridge"):
+        if not self._chosen_bridge:
             silent = set(hypervisors) == {HypervisorName.FAKE} or "link" in (self._request.nicparams or {})
             self._chosen_bridge = choose_bridge((lambda _text: None) if silent else self._say)
         return self._chosen_bridge
 
     def _uuid(self) -> str:
-        import uuid  # noqa: PLC0415
-
         return str(uuid.UUID(int=self._source.getrandbits(128), version=4))
 
     # Making

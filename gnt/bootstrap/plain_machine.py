@@ -12,7 +12,6 @@ from typing import Final
 
 from gnt.model.objects import DiskTemplate, HypervisorName
 
-_KVM_GET_API_VERSION: Final = 0xAE00
 _KVM_CREATE_VM: Final = 0xAE01
 _NET: Final = Path("/sys/class/net")
 DEFAULT_BRIDGE: Final = "xen-br0"

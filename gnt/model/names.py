@@ -11,7 +11,6 @@ from gnt.model.errors import WRONG_INPUT, Refused
 MAX_NAME: Final = 255
 MAX_LABEL: Final = 63
 MAX_TAG: Final = 128
-MAX_TAGS: Final = 4096
 
 _LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?", re.ASCII)
 _WORD = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", re.ASCII)

@@ -28,9 +28,7 @@ class Status(StrEnum):
 
 
 FINAL: Final = frozenset({Status.CANCELED, Status.SUCCESS, Status.ERROR})
-PENDING: Final = frozenset({Status.QUEUED, Status.WAITING, Status.CANCELING})
 
-LOWEST_PRIORITY: Final = 19
 HIGHEST_PRIORITY: Final = -20
 SUBMITTABLE: Final = (-10, 0, 10)
 

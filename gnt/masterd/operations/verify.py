@@ -166,10 +166,10 @@ def _check_node(node: Node, facts: VerifyFacts, report: Report, *, now: float, e
     for peer, text in facts.unreachable.items():
         report.add("ENODENET", "node", node.name, f"does not reach {peer}: {text}")
     for hypervisor, text in facts.hypervisors.items():
-        if not text.startswith("note: "):
+        if not text.startswith(NO_FAULT):
             report.add("ENODEHV", "node", node.name, f"{hypervisor}: {text}")
         elif hypervisor not in emulated:
-            report.note(f"  - NOTICE: node {node.name}: {hypervisor}: {text.removeprefix('note: ')}")
+            report.note(f"  - NOTICE: node {node.name}: {hypervisor}: {text.removeprefix(NO_FAULT)}")
     for source, hypervisor, text in facts.parameters:
         report.add("ENODEHV", "node", node.name, f"{hypervisor} parameters of the {source}: {text}")
     for kind, text in facts.storage_paths.items():

@@ -3,8 +3,9 @@
 Beside those there are, for clients of our own:
 
 * `ExplainJob(id)`: what a job waits for: `{"locks": ["node/…"], "holders": ["Job3/I_STARTUP"], "place": 1, "jobs":
-  [7], "held": "…"}`; `locks` that are not free for it, who holds them, its place in line (for locks, or in the queue),
-  `jobs` it depends on that are not over, `held`: what else holds it back, in words. null if it waits for nothing.
+  [7], "held": "…"}`; `locks` (nodes by name) that are not free for it, who holds them, its place in line (for locks,
+  or in the queue), `jobs` it depends on that are not over, `held`: what else holds it back, in words. null if it waits
+  for nothing.
 * `PlanJob(ops)`: what a job of these opcodes would do, as things stand: `gnt.masterd.planning`. Changes nothing.
 * `OfferToken(name, {"readd", "secondary_ip", "group"})`: a token with which the node of this name may join:
   `{"id", "token", "name", "uuid", "address", "addresses", "port", "ssh_port", "ends"}`. The token is a secret.
@@ -250,7 +251,9 @@ class LuxiMethods:
         filters: Filters,
         pause: Pause,
         plans: Plans,
+        lock_name: Callable[[str], str] = str,
     ) -> None:
+        self._lock_name = lock_name
         self._queue = queue
         self._locks = locks
         self._queries = queries
@@ -364,7 +367,7 @@ class LuxiMethods:
         number = parse_job_id(args.id)
         if await self._queue.find(number) is None:
             raise JobLost(f"Job {number} not found")
-        return explain(self._queue, self._locks, number)
+        return explain(self._queue, self._locks, number, self._lock_name)
 
     async def _offer_token(self, args: _OfferToken) -> dict[str, Any]:
         options = args.options

@@ -15,6 +15,8 @@ import msgspec
 from gnt.masterd.jobs.lockset import EVERY, LEVEL_NAMES, Level, Locks
 from gnt.masterd.plan import (
     Action,
+    ByMaster,
+    Entrust,
     Forget,
     Forward,
     Keep,
@@ -22,8 +24,10 @@ from gnt.masterd.plan import (
     Pause,
     Plan,
     Promote,
+    Reconnect,
     Reserve,
     Step,
+    Tell,
     Together,
     Uncertain,
     Undoable,
@@ -80,6 +84,13 @@ def _lock_name(level: Level, name: str, cluster: Cluster) -> str:
     return node_name(name, cluster)
 
 
+def lock_name(lock: str, cluster: Cluster) -> str:
+    """Give a lock as people know it: `node/node2.example.com` for `node/<uuid>`."""
+    level, _, name = lock.partition("/")
+    found = next((each for each, text in LEVEL_NAMES.items() if text == level), None)
+    return lock if found is None or name == EVERY else f"{level}/{_lock_name(found, name, cluster)}"
+
+
 def node_name(uuid: str, cluster: Cluster) -> str:
     """Give a node's name; what is no node's UUID stays as it is."""
     node = cluster.nodes.get(uuid)
@@ -111,10 +122,23 @@ def _texts(number: int, step: Step, cluster: Cluster) -> Iterator[StepText]:
             yield StepText(number=number, kind="note", text=text.strip())
         case Pause(seconds):
             yield StepText(number=number, kind="pause", text=f"{seconds:g} s")
+        case Tell() | Reconnect() | Entrust():
+            yield _by_master(number, step, cluster)
         case Promote(node):
             yield StepText(
                 number=number, kind="promote", node=node_name(node, cluster), text="gets a copy of the store"
             )
+
+
+def _by_master(number: int, step: ByMaster, cluster: Cluster) -> StepText:
+    match step:
+        case Tell():
+            return StepText(number=number, kind="tell", text="wait until every online node knows what is true now")
+        case Reconnect():
+            return StepText(number=number, kind="reconnect", text="new connections, with the certificate of now")
+        case Entrust(node):
+            name = node_name(node, cluster)
+            return StepText(number=number, kind="entrust", node=name, text="gets the key of the authority")
 
 
 def _kind(step: Step) -> str:

@@ -25,6 +25,7 @@ from gnt.masterd.mastership import Term, take_mastership
 from gnt.masterd.newcomers import NodeCalls, Promotion
 from gnt.masterd.nodes import Connect
 from gnt.masterd.operation import operation_for
+from gnt.masterd.plan_text import lock_name
 from gnt.masterd.planning import Planner
 from gnt.masterd.publish import Publisher
 from gnt.masterd.queries.answers import Answers
@@ -185,4 +186,5 @@ class _Parts:
             filters=self.rulebook,
             pause=self.watcher_pause,
             plans=Planner(journal, journal, calls, resolver, fresh),
+            lock_name=lambda lock: lock_name(lock, journal.cluster),
         )

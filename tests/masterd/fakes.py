@@ -93,6 +93,7 @@ class Journal:
                 "instance": self.head.instances,
                 "disk": self.head.disks,
                 "node": self.head.nodes,
+                "filter": self.head.filters,
             }
             old = self.head.settings if isinstance(obj, ClusterSettings) else tables[kind_of(obj)].get(obj.uuid)
             stamped = bumped(obj, old, 1000.0)  # type: ignore[type-var]

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.queue import JobQueue
 
 
-def explain(queue: JobQueue, locks: LockManager, number: int) -> dict[str, Any] | None:
-    """Say what a job waits for: `ExplainJob` in `gnt.masterd.luxi_methods`. None if it waits for nothing."""
+def explain(
+    queue: JobQueue, locks: LockManager, number: int, lock_name: Callable[[str], str] = str
+) -> dict[str, Any] | None:
+    """Say what a job waits for: `ExplainJob` in `gnt.masterd.luxi_methods`. None if it waits for nothing.
+
+    `lock_name` gives a lock (`node/<uuid>`) as people know it.
+    """
     waits = locks.explain(number)
     if waits is not None:
-        return {"locks": waits.locks, "holders": waits.holders, "place": waits.place, "jobs": (), "held": ""}
+        return {
+            "locks": tuple(map(lock_name, waits.locks)),
+            "holders": waits.holders,
+            "place": waits.place,
+            "jobs": (),
+            "held": "",
+        }
     schedule = queue.schedule
     if not schedule.stands_in_line(number):
         return None

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking, Resolver, Rows
 from gnt.masterd.operation import Operation, Stage
-from gnt.masterd.plan import Forward, Note, Pause, Plan, Promote, Uncertain
+from gnt.masterd.plan import ByMaster, Forward, Note, Pause, Plan, Promote, Uncertain
 from gnt.masterd.segments import (
     Doing,
     OpenRow,
@@ -77,6 +77,13 @@ class Voters(Protocol):
         """Leave a node alone that was prepared and has not become a candidate; one that has is not touched."""
 
 
+class Master(Protocol):
+    """What the master itself does for a plan that renews certificates."""
+
+    async def perform(self, step: ByMaster) -> None:
+        """Do it; raises `GntError`."""
+
+
 @dataclass(frozen=True)
 class Tools:
     """What the engine works with. `sleep` waits on the daemon's clock, in seconds."""
@@ -87,6 +94,7 @@ class Tools:
     voters: Voters
     resolver: Resolver
     sleep: Callable[[float], Deferred[None]]
+    master: Master | None = None
 
 
 class Payment(msgspec.Struct, frozen=True):
@@ -334,6 +342,11 @@ class Course:
                 self._run.feedback(group.text)
             elif isinstance(group, Pause):
                 await self._pause(group.seconds)
+            elif isinstance(group, ByMaster):
+                # What nodes are to be told, or what the key is for, is committed first.
+                await self._flush()
+                assert self._tools.master is not None, "nobody here renews certificates"  # noqa: S101
+                await self._tools.master.perform(group)
             elif isinstance(group, Promote):
                 # The node may be new: it is reached only once the model that has it is committed.
                 await self._flush()

@@ -119,6 +119,11 @@ class Promotion:
         await self._voters.add_voter(node)
         await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
 
+    async def entrust(self, node: str) -> None:
+        """Give a candidate (its UUID) the authority's key as it is now, after that was replaced."""
+        certificate, key = await self._runtime.pools("files").run(self._read_authority)
+        await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
+
     def leave(self, node: str) -> None:
         """Leave a node alone that has not become a candidate, and have it give up what it got."""
         self._voters.drop_voter(node)

@@ -21,7 +21,7 @@ from gnt.model.epoch import Epoch
 from gnt.model.errors import GntError, NotReached, StaleEpoch
 from gnt.model.objects import Node
 from gnt.wire.calls import Fence, LogAppend, LogSnapshot, NodeCall, Outcome, Promise, Version
-from gnt.wire.contract import Link, NodeEvent
+from gnt.wire.contract import Link, NodeEvent, StopListening
 from gnt.wire.envelope import Request
 
 log: Final = Logger()
@@ -38,15 +38,30 @@ Connect = Callable[[Node], Link]
 FenceListener = Callable[[str, Sequence[Outcome]], None]
 
 
+@dataclass(eq=False)
+class _Line:
+    """A link, how many calls are under way on it, and whether it is to be closed when there are none."""
+
+    link: Link
+    deaf: StopListening
+    under_way: int = 0
+    retired: bool = False
+
+
 @dataclass
 class _Peer:
     """One node: its link, and whether it was fenced in this epoch."""
 
     node: Node
-    link: Link
+    line: _Line
     fenced: bool = False
     fencing: bool = False
     waiting: list[Deferred[None]] = field(default_factory=list)
+
+    @property
+    def link(self) -> Link:
+        """Give the link that calls go over now."""
+        return self.line.link
 
 
 class Nodes:
@@ -61,6 +76,7 @@ class Nodes:
         self._runtime = runtime
         self._connect = connect
         self._peers: dict[str, _Peer] = {}
+        self._retired: list[_Line] = []
         self._count = 0
         self._prefix = ""
         self._open_calls: Callable[[str], Collection[str]] = lambda _node: ()
@@ -82,17 +98,54 @@ class Nodes:
                 continue
             if peer is not None:
                 self._let_go(peer)
-            link = self._connect(node)
-            peer = self._peers[uuid] = _Peer(node, link)
-            link.listen(partial(self._told, uuid))
-            link.start()
+            peer = self._peers[uuid] = _Peer(node, self._line(node))
             self._watch(peer)
+
+    async def renew_links(self, seconds: float) -> dict[str, str]:
+        """Connect anew to every node that is connected, with the certificate of now; gives who failed (UUID) and why.
+
+        Calls under way end on the connection that they began on; it is closed after them. `seconds` are for each
+        node. Where the new connection does not come about the old one stays.
+        """
+        peers = [peer for peer in self._peers.values() if peer.link.connected]
+        ends = await DeferredList([Deferred.fromCoroutine(self._renew_link(peer, seconds)) for peer in peers])
+        return {peer.node.uuid: str(why) for peer, (_, why) in zip(peers, ends, strict=True) if why}
+
+    async def _renew_link(self, peer: _Peer, seconds: float) -> str:
+        fresh = self._line(peer.node)
+        if not await self._within(seconds, fresh.link.when_connected()):
+            why = fresh.link.problem or "no answer"
+            self._retire(fresh)
+            return why
+        if self._peers.get(peer.node.uuid) is not peer:
+            self._retire(fresh)
+            return ""
+        old, peer.line = peer.line, fresh
+        self._retire(old)
+        return ""
+
+    def _line(self, node: Node) -> _Line:
+        link = self._connect(node)
+        line = _Line(link, link.listen(partial(self._told, node.uuid)))
+        link.start()
+        return line
+
+    def _retire(self, line: _Line) -> None:
+        """Close a link when the last call on it has ended."""
+        if not line.retired:
+            line.retired = True
+            line.deaf()
+            self._retired.append(line)
+        if not line.under_way and line in self._retired:
+            self._retired.remove(line)
+            self._close(line.link)
 
     def stop(self) -> Deferred[Any]:
         """Close all connections."""
         self._stopped = True
-        closing = [peer.link.stop() for peer in self._peers.values()]
-        self._peers = {}
+        links = [peer.link for peer in self._peers.values()] + [line.link for line in self._retired]
+        closing = [link.stop() for link in links]
+        self._peers, self._retired = {}, []
         return DeferredList(closing, consumeErrors=True)
 
     def when_connected(self, node: str) -> Deferred[None]:
@@ -139,11 +192,17 @@ class Nodes:
         if call.CHANGES and not isinstance(call, BEFORE_FENCE):
             await self._fenced(peer)
         request = Request(id=id or self._fresh_id(), epoch=self.epoch, deadline=seconds, call=call)
+        line = peer.line
+        line.under_way += 1
         try:
-            answer = await peer.link.call(request)
+            answer = await line.link.call(request)
         except StaleEpoch as error:
             self._deposed(error)
             raise
+        finally:
+            line.under_way -= 1
+            if line.retired:
+                self._retire(line)
         return answer.result(call)
 
     async def ask_all(
@@ -256,17 +315,20 @@ class Nodes:
 
     async def _first_connection(self, peer: _Peer, seconds: float) -> None:
         """Give a link that was only just started a moment; what comes of it, the call will see."""
-        connecting = peer.link.when_connected()
-        waiting: Deferred[None] = Deferred()
-        timer = self._runtime.clock.callLater(seconds, waiting.callback, None)
+        await self._within(seconds, peer.link.when_connected())
 
-        def connected(_: object) -> None:
+    async def _within(self, seconds: float, connecting: Deferred[None]) -> bool:
+        """Wait for a connection so long; says whether it has come about."""
+        waiting: Deferred[bool] = Deferred()
+        timer = self._runtime.clock.callLater(seconds, waiting.callback, False)
+
+        def connected(result: object) -> None:
             if timer.active():
                 timer.cancel()
-                waiting.callback(None)
+                waiting.callback(not isinstance(result, Failure))
 
         connecting.addBoth(connected)
-        await waiting
+        return await waiting
 
     def _fresh_id(self) -> str:
         if not self._prefix:
@@ -284,8 +346,11 @@ class Nodes:
                 listener(error)
 
     def _let_go(self, peer: _Peer) -> None:
-        stopping = peer.link.stop()
-        stopping.addErrback(lambda failure: log.failure("closing the link to {node}", failure=failure, node=peer.node))
+        self._close(peer.link)
+
+    def _close(self, link: Link) -> None:
+        stopping = link.stop()
+        stopping.addErrback(lambda failure: log.failure("closing the link to {node}", failure=failure, node=link.name))
 
 
 def _same_place(one: Node, other: Node) -> bool:

@@ -11,7 +11,8 @@ simulator cuts it at every step. A step says what it is, so that a crash at any 
 * `Forget`    commits the removal of objects; a milestone likewise;
 * `Note`      a line for the job's log;
 * `Pause`     a wait on the master;
-* `Promote`   a node is made ready to vote.
+* `Promote`   a node is made ready to vote;
+* `Tell`, `Reconnect`, `Entrust`: what renewing certificates needs of the master itself; nothing to undo.
 """
 
 from __future__ import annotations
@@ -106,13 +107,29 @@ class Promote(msgspec.Struct, frozen=True):
     node: str
 
 
+class Tell(msgspec.Struct, frozen=True):
+    """Wait until every online node has been told what is true now; fails with the names of those that were not."""
+
+
+class Reconnect(msgspec.Struct, frozen=True):
+    """Connect anew to every node, with the certificate that the master has now. Calls under way are not disturbed."""
+
+
+class Entrust(msgspec.Struct, frozen=True):
+    """Give a candidate (its UUID) the key with which the authority signs now; it stands in no plan and no row."""
+
+    node: str
+
+
 class Together(msgspec.Struct, frozen=True):
     """Steps that are begun side by side; the next step waits for all of them."""
 
     steps: tuple[Undoable | Forward, ...]
 
 
-Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Pause | Promote | Together
+ByMaster = Tell | Reconnect | Entrust
+
+Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Pause | Promote | ByMaster | Together
 
 
 class Plan(msgspec.Struct, frozen=True):

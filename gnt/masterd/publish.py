@@ -32,6 +32,7 @@ log: Final = Logger()
 PAUSE: Final = 1.0
 RETRY_FIRST: Final = 1.0
 RETRY_LAST: Final = 30.0
+UNDER_WAY: Final = "under way"
 
 
 class View(msgspec.Struct, frozen=True):
@@ -124,7 +125,7 @@ class Publisher:
     def behind(self) -> dict[str, str]:
         """Give the nodes (UUID) that have not been told the newest, with the reason."""
         return {
-            uuid: reader.problem or "under way" for uuid, reader in self._readers.items() if not self._is_told(reader)
+            uuid: reader.problem or UNDER_WAY for uuid, reader in self._readers.items() if not self._is_told(reader)
         }
 
     async def flush(self) -> None:

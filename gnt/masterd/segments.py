@@ -14,6 +14,8 @@ import msgspec
 
 from gnt.masterd.plan import (
     Action,
+    ByMaster,
+    Entrust,
     Forget,
     Forward,
     Keep,
@@ -21,8 +23,10 @@ from gnt.masterd.plan import (
     Pause,
     Plan,
     Promote,
+    Reconnect,
     Reserve,
     Step,
+    Tell,
     Together,
     Uncertain,
     Undoable,
@@ -37,7 +41,8 @@ else:
     AnyCall = Union[tuple(call_types().values())]  # noqa: UP007
 
 
-NOT_CALLS: Final = (Note, Pause, Promote)
+NotCall: TypeAlias = Note | Pause | Promote | ByMaster
+NOT_CALLS: Final = (Note, Pause, Promote, Tell, Reconnect, Entrust)
 
 
 class StoredObject(msgspec.Struct, frozen=True):
@@ -138,7 +143,7 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     """A segment as the engine runs it: `groups` of calls that go side by side, with notes and pauses between them."""
 
     reserve: tuple[ConfigObject, ...]
-    groups: tuple[tuple[Doing, ...] | Note | Pause | Promote, ...]
+    groups: tuple[tuple[Doing, ...] | NotCall, ...]
     keep: tuple[ConfigObject, ...]
     forget: tuple[ConfigObject, ...]
 
@@ -178,11 +183,11 @@ def segments_of(plan: Plan, prefix: str) -> list[Segment]:
     """
     segments: list[Segment] = []
     reserve: tuple[ConfigObject, ...] = ()
-    groups: list[tuple[Doing, ...] | Note | Pause | Promote] = []
+    groups: list[tuple[Doing, ...] | NotCall] = []
     number, onward, called = 0, False, False
     for step in plan.steps:
         match step:
-            case Note() | Pause() | Promote():
+            case Note() | Pause() | Promote() | Tell() | Reconnect() | Entrust():
                 groups.append(step)
             case Reserve():
                 if called:
@@ -206,9 +211,7 @@ def segments_of(plan: Plan, prefix: str) -> list[Segment]:
     return _merged(segments)
 
 
-def _closed(
-    reserve: tuple[ConfigObject, ...], groups: list[tuple[Doing, ...] | Note | Pause | Promote], step: Step
-) -> Segment:
+def _closed(reserve: tuple[ConfigObject, ...], groups: list[tuple[Doing, ...] | NotCall], step: Step) -> Segment:
     keep = step.objects if isinstance(step, Keep) else ()
     forget = step.objects if isinstance(step, Forget) else ()
     return Segment(reserve=reserve, groups=tuple(groups), keep=keep, forget=forget)
@@ -232,12 +235,3 @@ def _merged(segments: list[Segment]) -> list[Segment]:
         else:
             merged.append(segment)
     return merged
-
-
-def calls_of(row: OpenRow) -> list[NodeCall[Any]]:
-    """Give the calls that a row holds, for checks and for people."""
-    found: list[NodeCall[Any]] = []
-    for segment in row.segments:
-        for step in segment.steps:
-            found.extend(stored.call for stored in (step.undo, step.forward) if stored is not None)
-    return found

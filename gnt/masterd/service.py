@@ -30,6 +30,7 @@ from gnt.masterd.planning import Planner
 from gnt.masterd.publish import Publisher
 from gnt.masterd.queries.answers import Answers
 from gnt.masterd.queries.collector import within
+from gnt.masterd.renewal import Renewal
 from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, open_calls
 from gnt.masterd.watcher_pause import KEY as WATCHER_PAUSE
 from gnt.masterd.watcher_pause import WatcherPause
@@ -144,14 +145,16 @@ class _Parts:
         self.stored = StoredJobs(runtime, term.database)
         resolver = PoolResolver(runtime, layout)
         self.publisher = Publisher(runtime, journal, nodes, __version__)
+        promotion = Promotion(runtime, layout, calls, journal, self.publisher.forsake)
         self.engine = Engine(
             Tools(
                 commits=journal,
                 rows=journal,
                 calls=calls,
-                voters=Promotion(runtime, layout, calls, journal, self.publisher.forsake),
+                voters=promotion,
                 resolver=resolver,
                 sleep=runtime.sleep,
+                master=Renewal(runtime, journal, nodes, self.publisher, promotion),
             )
         )
         self.locks = LockManager(runtime.clock)

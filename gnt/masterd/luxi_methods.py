@@ -12,6 +12,7 @@ Beside those there are, for clients of our own:
 * `WaitForToken(id, seconds)`: wait until it has ended, at most so long, and say what became of it:
   `{"state", "uuid", "digest", "tries", "problem"}`.
 * `WithdrawToken(id)`: make it worthless; the same answer.
+* `History`, `ObjectAt`, `ConfigDiff`: what was: `gnt.masterd.past`.
 """
 
 from __future__ import annotations
@@ -262,6 +263,10 @@ class LuxiMethods:
         self._pause = pause
         self._plans = plans
         self._methods = self._table()
+
+    def extend(self, more: Mapping[str, Method]) -> None:
+        """Take in methods that another part of the daemon answers; each checks its own arguments."""
+        self._methods |= more
 
     async def call(self, request: Request) -> Any:
         """Do what a request asks and give the result, a value for JSON. Raises `GntError`; anything else is a fault."""

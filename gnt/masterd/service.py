@@ -25,6 +25,7 @@ from gnt.masterd.mastership import Term, take_mastership
 from gnt.masterd.newcomers import NodeCalls, Promotion
 from gnt.masterd.nodes import Connect
 from gnt.masterd.operation import operation_for
+from gnt.masterd.past import PastMethods
 from gnt.masterd.plan_text import lock_name
 from gnt.masterd.planning import Planner
 from gnt.masterd.publish import Publisher
@@ -98,6 +99,7 @@ class MasterDaemon:
         await self._restore(parts, term)
         parts.publisher.start()
         parts.processor.start()
+        parts.past.start()
         parts.debts.start(sorted(await term.journal.rows(Space.DEBT)))
 
     async def _restore(self, parts: _Parts, term: Term) -> None:
@@ -117,6 +119,7 @@ class MasterDaemon:
         parts, self._parts = self._parts, None
         if parts is not None:
             await parts.join_port.stop()
+            parts.past.stop()
             parts.debts.stop()
             await self._at_rest(parts.processor)
             parts.publisher.stop()
@@ -159,6 +162,7 @@ class _Parts:
         )
         self.locks = LockManager(runtime.clock)
         self.queue = JobQueue(journal, self.stored, runtime.clock)
+        self.past = PastMethods(runtime, providers.vault, term.database, journal, self.queue)
         fresh = RuntimeFresh(runtime)
         self.processor = Processor(
             queue=self.queue,
@@ -191,3 +195,4 @@ class _Parts:
             plans=Planner(journal, journal, calls, resolver, fresh),
             lock_name=lambda lock: lock_name(lock, journal.cluster),
         )
+        self.methods.extend(self.past.table())

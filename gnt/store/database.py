@@ -130,11 +130,6 @@ class Database(Reader):
         """Give the whole store in memory as bytes, as of the last transaction."""
         return self._connection.serialize()
 
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """Give the connection itself, for `adopt`."""
-        return self._connection
-
     def close(self) -> None:
         """Fold the write-ahead log in and end the connection: afterwards the file alone is the store.
 

@@ -77,6 +77,11 @@ class Reader:
             raise
         return cls(connection, str(path))
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """Give the connection itself."""
+        return self._connection
+
     def close(self) -> None:
         """End the connection."""
         self._connection.close()

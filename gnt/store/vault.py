@@ -14,7 +14,7 @@ from typing import Final, Protocol
 
 from gnt.model.errors import ConfigError
 from gnt.store.database import Database, Limits, storage_error, sync_directory, sync_file
-from gnt.store.reading import connect
+from gnt.store.reading import Reader, connect
 
 IN_USE: Final = "in_use"
 """Code of the error when another daemon holds the store."""
@@ -50,6 +50,12 @@ class Vault(Protocol):
 
     def open(self) -> Database:
         """Open the store for writing. Raises `ConfigError`."""
+
+    def reader(self, database: Database) -> Reader:
+        """Give a connection beside that one for long reads; the caller gives it to `done_reading`."""
+
+    def done_reading(self, reader: Reader) -> None:
+        """Take a connection back that `reader` gave."""
 
     def checkpoint(self) -> None:
         """Fold what is written into the main file, beside the writing."""
@@ -144,6 +150,14 @@ class FileVault:
         for left in self.path.parent.glob(f"{self.path.name}.sending-*"):
             left.unlink(missing_ok=True)
         return database
+
+    def reader(self, database: Database) -> Reader:  # noqa: ARG002
+        """Give a connection of its own, for reading only. Raises `ConfigError`."""
+        return Reader.open(self.path)
+
+    def done_reading(self, reader: Reader) -> None:
+        """Close it."""
+        reader.close()
 
     def checkpoint(self) -> None:
         """Fold the write-ahead log in on a connection of its own; the writer does not wait. Raises `ConfigError`."""
@@ -280,6 +294,13 @@ class MemoryVault:
         if self._disk is None:
             raise ConfigError("there is no store", code="no_store", hint="run gnt-cluster init")
         return Database.adopt(self._disk, self._limits)
+
+    def reader(self, database: Database) -> Reader:
+        """Give the only connection there is."""
+        return database
+
+    def done_reading(self, reader: Reader) -> None:
+        """Leave it open."""
 
     def checkpoint(self) -> None:
         """Nothing to do in memory."""

@@ -14,6 +14,7 @@ from gnt.cli.init_options import INIT_OPTIONS, init_request
 from gnt.cli.jobs import json_of, run
 from gnt.cli.many import jobs_of, wait_each
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, ROMAN, YES_DO_IT
+from gnt.cli.past import AT, DIFF, HISTORY, info_at
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import show
 from gnt.cli.values import seconds
@@ -42,6 +43,8 @@ def _destroy(call: Call) -> int:
 
 
 def _info(call: Call) -> int:
+    if call.option("at") is not None:
+        return info_at(call, "cluster")
     found = call.client.query_cluster_info()
     if call.json:
         call.print_json(found)
@@ -188,7 +191,9 @@ PROGRAM = Program(
             run=_destroy,
             options=(YES_DO_IT, PLAN),
         ),
-        Command(name="info", help="describe the cluster", run=_info, options=(ROMAN,), aliases=("show",)),
+        Command(name="info", help="describe the cluster", run=_info, options=(ROMAN, AT), aliases=("show",)),
+        HISTORY,
+        DIFF,
         Command(name="version", help="say which versions of everything run", run=_version),
         Command(
             name="queue",

@@ -26,6 +26,7 @@ from gnt.cli.options import (
     TAGS,
     UNITS,
 )
+from gnt.cli.past import AT, info_at
 from gnt.cli.selection import selected_instances
 from gnt.cli.terminal import ask, note
 from gnt.cli.tree import show
@@ -131,6 +132,8 @@ def _list(call: Call) -> int:
 
 
 def _info(call: Call) -> int:
+    if call.option("at") is not None:
+        return info_at(call, "instance")
     everything = bool(call.option("all"))
     if everything == bool(call.arguments):
         raise Refused(WRONG_INPUT, "give names of instances, or --all")
@@ -220,6 +223,7 @@ PROGRAM = Program(
             options=(
                 option("--all", help="every instance"),
                 from_opcode(QUERY_DATA, "static", "-s", "--static"),
+                AT,
                 ROMAN,
                 PRIORITY,
             ),

@@ -14,6 +14,7 @@ from gnt.cli.filters import any_value
 from gnt.cli.jobs import run_command
 from gnt.cli.lists import fields_command, list_objects, query_objects
 from gnt.cli.options import DRY_RUN, FILTER, PLAN, PRIORITY, ROMAN, SYNC, TABLE, UNITS, VERBOSE
+from gnt.cli.past import AT, info_at
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import Pairs, show
 from gnt.cli.values import key_values
@@ -110,6 +111,8 @@ _INFO_FIELDS: Final = (
 
 
 def _info(call: Call) -> int:
+    if call.option("at") is not None:
+        return info_at(call, "node")
     found = query_objects(call, "node", _INFO_FIELDS, call.arguments)
     if call.json:
         call.print_json(found)
@@ -216,7 +219,12 @@ PROGRAM = Program(
         ),
         fields_command("node"),
         Command(
-            name="info", help="show nodes with all their details", run=_info, arguments=(_NODES,), aliases=("show",)
+            name="info",
+            help="show nodes with all their details",
+            run=_info,
+            options=(AT,),
+            arguments=(_NODES,),
+            aliases=("show",),
         ),
         Command(
             name="remove",

@@ -15,6 +15,10 @@ from gnt.wire.luxi import Request
 FINAL: Final = frozenset({"success", "error", "canceled"})
 FOREVER: Final = 3 * 86400.0
 """Seconds within which every job must end once faults are over: a guest OS script alone may take a day."""
+REST: Final = 130.0
+"""Seconds in which everything that is tried again by itself has been tried."""
+LOST: Final = 3 * 3600.0
+"""Seconds in which every call that nobody answers has come to its deadline, and was tried again."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,14 @@ class JobEnd:
 
 @dataclass
 class Client:
-    """Blocks: each method lets simulated time pass until there is an answer."""
+    """Blocks: each method lets simulated time pass until there is an answer.
+
+    `acknowledged` are the jobs that were accepted, `asked` what they and those found later are, `ends` how they ended.
+    """
 
     world: SimWorld
     acknowledged: list[int] = field(default_factory=list)
+    asked: dict[int, Sequence[dict[str, Any]]] = field(default_factory=dict)
     ends: dict[int, JobEnd] = field(default_factory=dict)
 
     def wait_for_master(self) -> None:
@@ -64,6 +72,7 @@ class Client:
         """Submit a job. Raises `ConnectionLost`: then nobody knows whether it was taken; `find` looks."""
         number: int = self.ask("SubmitJob", list(ops))
         self.acknowledged.append(number)
+        self.asked[number] = ops
         self.world.say(f"client: job {number} is accepted")
         return number
 
@@ -89,11 +98,20 @@ class Client:
             if self.world.clock.seconds() > end:
                 raise AssertionError(f"job {number} does not end within {within} s")
 
-    def settle(self, seconds: float = 130.0) -> None:
-        """Let everything come to rest: daemons run again, jobs end, then some time passes for what has no job."""
-        self.world.drive(self.world.all_up, within=PATIENCE)
-        for number in self.jobs():
-            if number not in self.ends:
-                self.wait(number)
-        self.world.clock.run_for(seconds)
-        self.world.drive(self.world.all_up, within=PATIENCE)
+    def settle(self) -> None:
+        """Let everything come to rest: daemons run again, jobs end, then time passes for what has no job.
+
+        Where messages were lost, as long as it takes until who waits for the answer gives up.
+        """
+        world = self.world
+        began = world.clock.seconds()
+        while True:
+            world.drive(world.all_up, within=PATIENCE)
+            for number in self.jobs():
+                if number not in self.ends:
+                    self.wait(number)
+            rest = LOST if world.something_was_lost else REST
+            left = max(began, world.last_fault) + rest - world.clock.seconds()
+            if left <= 0 and world.all_up():
+                return
+            world.clock.run_for(max(left, 1.0))

@@ -153,6 +153,7 @@ class Teller:
             if not found:
                 return None
             number = found[0]
+            self.client.asked[number] = [op]
         return self.client.wait(number)
 
     def _check(self, when: str) -> None:

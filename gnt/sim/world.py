@@ -49,11 +49,12 @@ class SimWorld:
         self.problems: list[str] = []
         self.script_runs: dict[str, list[str]] = {}
         self.power_has_failed = False
+        self.something_was_lost = False
         self.witness = Witness()
         self.clock = SimClock(seeded(seed, "clock"))
         self.network = MemoryNetwork(self.clock, self._fate)
         self._base = base
-        self._struck = False
+        self.last_fault = 0.0
         self._graveyard: list[object] = []
         self._on_the_way = seeded(seed, "network")
         self.shared = base / "shared"
@@ -81,13 +82,14 @@ class SimWorld:
         """Come by a point where a fault may fall."""
         fault = self.faults.at(kind, text)
         if fault:
-            self._struck = True
+            self.last_fault = self.clock.seconds()
+            self.something_was_lost |= fault in {Fault.REQUEST_LOST, Fault.ANSWER_LOST}
             self.say(f"*** {fault}: {kind} {text}")
         return fault
 
     def fell(self) -> bool:
         """Say whether any fault has fallen so far."""
-        return self._struck
+        return self.last_fault > 0.0
 
     def source(self, what: str) -> random.Random:
         """Give a source of randomness of its own for one purpose."""

@@ -7,6 +7,7 @@ meanwhile. How many ways there are at most can be told from the pattern and the 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable
 from math import comb
 from re import _constants as sre  # type: ignore[attr-defined]  # the only reader of patterns that agrees with re
@@ -36,8 +37,10 @@ class Pattern:
         if len(text) > LONGEST_PATTERN:
             raise bad_filter(f"filter on {field}: regular expression has more than {LONGEST_PATTERN} characters")
         try:
-            self._pattern = re.compile(text)
-            parsed = parser.parse(text)
+            with warnings.catch_warnings():  # what a later Python may read otherwise concerns nobody here
+                warnings.simplefilter("ignore", FutureWarning)
+                self._pattern = re.compile(text)
+                parsed = parser.parse(text)
             self._repeats, self._choices = _ways(parsed)
         except (re.error, OverflowError, RecursionError) as problem:
             raise bad_filter(f"filter on {field}: {text[:60]!r} is not a regular expression: {problem}") from None

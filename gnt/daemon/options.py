@@ -31,12 +31,12 @@ class DaemonOptions(usage.Options):  # type: ignore[misc,unused-ignore]
     PROGRAM: ClassVar[str] = "gnt"
     PORT: ClassVar[int] = 0
 
-    optFlags: ClassVar[list[list[Any]]] = [  # noqa: N815
+    optFlags: ClassVar[list[list[Any]]] = [
         ["foreground", "f", "stay attached to the terminal, and log to it too"],
         ["debug", "d", "log what is of interest to developers"],
         ["no-mlock", None, "accepted for the sake of existing start scripts: memory is never locked"],
     ]
-    optParameters: ClassVar[list[list[Any]]] = [  # noqa: N815
+    optParameters: ClassVar[list[list[Any]]] = [
         ["bind", "b", None, "address to listen on (default: all)"],
         ["port", "p", None, "port to listen on"],
         ["syslog", None, "no", "log to syslog: no, yes, only"],
@@ -47,12 +47,12 @@ class DaemonOptions(usage.Options):  # type: ignore[misc,unused-ignore]
         sys.stdout.write(f"{self.PROGRAM} (gnt) {__version__}\n")
         sys.exit(0)
 
-    def parseArgs(self, *arguments: str) -> None:  # noqa: N802
+    def parseArgs(self, *arguments: str) -> None:
         """Refuse arguments."""
         if arguments:
             raise usage.UsageError(f"{self.PROGRAM} takes no arguments, and got {arguments[0]!r}")
 
-    def postOptions(self) -> None:  # noqa: N802
+    def postOptions(self) -> None:
         """Check values, and hand `-f` on to twistd."""
         text = self["port"]
         self["port"] = self.PORT if text is None else _port(text)
@@ -86,7 +86,7 @@ class Daemon(MultiService):
             to_syslog=options["syslog"],
         )
 
-    def setServiceParent(self, parent: Any) -> None:  # noqa: N802
+    def setServiceParent(self, parent: Any) -> None:
         """Give twistd our observer when it takes this service."""
         if isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)  # type: ignore[no-untyped-call]

@@ -25,7 +25,7 @@ class Clock(Protocol):
     def seconds(self) -> float:
         """Give the time in seconds."""
 
-    def callLater(self, delay: float, function: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: N802
+    def callLater(self, delay: float, function: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:
         """Call later; `delay` in seconds."""
 
 

@@ -47,7 +47,7 @@ class JoinTls:
     def __init__(self, credentials: NodeCredentials) -> None:
         self._credentials = credentials
 
-    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N802, N803, ARG002 - Twisted's interface
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
         """Make the connection object for a connection that came in."""
         context = self._credentials.context()
         context.set_verify(SSL.VERIFY_NONE)
@@ -84,13 +84,13 @@ class JoinConnection(Int32StringReceiver):
         self._offer: Any = None
         self._seal: Seal | None = None
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         """Take the peer in, for a while."""
         self._limit(TALK)
         if not self._door.enter(self):
             self.drop()
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002, N802
+    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
         """Forget the peer; a node that has got its certificate and says nothing more has failed."""
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -98,11 +98,11 @@ class JoinConnection(Int32StringReceiver):
         if self._offer is not None:
             self._finish("the connection was lost before the node was ready")
 
-    def lengthLimitExceeded(self, length: int) -> None:  # noqa: ARG002, N802
+    def lengthLimitExceeded(self, length: int) -> None:  # noqa: ARG002
         """Drop who sends more than there is to say."""
         self.drop()
 
-    def stringReceived(self, string: bytes) -> None:  # noqa: N802
+    def stringReceived(self, string: bytes) -> None:
         """Take a message; one that is not its turn ends the connection."""
         try:
             sealed = decode(string, Sealed)

@@ -75,7 +75,7 @@ class LuxiConnection(TwistedProtocol):
 
     # What the transport calls
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         """Take the client, or tell it that there are too many."""
         self.transport.registerProducer(self, streaming=True)
         if not self._server.enter(self):
@@ -83,7 +83,7 @@ class LuxiConnection(TwistedProtocol):
             self._ending = True
             self._close_when_done()
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         """Take the next piece of requests."""
         if self._last_word is not None:
             self._discard(data)
@@ -95,7 +95,7 @@ class LuxiConnection(TwistedProtocol):
             self._discard(data)
         self._go_on()
 
-    def readConnectionLost(self) -> None:  # noqa: N802
+    def readConnectionLost(self) -> None:
         """Answer what was asked before the client closed its side, then close ours."""
         self._ending = True
         if _hung_up(self.transport.fileno()):
@@ -103,11 +103,11 @@ class LuxiConnection(TwistedProtocol):
         else:
             self._close_when_done()
 
-    def writeConnectionLost(self) -> None:  # noqa: N802
+    def writeConnectionLost(self) -> None:
         """Close: nobody can be answered any more."""
         self.transport.loseConnection()
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002, N802
+    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
         """Give up what was only read for this client; what changes something goes on."""
         self._closed = True
         self._frames.clear()
@@ -115,16 +115,16 @@ class LuxiConnection(TwistedProtocol):
         if self._reading is not None:
             self._reading.cancel()
 
-    def pauseProducing(self) -> None:  # noqa: N802
+    def pauseProducing(self) -> None:
         """Stop answering: the client does not read."""
         self._choked = True
 
-    def resumeProducing(self) -> None:  # noqa: N802
+    def resumeProducing(self) -> None:
         """Go on answering."""
         self._choked = False
         self._go_on()
 
-    def stopProducing(self) -> None:  # noqa: N802
+    def stopProducing(self) -> None:
         """Stop answering for good."""
         self._choked = True
 
@@ -209,7 +209,7 @@ class _Factory(Factory):
     def __init__(self, server: LuxiServer) -> None:
         self._server = server
 
-    def buildProtocol(self, addr: object) -> LuxiConnection:  # noqa: ARG002, N802
+    def buildProtocol(self, addr: object) -> LuxiConnection:  # noqa: ARG002
         return LuxiConnection(self._server)
 
 

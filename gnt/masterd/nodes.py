@@ -299,7 +299,7 @@ class Nodes:
             except GntError as error:
                 if not self._is_current(peer, epoch):
                     return
-                log.warn("fencing {node}: {error}", node=peer.node.name, error=error.text)  # noqa: G010
+                log.warn("fencing {node}: {error}", node=peer.node.name, error=error.text)
             await self._runtime.sleep(RETRY_FENCE)
 
     def _is_current(self, peer: _Peer, epoch: Epoch) -> bool:

@@ -223,7 +223,7 @@ class Publisher:
 
     def _failed(self, uuid: str, reader: _Reader, error: GntError) -> None:
         if reader.problem != error.text:
-            log.warn("configuring {node}: {error}", node=uuid, error=error.text)  # noqa: G010
+            log.warn("configuring {node}: {error}", node=uuid, error=error.text)
         reader.problem = error.text
         self._settle()
 

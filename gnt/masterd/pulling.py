@@ -60,7 +60,7 @@ def _append(vault: Vault, database: Database, after: Position, encoded: Sequence
     lost = would_be_cut(database, after, entries)
     if lost:
         where = keep_aside(vault, lost)
-        log.warn(  # noqa: G010 - Twisted's name
+        log.warn(
             "{count} change(s) that only this node had, from entry {first} on, are no part of the log: see {where}",
             count=len(lost),
             first=lost[0].position.serial,

@@ -138,7 +138,7 @@ class Follower:
 
     def _say(self, problem: str) -> None:
         if problem and problem != self.problem:
-            log.warn("replication to {node}: {problem}", node=self.node, problem=problem)  # noqa: G010
+            log.warn("replication to {node}: {problem}", node=self.node, problem=problem)
         self.problem = problem
 
     async def _pause(self, seconds: float) -> None:

@@ -133,7 +133,7 @@ class MasterDaemon:
         try:
             await resting
         except CancelledError:
-            log.warn("left for the next start: jobs {jobs}", jobs=sorted(processor.started))  # noqa: G010
+            log.warn("left for the next start: jobs {jobs}", jobs=sorted(processor.started))
         finally:
             if timer.active():
                 timer.cancel()

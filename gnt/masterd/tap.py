@@ -54,13 +54,13 @@ class Options(DaemonOptions):
 
     PROGRAM: ClassVar[str] = PROGRAM
 
-    optFlags: ClassVar[list[list[Any]]] = [  # noqa: N815
+    optFlags: ClassVar[list[list[Any]]] = [
         *DaemonOptions.optFlags,
         ["no-voting", None, "become master without asking the other master candidates"],
         ["yes-do-it", None, "with --no-voting: do not ask whether that is meant"],
     ]
 
-    def postOptions(self) -> None:  # noqa: N802
+    def postOptions(self) -> None:
         """Refuse by name what this daemon does not do."""
         for name in ("bind", "port"):
             if self[name] is not None:
@@ -71,7 +71,7 @@ class Options(DaemonOptions):
         super().postOptions()
 
 
-def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
+def makeService(options: Options) -> Daemon:
     """Check what can be checked, and make the service. Ends the program with exit codes of `spec/daemons.md`."""
     layout = Layout.from_environment(os.environ)
     host = host_name(os.environ, socket.getfqdn())
@@ -146,7 +146,7 @@ class MasterService(Service):
         self._luxi: LuxiServer | None = None
         self._starting: Deferred[None] | None = None
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Start, and say that we are ready when we are."""
         super().startService()  # type: ignore[no-untyped-call]
         self._starting = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
@@ -178,7 +178,7 @@ class MasterService(Service):
         log.critical("stepping down: {error}", error=error.text)
         end_with_failure(self._reactor, EXIT_NOT_MASTER)
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802
+    def stopService(self) -> Deferred[None]:
         """Take no more requests, bring what runs to rest, close the store, join the threads."""
         super().stopService()  # type: ignore[no-untyped-call]
         readiness.stopping(os.environ)

@@ -94,9 +94,7 @@ class Calls:
         await self._table.open()
         self._promised = self._table.promised
         for row in self._table.left_open:
-            log.warn(  # noqa: G010 - Twisted's name
-                "call {id} ({tag}) was under way when this daemon ended; it is in doubt", id=row.id, tag=row.tag
-            )
+            log.warn("call {id} ({tag}) was under way when this daemon ended; it is in doubt", id=row.id, tag=row.tag)
 
     async def stop(self) -> None:
         """Close the table. Calls under way go on as long as the process lives and are in doubt afterwards."""
@@ -222,9 +220,7 @@ class Calls:
             try:
                 await self._table.finish(entry.id, _state(answer), encode_answer(answer))
             except NodeFailure as problem:
-                log.warn(  # noqa: G010 - Twisted's name
-                    "call {id} ended, but that is not on disk: {problem}", id=entry.id, problem=problem.text
-                )
+                log.warn("call {id} ended, but that is not on disk: {problem}", id=entry.id, problem=problem.text)
         return answer
 
     async def _record(self, entry: UnderWay) -> None:

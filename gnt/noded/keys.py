@@ -231,7 +231,7 @@ class Keys:
         try:
             prepare_tls(self._layout)
         except OSError as problem:
-            log.warn("libvirt does not get this node's certificate: {problem}", problem=problem)  # noqa: G010
+            log.warn("libvirt does not get this node's certificate: {problem}", problem=problem)
 
 
 def _one(certificate: str) -> list[bytes]:

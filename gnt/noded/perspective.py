@@ -48,7 +48,7 @@ class NodeDoor:
             return succeed(encode_answer(problem.answer))
         refusal = self._refusal(decoded.call, caller)
         if refusal is not None:
-            log.warn("{tag} of {who} refused", tag=decoded.call.tag(), who=caller.common_name)  # noqa: G010
+            log.warn("{tag} of {who} refused", tag=decoded.call.tag(), who=caller.common_name)
             return succeed(encode_answer(refusal))
         return ensureDeferred(self._calls.perform(decoded, caller)).addCallback(encode_answer)
 

@@ -179,15 +179,15 @@ class _Child(ProcessProtocol):
             self._exits.append(waiting)
         return waiting
 
-    def outReceived(self, data: bytes) -> None:  # noqa: N802
+    def outReceived(self, data: bytes) -> None:
         """Keep the end of the output."""
         _keep(self.output, data)
 
-    def errReceived(self, data: bytes) -> None:  # noqa: N802
+    def errReceived(self, data: bytes) -> None:
         """Keep the end of the error output."""
         _keep(self.errors, data)
 
-    def processExited(self, reason: Failure) -> None:  # noqa: N802
+    def processExited(self, reason: Failure) -> None:
         """Tell whoever waits."""
         self.has_exited = True
         if isinstance(reason.value, ProcessTerminated):
@@ -200,7 +200,7 @@ class _Child(ProcessProtocol):
         for one in waiting:
             one.callback(None)
 
-    def processEnded(self, reason: Failure) -> None:  # noqa: ARG002, N802
+    def processEnded(self, reason: Failure) -> None:  # noqa: ARG002
         """Everything that was written has arrived."""
         self.closed.callback(None)
 

@@ -160,7 +160,7 @@ class Replica:
         """Keep what no majority had and the log now loses, and say where: an administrator may look what it was."""
         if entries:
             name = keep_aside(self._vault, entries)
-            log.warn(  # noqa: G010 - Twisted's name
+            log.warn(
                 "{count} change(s) that only this node had, from entry {first} on, are no part of the log: see {where}",
                 count=len(entries),
                 first=entries[0].position.serial,

@@ -85,7 +85,7 @@ class NodeDaemon:
         """End what an earlier daemon left, then be ready for calls. Raises errors of the family."""
         await self._place.runtime.pools("node").run(self.membership.load)
         for call in await self._processes.end_leftovers():
-            log.warn("ended what call {call} had left running", call=call)  # noqa: G010
+            log.warn("ended what call {call} had left running", call=call)
         await self.calls.start()
         await self.replica.start()
 

@@ -50,7 +50,7 @@ class Options(DaemonOptions):
     PORT: ClassVar[int] = noded_port()
 
 
-def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
+def makeService(options: Options) -> Daemon:
     """Check what can be checked, and make the service. Ends the program with exit codes of `spec/daemons.md`."""
     layout = Layout.from_environment(os.environ)
     try:
@@ -76,7 +76,7 @@ def _give_certificate(layout: Layout) -> None:
     try:
         prepare_tls(layout)
     except OSError as problem:
-        log.warn("libvirt does not get this node's certificate: {problem}", problem=problem)  # noqa: G010
+        log.warn("libvirt does not get this node's certificate: {problem}", problem=problem)
 
 
 def _membership(layout: Layout) -> Membership:
@@ -105,7 +105,7 @@ class NodeService(Service):
         self._daemon = NodeDaemon(place, real_providers(place, self._reactor), self._leave)
         self._doors = DoorFactory(self._daemon.door, self._reactor)
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Start, and say that we are ready when we are."""
         super().startService()  # type: ignore[no-untyped-call]
         ensureDeferred(self._start()).addErrback(self._failed)
@@ -128,7 +128,7 @@ class NodeService(Service):
             log.failure("cannot start", failure=failure)
         end_with_failure(self._reactor)
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802
+    def stopService(self) -> Deferred[None]:
         """Take no more calls, close the files, join the threads."""
         super().stopService()  # type: ignore[no-untyped-call]
         readiness.stopping(os.environ)

@@ -140,7 +140,7 @@ class Application:
 class _Front(WebResource):
     """Stands before Klein, which would answer what it cannot read with HTML, or not at all."""
 
-    isLeaf = True  # noqa: N815 - Twisted's name
+    isLeaf = True
 
     def __init__(self, within: Any, application: Application) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

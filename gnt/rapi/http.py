@@ -35,7 +35,7 @@ class RapiRequest(Request):
 
     channel: Any
 
-    def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
+    def gotLength(self, length: int | None) -> None:
         """Hear how long the body will be, None if the client does not say."""
         self._body = BytesIO()
         self.content = self._body
@@ -44,7 +44,7 @@ class RapiRequest(Request):
         if length is not None and length > MOST_SWALLOWED:
             self._hang_up()
 
-    def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body."""
         self._received += len(data)
         if self._received > MOST_SWALLOWED:
@@ -97,21 +97,21 @@ class Channel(HTTPChannel):
         super().__init__()  # type: ignore[no-untyped-call]
         self.refused = False
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         """Take what arrives, without winding up the clock; after a refusal nothing counts."""
         if not self.refused:
             LineReceiver.dataReceived(self, data)  # type: ignore[no-untyped-call]
 
-    def connectionLost(self, reason: Any = None) -> None:  # noqa: N802 - Twisted's name
+    def connectionLost(self, reason: Any = None) -> None:
         """Tell the requests, and the site."""
         self.site.gone(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
-    def _respondToBadRequestAndDisconnect(self) -> None:  # noqa: N802 - Twisted's name
+    def _respondToBadRequestAndDisconnect(self) -> None:
         """Answer what is not HTTP."""
         self.refuse(HTTPStatus.BAD_REQUEST)
 
-    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002, N802 - Twisted's name
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002
         """Answer a line that is too long to be read."""
         self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
 
@@ -136,7 +136,7 @@ class RapiSite(Site):
     """Makes channels, no more than `most_clients` at a time, and keeps the access log."""
 
     noisy = False
-    requestFactory = RapiRequest  # noqa: N815 - Twisted's name
+    requestFactory = RapiRequest
     protocol: Any = Channel
 
     def __init__(self, resource: IResource, clock: Clock, access: AccessLog | None, *, most_clients: int) -> None:
@@ -151,15 +151,15 @@ class RapiSite(Site):
         self._most_clients = most_clients
         self._channels: set[Channel] = set()
 
-    def startFactory(self) -> None:  # noqa: N802 - Twisted's name
+    def startFactory(self) -> None:
         """Begin; Twisted's own log, with its ticking clock, is not used."""
 
-    def stopFactory(self) -> None:  # noqa: N802 - Twisted's name
+    def stopFactory(self) -> None:
         """Close the log."""
         if self._access is not None:
             self._access.close()
 
-    def buildProtocol(self, addr: Any) -> Any:  # noqa: N802 - Twisted's name
+    def buildProtocol(self, addr: Any) -> Any:
         """Take a client, or close the connection if there are too many."""
         if len(self._channels) >= self._most_clients:
             return None

@@ -82,7 +82,7 @@ class _Line(Protocol):
         self._waiting = None
         self.close()
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
+    def dataReceived(self, data: bytes) -> None:
         """Take the next piece of an answer."""
         try:
             frames = self._splitter.feed(data)
@@ -102,7 +102,7 @@ class _Line(Protocol):
             assert waiting is not None  # noqa: S101 - the branch above
             waiting.callback(frames[0])
 
-    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002, N802 - Twisted's name
+    def connectionLost(self, reason: Failure | None = None) -> None:  # noqa: ARG002
         """Fail what waits."""
         self._end(_Lost())
 
@@ -251,9 +251,7 @@ def shielded(what: str, work: Deferred[Any]) -> Deferred[Any]:
         if not outer.called:
             outer.callback(result)
         elif isinstance(result, Failure):
-            log.warn(  # noqa: G010 - Twisted's name
-                "{what}, whose client had gone, failed: {problem}", what=what, problem=str(result.value)
-            )
+            log.warn("{what}, whose client had gone, failed: {problem}", what=what, problem=str(result.value))
         else:
             log.info("{what}, whose client had gone, was done", what=what)
 

@@ -47,13 +47,13 @@ class Options(DaemonOptions):
     PROGRAM: ClassVar[str] = PROGRAM
     PORT: ClassVar[int] = service_port("ganeti-rapi", 5080)
 
-    optFlags: ClassVar[list[list[Any]]] = [  # noqa: N815
+    optFlags: ClassVar[list[list[Any]]] = [
         *DaemonOptions.optFlags,
         ["no-ssl", None, "speak plain HTTP: passwords go over the network in clear"],
         ["require-authentication", None, "let only users read (this is the default)"],
         ["open-reads", None, "let everybody read without a login, as Ganeti does; changes need one all the same"],
     ]
-    optParameters: ClassVar[list[list[Any]]] = [  # noqa: N815
+    optParameters: ClassVar[list[list[Any]]] = [
         *DaemonOptions.optParameters,
         ["ssl-key", "K", None, "file with the key (default: rapi.pem in the data directory)"],
         ["ssl-cert", "C", None, "file with the certificate (default: the same)"],
@@ -61,7 +61,7 @@ class Options(DaemonOptions):
         ["max-clients", None, str(MOST_CLIENTS), "connections at a time"],
     ]
 
-    def postOptions(self) -> None:  # noqa: N802
+    def postOptions(self) -> None:
         """Check values."""
         super().postOptions()
         if self["open-reads"] and self["require-authentication"]:
@@ -74,7 +74,7 @@ class Options(DaemonOptions):
         self["max-clients"] = int(most)
 
 
-def makeService(options: Options) -> Daemon:  # noqa: N802 - twistd's name
+def makeService(options: Options) -> Daemon:
     """Check what can be checked, and make the service. Ends the program with exit codes of `spec/daemons.md`."""
     layout = Layout.from_environment(os.environ)
     host = host_name(os.environ, socket.getfqdn())
@@ -133,19 +133,19 @@ class RapiService(Service):
         self._listening = listening
         self._port: Any = None
 
-    def startService(self) -> None:  # noqa: N802
+    def startService(self) -> None:
         """Take connections, and say so."""
         super().startService()  # type: ignore[no-untyped-call]
         with contextlib.closing(self._listening) as listening:
             self._port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, self._api.factory)
         if self._settings.tls is None:
-            log.warn("without TLS: passwords go over the network in clear")  # noqa: G010 - Twisted's name
+            log.warn("without TLS: passwords go over the network in clear")
         if self._settings.open_reads:
             log.info("reading is open to everybody")
         readiness.ready(os.environ, "serves the remote API")
         log.info("the remote API is ready")
 
-    def stopService(self) -> Deferred[None]:  # noqa: N802
+    def stopService(self) -> Deferred[None]:
         """Take no more requests, and end the connections."""
         super().stopService()  # type: ignore[no-untyped-call]
         readiness.stopping(os.environ)

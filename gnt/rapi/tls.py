@@ -38,7 +38,7 @@ class RapiTls:
         self._context = self._read()
         self._stamp = stamp
 
-    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002, N802, N803 - Twisted's interface
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
         """Make the connection object for a connection that came in."""
         try:
             if self._stamps() != self._stamp:
@@ -46,7 +46,7 @@ class RapiTls:
         except GntError as problem:
             if self._context is None:
                 raise
-            log.warn("keeping the certificate in use: {problem}", problem=problem.text)  # noqa: G010 - Twisted's name
+            log.warn("keeping the certificate in use: {problem}", problem=problem.text)
         assert self._context is not None  # noqa: S101 - read, or raised above
         return SSL.Connection(self._context, None)
 

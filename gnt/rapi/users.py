@@ -111,17 +111,17 @@ class Users:
             self._users, problems = parse_users(self._path.read_bytes())
         except FileNotFoundError:
             if self._users:
-                log.warn("{path} is gone: no user can log in", path=str(self._path))  # noqa: G010
+                log.warn("{path} is gone: no user can log in", path=str(self._path))
             self._users, self._stamp = {}, None
             return
         except OSError as error:
-            log.warn("{path}: {problem}; the users stay", path=str(self._path), problem=error.strerror)  # noqa: G010
+            log.warn("{path}: {problem}; the users stay", path=str(self._path), problem=error.strerror)
             return
         self._stamp = stamp
         if seen.st_mode & 0o007:
             problems.append("every user of this machine may read or write it: chmod 0640")
         for problem in problems:
-            log.warn("{path}: {problem}", path=str(self._path), problem=problem)  # noqa: G010
+            log.warn("{path}: {problem}", path=str(self._path), problem=problem)
         log.info("{path}: {count} users", path=str(self._path), count=len(self._users))
 
 

@@ -37,7 +37,7 @@ class SimClock:
         """Give the time."""
         return self._now
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: N802, A002
+    def callLater(self, delay: float, callable: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: A002
         """Plan a call."""
         if delay < 0:
             raise AssertionError("a call into the past")
@@ -45,7 +45,7 @@ class SimClock:
         self._push(call)
         return call
 
-    def getDelayedCalls(self) -> list[IDelayedCall]:  # noqa: N802
+    def getDelayedCalls(self) -> list[IDelayedCall]:
         """Give all planned calls."""
         return [call for _, _, _, call in self._events if call.active()]
 
@@ -107,11 +107,11 @@ class LifeClock:
         """Give the time."""
         return self._clock.seconds()
 
-    def callLater(self, delay: float, callable: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: N802, A002
+    def callLater(self, delay: float, callable: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: A002
         """Plan a call that is dropped when the daemon is dead by then."""
         return self._clock.callLater(delay, self._unless_dead, callable, args, kwargs)
 
-    def getDelayedCalls(self) -> list[IDelayedCall]:  # noqa: N802
+    def getDelayedCalls(self) -> list[IDelayedCall]:
         """Give all planned calls of the whole clock."""
         return self._clock.getDelayedCalls()
 

@@ -384,13 +384,13 @@ class SimNode:
 class _SimPort:
     """A port that nobody can reach: who joins in the simulator comes by another way."""
 
-    def getHost(self) -> Any:  # noqa: N802
+    def getHost(self) -> Any:
         """Give the address."""
         return self
 
     port = JOIN_PORT
 
-    def stopListening(self) -> None:  # noqa: N802
+    def stopListening(self) -> None:
         """Close it."""
 
 

@@ -119,13 +119,13 @@ class BoundedBroker(pb.Broker):
         self._dropped = False
 
     # PB looks these up at its factory, which we have no other use for.
-    unsafeTracebacks = False  # noqa: N815
+    unsafeTracebacks = False
 
-    def clientConnectionMade(self, _broker: Any) -> None:  # noqa: N802
+    def clientConnectionMade(self, _broker: Any) -> None:
         """Hear from PB that both ends speak the same dialect."""
         self.on_ready()
 
-    def dataReceived(self, chunk: bytes) -> None:  # noqa: N802
+    def dataReceived(self, chunk: bytes) -> None:
         """Take bytes; whatever is wrong with them ends this connection, quietly and no other."""
         if self._dropped:
             return
@@ -139,7 +139,7 @@ class BoundedBroker(pb.Broker):
         if self._open_bytes > self.limit and not self._dropped:
             self.drop("a message that does not end")
 
-    def callExpressionReceived(self, obj: Any) -> None:  # noqa: N802
+    def callExpressionReceived(self, obj: Any) -> None:
         """Take one whole message."""
         self._open_bytes = 0
         if not self._dropped:
@@ -154,7 +154,7 @@ class BoundedBroker(pb.Broker):
         transport: Any = self.transport
         transport.abortConnection()
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # noqa: N802
+    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Hear that the connection is gone."""
         self._dropped = True
         # First, so that nobody takes us for connected who hears in the next line that the calls have failed.

@@ -321,7 +321,7 @@ class _BrokerFactory(Factory):
     def __init__(self, link: NodeLink) -> None:
         self._link = link
 
-    def buildProtocol(self, _addr: IAddress | None) -> BoundedBroker:  # type: ignore[override]  # noqa: N802
+    def buildProtocol(self, _addr: IAddress | None) -> BoundedBroker:  # type: ignore[override]
         """Make a broker."""
         broker = BoundedBroker(client=True, peer=self._link.name)
         broker.setNameForLocal("events", _Events(self._link))  # type: ignore[no-untyped-call]

@@ -202,7 +202,7 @@ class DoorFactory(ServerFactory):
         self._strangers: dict[BoundedBroker, IDelayedCall] = {}
         self._everybody: set[BoundedBroker] = set()
 
-    def buildProtocol(self, addr: IAddress | None) -> BoundedBroker:  # type: ignore[override]  # noqa: N802
+    def buildProtocol(self, addr: IAddress | None) -> BoundedBroker:  # type: ignore[override]
         """Take a connection that came in."""
         broker = BoundedBroker(client=False, peer=str(getattr(addr, "host", addr)))
         if len(self._strangers) >= STRANGERS:

@@ -15,9 +15,7 @@ class Clock(Protocol):
     def seconds(self) -> float:
         """Give the time in seconds."""
 
-    def callLater(  # noqa: N802 - Twisted's name
-        self, delay: float, function: Callable[..., object], *args: Any, **kwargs: Any
-    ) -> IDelayedCall:
+    def callLater(self, delay: float, function: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:
         """Call later; `delay` in seconds."""
 
 

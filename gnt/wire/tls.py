@@ -60,7 +60,7 @@ class NodeCredentials:
         except GntError as problem:
             if self._material is None:
                 raise
-            log.warn("keeping the certificate in use: {problem}", problem=problem.text)  # noqa: G010 - Twisted's name
+            log.warn("keeping the certificate in use: {problem}", problem=problem.text)
         assert self._material is not None  # noqa: S101 - read, or raised above
         return make_context(*self._material)
 
@@ -115,7 +115,7 @@ class ServerTls:
     def __init__(self, credentials: NodeCredentials) -> None:
         self._credentials = credentials
 
-    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N802, N803, ARG002 - Twisted's interface
+    def serverConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
         """Make the connection object for a connection that came in."""
         context = self._credentials.context()
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _accept_chain)
@@ -130,7 +130,7 @@ class ClientTls:
         self._credentials = credentials
         self._identities = identities
 
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N802, N803, ARG002 - Twisted's interface
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: ARG002
         """Make the connection object for a connection that goes out."""
         context = self._credentials.context()
         context.set_verify(SSL.VERIFY_PEER, self._verify)

@@ -463,7 +463,7 @@ def read_rest(conversation: Conversation) -> bytes:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Trusting:
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """Take any certificate."""
         return SSL.Connection(SSL.Context(SSL.TLS_METHOD), None)
 

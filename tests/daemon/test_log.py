@@ -36,7 +36,7 @@ def lines(write: object) -> list[str]:
 
 def test_line_form() -> None:
     """Date with milliseconds, program, process, level, message."""
-    (line,) = lines(lambda logger: logger.warn("node {name} is away", name="node2"))  # noqa: G010
+    (line,) = lines(lambda logger: logger.warn("node {name} is away", name="node2"))
     assert LINE.fullmatch(line)
     assert line.endswith(f"pid={os.getpid()} WARNING node node2 is away")
 

@@ -69,7 +69,7 @@ class Anyone:
     def __init__(self, context: SSL.Context | None = None) -> None:
         self.context = context if context is not None else SSL.Context(SSL.TLS_METHOD)
 
-    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:  # noqa: N803
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
         """Make a connection object."""
         self.context.set_verify(SSL.VERIFY_NONE, lambda *_: True)
         return SSL.Connection(self.context, None)

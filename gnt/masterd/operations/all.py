@@ -11,6 +11,7 @@ from gnt.masterd.operations import (  # noqa: F401
     node_modify,
     os,
     query,
+    renew,
     test,
     verify,
 )

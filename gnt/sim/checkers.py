@@ -92,6 +92,27 @@ def check_acknowledged(client: Client) -> list[str]:
     return problems
 
 
+def check_durable(world: SimWorld, number: int, *, final: bool) -> list[str]:
+    """At the moment of an acknowledgement: a majority of the voters has the job on disk, and its end if it ended."""
+    cluster = cluster_of(world)
+    voting = sorted(cluster.nodes[uuid].name for uuid in voters(cluster))
+    having = [name for name in voting if _has_job(world.nodes[name], number, final=final)]
+    if len(having) > len(voting) // 2:
+        return []
+    what = "end of job" if final else "job"
+    return [f"{what} {number} was acknowledged, and of {', '.join(voting)} only {having} had it on disk"]
+
+
+def _has_job(node: SimNode, number: int, *, final: bool) -> bool:
+    if not node.layout.config_db.exists():
+        return False
+    with _store(node) as store:
+        value = store.get(Space.JOB, str(number))
+    if value is None:
+        return False
+    return not final or msgspec.json.decode(value).get("end_timestamp") is not None
+
+
 # I4: locks
 
 
@@ -259,9 +280,11 @@ def check_trust(world: SimWorld, cluster: Cluster) -> list[str]:
     voting = {cluster.nodes[uuid].name for uuid in voters(cluster)}
     certificates = {uuid: cluster.settings.candidate_certs.get(uuid) for uuid in voters(cluster)}
     for name, node in world.nodes.items():
-        if node.layout.authority_key.exists() != (name in voting):
-            problems.append(f"{name} has the authority's key: {node.layout.authority_key.exists()}; votes: {name in voting}")
-        if cluster.nodes.by_name(name) is None or node.noded is None:
+        has_key, known = node.layout.authority_key.exists(), cluster.nodes.by_name(name) is not None
+        # A node that was away when it was removed has heard nothing of that.
+        if has_key != (name in voting) and (known or not world.fell()):
+            problems.append(f"{name} {'has' if has_key else 'lacks'} the authority's key")
+        if not known or node.noded is None:
             continue
         member = node.noded.daemon.membership.current
         if member is None or dict(member.candidates) != certificates:

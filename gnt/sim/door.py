@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from gnt.sim.faults import Fault
-from gnt.wire.calls import Fence, Promise
+from gnt.wire.calls import Fence, LogAppend, LogSnapshot, Promise
 from gnt.wire.contract import Caller, INodeDaemon, Listener, StopListening
 from gnt.wire.envelope import Answer, Request, decode_answer, decode_request
 
@@ -22,22 +22,30 @@ Strike = Callable[[Fault], bool]
 
 
 class Witness:
-    """Remembers what nodes have promised, across all their lives, and finds those that do not keep it."""
+    """Remembers what nodes have promised, across all their lives, and finds those that do not keep it.
+
+    And masters that have a node change something before it has answered their fence.
+    """
 
     def __init__(self) -> None:
         self.problems: list[str] = []
         self._promised: dict[str, int] = {}
+        self._fenced: dict[str, int] = {}
 
     def answered(self, node: str, request: Request, answer: Answer) -> None:
         """See an answer leave a node."""
         number = request.epoch.number if request.epoch is not None else 0
+        tag = request.call.tag()
         done = answer.err is None or answer.err.code not in REFUSED
         if type(request.call).CHANGES and done and request.epoch is not None and not _is_promise(request):
             known = self._promised.get(node, 0)
             if number < known and answer.err is None:
-                self.problems.append(f"{node} did {request.call.tag()} of epoch {number} after it promised {known}")
+                self.problems.append(f"{node} did {tag} of epoch {number} after it promised {known}")
+            if number > self._fenced.get(node, 0) and not isinstance(request.call, LogAppend | LogSnapshot):
+                self.problems.append(f"{node} did {tag} of epoch {number} and was not fenced for it")
             self._saw(node, number)
         if isinstance(request.call, Fence) and answer.err is None:
+            self._fenced[node] = max(request.call.epoch.number, self._fenced.get(node, 0))
             self._saw(node, request.call.epoch.number)
         if isinstance(request.call, Promise) and not request.call.ask_only and b'"granted":true' in bytes(answer.ok):
             self._saw(node, request.call.epoch.number)

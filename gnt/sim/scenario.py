@@ -20,7 +20,7 @@ from typing import Any, Final
 import msgspec
 
 from gnt.model.cluster import Cluster
-from gnt.model.errors import GntError
+from gnt.model.errors import GntError, NoMajority
 from gnt.model.objects import AdminState
 from gnt.sim import checkers, setup
 from gnt.sim.client import Client, JobEnd
@@ -141,20 +141,31 @@ class Teller:
             if reached:
                 return
             self._check(f"{step}, cut off")
+            self._start_what_lost_power(op)
         raise AssertionError(f"{step}: not after {TRIES} tries; at last {end}")
+
+    def _start_what_lost_power(self, op: dict[str, Any]) -> None:
+        """Start a guest that went down with its machine, before it can be asked to move."""
+        if op["OP_ID"] == "OP_INSTANCE_MIGRATE" and op["instance_name"] not in _running(self.world):
+            self._job({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": op["instance_name"]})
 
     def _job(self, op: dict[str, Any]) -> JobEnd | None:
         """Submit a job and wait for its end; None if the master died before it took the job."""
         known = set(self.client.jobs())
         try:
             number = self.client.submit([op])
-        except ConnectionLost:
+            self.problems += checkers.check_durable(self.world, number, final=False)
+        except (ConnectionLost, NoMajority) as error:
+            self.world.say(f"client: {error}")
+            self.client.settle()
             found = sorted(set(self.client.jobs()) - known)
             if not found:
                 return None
             number = found[0]
             self.client.asked[number] = [op]
-        return self.client.wait(number)
+        end = self.client.wait(number)
+        self.problems += checkers.check_durable(self.world, number, final=True)
+        return end
 
     def _check(self, when: str) -> None:
         self.problems += [f"{when}: {text}" for text in checkers.check(self.client)]

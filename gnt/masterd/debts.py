@@ -31,7 +31,7 @@ class Reach(Protocol):
     """What says whether a node can be reached."""
 
     def when_connected(self, node: str) -> Deferred[None]:
-        """Fire when calls can be sent; fails with `NotReached` when the node is given up."""
+        """Fire when calls can be sent; fails with `NotReached` when the link is given up, a node that left at once."""
 
 
 class DebtCollector:
@@ -84,9 +84,22 @@ class DebtCollector:
         finally:
             self._collecting.pop(node, None)
 
+    async def _there(self, node: str) -> None:
+        """Wait for the node; where its link is given up because it has moved, for the next one."""
+        while True:
+            waiting = self._nodes.when_connected(node)
+            at_once = waiting.called
+            try:
+                await waiting
+            except NotReached:
+                if at_once:
+                    raise
+            else:
+                return
+
     async def _paid(self, node: str) -> bool:
-        """Wait for the node, and have it pay; say whether nothing is left."""
-        await self._nodes.when_connected(node)
+        """Wait for the node, and have it pay; say whether nothing is left. Raises `NotReached` if it has left."""
+        await self._there(node)
         try:
             payment = await self._payer.pay(node)
         except GntError as error:

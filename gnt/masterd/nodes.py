@@ -96,9 +96,11 @@ class Nodes:
             if peer is not None and _same_place(peer.node, node):
                 peer.node = node
                 continue
-            if peer is not None:
-                self._let_go(peer)
-            peer = self._peers[uuid] = _Peer(node, self._line(node))
+            moved, peer = peer, _Peer(node, self._line(node))
+            self._peers[uuid] = peer
+            # After it has a successor: who waited for the old link may ask for the new one at once.
+            if moved is not None:
+                self._let_go(moved)
             self._watch(peer)
 
     async def renew_links(self, seconds: float) -> dict[str, str]:

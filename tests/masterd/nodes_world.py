@@ -75,6 +75,7 @@ class FakeLink:
         self.node = node
         self.started = False
         self.stopped = False
+        self._waiting: list[Deferred[None]] = []
 
     @property
     def connected(self) -> bool:
@@ -91,8 +92,11 @@ class FakeLink:
         self.started = True
 
     def stop(self) -> Deferred[None]:
-        """End."""
+        """End; who waits is told."""
         self.stopped = True
+        for waiting in [waiting for waiting in self._waiting if waiting in self.node.waiting]:
+            self.node.waiting.remove(waiting)
+            waiting.errback(NotReached(f"the link to {self.name} was closed"))
         return defer.succeed(None)
 
     def when_connected(self) -> Deferred[None]:
@@ -103,6 +107,7 @@ class FakeLink:
             return defer.succeed(None)
         waiting: Deferred[None] = Deferred(self.node.waiting.remove)
         self.node.waiting.append(waiting)
+        self._waiting.append(waiting)
         return waiting
 
     def listen(self, listener: Listener) -> StopListening:

@@ -96,6 +96,26 @@ def test_a_node_that_left_the_cluster_is_not_waited_for(debtors: Debtors) -> Non
     assert debtors.asked == []
 
 
+def test_a_node_that_moves_while_it_is_waited_for_pays_at_its_new_place(debtors: Debtors) -> None:
+    """The wait for the old link fails, and that is not the end."""
+    debtors.away["a"] = []
+    debtors.collector.start(["a/1/1"])
+    for _ in range(2):
+        (old,), debtors.away["a"] = debtors.away["a"], []
+        old.errback(NotReached("the link to a was closed"))
+    debtors.back("a")
+    assert debtors.asked == ["a"]
+
+
+def test_a_node_that_leaves_while_it_is_waited_for_is_let_go(debtors: Debtors) -> None:
+    """Asking again says at once that it is no node any more."""
+    debtors.away["a"] = []
+    debtors.collector.start(["a/1/1"])
+    debtors.gone.add("a")
+    debtors.away["a"].pop().errback(NotReached("the link to a was closed"))
+    assert debtors.asked == []
+
+
 def test_a_stop_ends_all_waiting(debtors: Debtors) -> None:
     """Nothing is left that could fire."""
     debtors.away["a"] = []

@@ -72,6 +72,21 @@ def test_a_node_that_was_away_is_fenced_before_anything_changes_it() -> None:
     assert len(world.nodes["n"].told(Delay)) == 1
 
 
+def test_who_waits_for_a_node_that_moves_can_ask_for_it_at_once() -> None:
+    """When the old link is given up there is the new one already, and calls go over it."""
+    world = NodesWorld("a", "n")
+    world.down("n")
+    nodes = Nodes(world.runtime, world.connect)
+    nodes.update(world.cluster)
+    again: list[Deferred[None]] = []
+    nodes.when_connected("n").addErrback(lambda _: again.append(nodes.when_connected("n")))
+    nodes.update(world.cluster.put(msgspec.structs.replace(node("n"), primary_ip="192.0.2.99")))
+    (waiting,) = again
+    _trial.assertNoResult(waiting)
+    world.up("n")
+    _trial.successResultOf(waiting)
+
+
 def test_a_new_term_fences_again() -> None:
     """Each epoch has fences of its own."""
     fixture = Fixture()

@@ -96,6 +96,7 @@ class MasterDaemon:
         term.journal.on_commit(parts.queue.committed)
         term.journal.on_commit(parts.rulebook.committed)
         term.journal.on_commit(parts.debts.committed)
+        term.journal.on_commit(parts.watcher_pause.committed)
         await self._restore(parts, term)
         parts.publisher.start()
         parts.processor.start()

@@ -9,7 +9,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from gnt.model.errors import WRONG_INPUT, Refused
-from gnt.store.changes import Change, Put, Remove, Space
+from gnt.store.changes import Archive, Change, Put, Remove, Space
 
 KEY: Final = "watcher_pause"
 
@@ -18,7 +18,7 @@ class Commits(Protocol):
     """What the pause needs of the journal."""
 
     def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Any]:
-        """Fire when the changes are durable with a majority."""
+        """Fire when the changes are durable with a majority, after `committed` has heard of them."""
 
 
 class Time(Protocol):
@@ -29,7 +29,7 @@ class Time(Protocol):
 
 
 class WatcherPause:
-    """The pause; times are seconds since the epoch."""
+    """The pause; times are seconds since the epoch. It holds once `committed` has heard of it."""
 
     def __init__(self, commits: Commits, time: Time) -> None:
         self._commits = commits
@@ -52,5 +52,13 @@ class WatcherPause:
         if until is not None:
             change = Put(Space.META, KEY, msgspec.json.encode(until))
         await self._commits.enqueue([change])
-        self._until = until
         return until
+
+    def committed(self, _position: object, changes: Sequence[Change]) -> None:
+        """Hear of everything that is durable, in order; for the journal's `on_commit`.
+
+        So a pause that was in doubt holds as soon as it has come true after all.
+        """
+        for change in changes:
+            if not isinstance(change, Archive) and change.space is Space.META and change.key == KEY:
+                self.restore(change.value if isinstance(change, Put) else None)

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from twisted.internet.defer import Deferred
 
 from gnt.masterd.jobs.rulebook import Rulebook
 from gnt.masterd.watcher_pause import KEY, WatcherPause
@@ -83,6 +84,7 @@ def test_the_watcher_is_paused_until_a_time() -> None:
     """Under the next master too; a time that has passed pauses nothing."""
     journal, time = FakeJournal(), Time()
     pause = WatcherPause(journal, time)
+    journal.listeners.append(pause.committed)
     assert result(pause.set(1060.0)) == 1060.0
     assert pause.until() == 1060.0
     after = WatcherPause(journal, time)
@@ -101,9 +103,26 @@ def test_a_pause_that_is_not_durable_does_not_hold() -> None:
     journal = FakeJournal()
     journal.refuse = NoMajority("node2 does not answer")
     pause = WatcherPause(journal, Time())
+    journal.listeners.append(pause.committed)
     with pytest.raises(NoMajority):
         result(pause.set(2000.0))
     assert pause.until() is None
+
+
+def test_a_pause_that_comes_true_later_holds_from_then_on() -> None:
+    """Whoever asked was told that nobody knows; the store has it, and so has this master."""
+    journal = FakeJournal()
+    journal.hold = True
+    pause = WatcherPause(journal, Time())
+    journal.listeners.append(pause.committed)
+    setting = Deferred.fromCoroutine(pause.set(2000.0))
+    journal.doubt()
+    told: list[Any] = []
+    setting.addErrback(lambda failure: told.append(failure.value))
+    assert isinstance(told[0], NoMajority)
+    assert pause.until() is None
+    journal.mend()
+    assert pause.until() == 2000.0
 
 
 def test_a_job_that_is_taken_over_says_so() -> None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FINAL: Final = frozenset({"canceled", "success", "error"})
 # Seconds of silence before a job that has not begun is explained, and between questions after that.
 _PATIENCE: Final = 5.0
+_BY_REQUEST: Final = "Job canceled by request"
 _WAIT: Final = 29.0
 # How often a master that is away is asked again, and the seconds between.
 TRIES: Final = 30
@@ -50,7 +51,9 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
         if self.status == "success":
             return None
         if self.status == "canceled":
-            return JobFailed(self.job, GntError("job_canceled", f"job {self.job} was canceled"))
+            why = next((each for each in self.opresult if isinstance(each, str) and each != _BY_REQUEST), "")
+            text = f"job {self.job} was canceled{f': {why}' if why else ''}"
+            return JobFailed(self.job, GntError("job_canceled", text))
         index = next((i for i, status in enumerate(self.opstatus) if status == "error"), 0)
         result = self.opresult[index] if index < len(self.opresult) else None
         cause = GntError("failed", f"job {self.job} ended in {self.status}") if result is None else from_luxi(result)

@@ -50,10 +50,6 @@ def instead(call: Call, jobs: Sequence[tuple[str, Sequence[Opcode]]]) -> None:
 def _show(name: str, opcode: OpcodePlan, *, many: bool) -> None:
     what = opcode.summary if many else "job"
     say(f"{name}{what} would take: {_locks(opcode)}")
-    if opcode.refused is not None:
-        sys.stdout.flush()
-        note(_refusal(opcode.refused))
-        return
     if opcode.nodes:
         say(f"  on: {', '.join(opcode.nodes)}")
     for text in opcode.notes:
@@ -62,12 +58,15 @@ def _show(name: str, opcode: OpcodePlan, *, many: bool) -> None:
         say(line)
     for text in opcode.then:
         say(f"  then: {text}")
+    if opcode.refused is not None:
+        sys.stdout.flush()
+        note(_refusal(opcode.refused))
 
 
 def step_lines(opcode: OpcodePlan) -> list[str]:
     """Give a line for each step; those with one number go side by side."""
     if not opcode.steps:
-        return [] if opcode.then else ["  nothing is to be done"]
+        return [] if opcode.then or opcode.refused else ["  nothing is to be done"]
     width = len(str(opcode.steps[-1].number))
     kinds = max(len(step.kind) for step in opcode.steps)
     return [

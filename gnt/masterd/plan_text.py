@@ -97,9 +97,32 @@ def node_name(uuid: str, cluster: Cluster) -> str:
     return node.name if node is not None else uuid
 
 
-def step_texts(plan: Plan, cluster: Cluster) -> list[StepText]:
-    """Say what the steps of a plan are, in order; `cluster` is the one that the plan was made for."""
-    return [text for number, step in enumerate(plan.steps, 1) for text in _texts(number, step, cluster)]
+def step_texts(plan: Plan, cluster: Cluster, first: int = 1) -> list[StepText]:
+    """Say what the steps of a plan are, in order, numbered from `first`; the plan was made for `cluster`."""
+    found: list[StepText] = []
+    for number, step in enumerate(plan.steps, first):
+        found.extend(_texts(number, step, cluster))
+        cluster = _after_step(step, cluster)
+    return found
+
+
+def after_plan(plan: Plan, cluster: Cluster) -> Cluster | None:
+    """Give what the model is after a plan; None if its steps ask something that only nodes can answer."""
+    for step in plan.steps:
+        if isinstance(step, Undoable | Forward | Uncertain | Together | ByMaster):
+            return None
+        cluster = _after_step(step, cluster)
+    return cluster
+
+
+def _after_step(step: Step, cluster: Cluster) -> Cluster:
+    if isinstance(step, Reserve | Keep):
+        for obj in step.objects:
+            cluster = cluster.put(obj)
+    elif isinstance(step, Forget):
+        for obj in step.objects:
+            cluster = cluster.drop(obj)
+    return cluster
 
 
 def nodes_of(texts: Sequence[StepText]) -> list[str]:
@@ -119,7 +142,7 @@ def _texts(number: int, step: Step, cluster: Cluster) -> Iterator[StepText]:
             text = "; ".join(words(obj, cluster) for obj in objects)
             yield StepText(number=number, kind=_kind(step), text=text)
         case Note(text):
-            yield StepText(number=number, kind="note", text=text.strip())
+            yield StepText(number=number, kind="note", text=text.strip().removeprefix("- "))
         case Pause(seconds):
             yield StepText(number=number, kind="pause", text=f"{seconds:g} s")
         case Tell() | Reconnect() | Entrust():

@@ -1,7 +1,8 @@
 """What a job would do, without doing it: the same operations on the durable model, with real observation.
 
 Nothing is locked and nothing is changed, so it holds for the moment at which it is asked. Each opcode is planned as if
-it were the first of its job; of later stages only what is said about them is known.
+it were the first of its job. Stages are planned one after the other until one asks something of nodes; of those after
+it only what is said about them is known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from twisted.logger import Logger
 
 from gnt.masterd.looking import Looking, Resolver, Rows
 from gnt.masterd.operation import Fresh, operation_for
-from gnt.masterd.plan_text import LockText, StepText, lock_texts, nodes_of, step_texts
+from gnt.masterd.plan_text import LockText, StepText, after_plan, lock_texts, nodes_of, step_texts
 from gnt.masterd.settling import Calls
 from gnt.model.cluster import Cluster
 from gnt.model.errors import INTERNAL, Failed, GntError
@@ -57,11 +58,17 @@ class Planner:
         try:
             operation = operation_for(op, self._fresh)
             locks = lock_texts(operation.locks(cluster), cluster)
-            first, *later = operation.stages()
+            stages = list(operation.stages())
             look = Looking(self._calls, self._rows, cluster, self._resolver, notes.append)
-            seen = await first.observe(cluster, look)
-            steps = step_texts(first.plan(cluster, seen), cluster)
-            then = [stage.about or "more, which depends on what the steps before answer" for stage in later]
+            known: Cluster | None = cluster
+            while stages and known is not None:
+                stage = stages.pop(0)
+                look.cluster = known
+                seen = await stage.observe(known, look)
+                plan = stage.plan(known, seen)
+                steps += step_texts(plan, known, steps[-1].number + 1 if steps else 1)
+                known = after_plan(plan, known)
+            then = [stage.about or "more, which depends on what the steps before answer" for stage in stages]
         except GntError as error:
             refused = error
         except Exception as error:  # noqa: BLE001  (a fault of ours: it is told as the job would tell it)

@@ -74,6 +74,14 @@ def test_priorities_by_status(gnt: Run, master: FakeMaster) -> None:
     assert gnt("job", "change-priority", "--priority=low", "--queued", "-f").out == "3 is changed\n"
 
 
+def test_why_a_job_was_canceled_is_said(gnt: Run, master: FakeMaster) -> None:
+    """A rule is named; that somebody wanted it needs no word more."""
+    master.jobs[5] = Job("Rejected by the rule x", status="canceled")
+    assert gnt("job", "wait", 5).err == "Job 5 failed: job 5 was canceled: Rejected by the rule x\n"
+    master.jobs[6] = Job("Job canceled by request", status="canceled")
+    assert gnt("job", "wait", 6).err == "Job 6 failed: job 6 was canceled\n"
+
+
 def test_killing_needs_consent(gnt: Run, master: FakeMaster) -> None:
     """--kill alone is refused before anything is asked of the master."""
     ran = gnt("job", "cancel", "--kill", 3)
@@ -283,6 +291,16 @@ def test_plans_of_several_jobs(gnt: Run, master: FakeMaster) -> None:
     assert ran.out.splitlines()[-1] == "web2: job would take: no lock"
     assert ran.err == "Failure: web2 is marked offline  [wrong_state]\n  wake it\n"
     assert not master.opcodes()
+
+
+def test_a_plan_that_ends_in_a_refusal_shows_both(gnt: Run, master: FakeMaster) -> None:
+    """A later stage may be refused: what comes before it is shown too."""
+    refused = {"code": "wrong_state", "text": "too few candidates remain", "hint": ""}
+    master.answers["PlanJob"] = lambda _: [{**PLAN, "then": [], "refused": refused}]
+    ran = gnt("node", "remove", "--plan", "node2")
+    assert ran.status == 1
+    assert len(ran.out.splitlines()) == 4
+    assert ran.err == "Failure: too few candidates remain  [wrong_state]\n"
 
 
 def test_destroying_may_be_planned_without_consent(gnt: Run, master: FakeMaster, root: Path) -> None:

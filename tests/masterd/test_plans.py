@@ -10,8 +10,8 @@ from twisted.internet.defer import ensureDeferred
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import OPERATIONS
-from gnt.masterd.plan import Forget, Keep, Note, Pause, Plan, Promote, Together, Undoable, on
-from gnt.masterd.plan_text import StepText, lock_name, lock_texts, step_texts
+from gnt.masterd.plan import Forget, Keep, Note, Pause, Plan, Promote, Reserve, Together, Undoable, on
+from gnt.masterd.plan_text import StepText, after_plan, lock_name, lock_texts, step_texts
 from gnt.masterd.planning import Planner
 from gnt.model.errors import NotReached
 from gnt.model.objects import JobFilter
@@ -92,6 +92,31 @@ def test_a_creation(ground: Ground) -> None:
     assert any("guest_start web2" in line for line in shown), shown
 
 
+def test_stages_that_ask_no_node_are_planned_one_after_the_other(ground: Ground) -> None:
+    """Each on the model that the one before leaves; the numbers go on."""
+    plan = planned(ground, "OP_NODE_SET_PARAMS", node_name="node3", drained=True)
+    assert plan["refused"] is None
+    assert plan["then"] == []
+    shown = lines(plan)
+    assert [line.split()[0] for line in shown] == [str(number) for number in range(1, len(shown) + 1)]
+    assert any("drained no → yes" in line for line in shown), shown
+    assert any("master_candidate yes → no" in line for line in shown), shown
+
+
+def test_what_a_stage_makes_is_known_to_its_later_steps(ground: Ground) -> None:
+    """An object that was reserved is not new when it is kept."""
+    web2 = replace(ground.instance(), uuid="u2", name="web2")
+    plan = Plan((Reserve((replace(web2, forthcoming=True),)), Keep((web2,)), Forget((web2,))))
+    assert [step.text for step in step_texts(plan, ground.journal.head, 5)] == [
+        "new instance web2",
+        "instance web2: forthcoming yes → no",
+        "instance web2",
+    ]
+    assert [step.number for step in step_texts(plan, ground.journal.head, 5)] == [5, 6, 7]
+    assert after_plan(plan, ground.journal.head) == ground.journal.head
+    assert after_plan(Plan((Undoable(on(NODE1, Delay(seconds=1)), undo=None),)), ground.journal.head) is None
+
+
 def test_a_refusal_is_shown_as_one(ground: Ground) -> None:
     """Whether the locks, the observation or the plan refuses; the locks that were known are told."""
     plan = planned(ground, "OP_INSTANCE_STARTUP", instance_name="nowhere")
@@ -144,7 +169,7 @@ def test_every_kind_of_step_has_words(ground: Ground) -> None:
         "1 undoable node1.example.com delay 1.5 s",
         "1 undoable node2.example.com delay 2 s",
         "2 pause 3 s",
-        "3 note - INFO: careful",
+        "3 note INFO: careful",
         "4 promote node2.example.com gets a copy of the store",
         (
             "5 keep instance web1: primary_node node1.example.com → node2.example.com, osparams_private changed;"

@@ -173,7 +173,10 @@ class RemoveNode(Operation[NodeRemove]):
 
     def stages(self) -> Sequence[Stage]:
         """Give the removal, then the filling of the pool it may have left short."""
-        return (Stage(self.observe, self.plan), Stage(self._see_others, self.plan_refill))
+        return (
+            Stage(self.observe, self.plan),
+            Stage(self._see_others, self.plan_refill, "others become candidates if too few are left"),
+        )
 
     async def _see_others(self, cluster: Cluster, look: Look) -> Certificates:
         return await see_certificates(cluster, look) if shortage(cluster) else {}

@@ -42,8 +42,8 @@ class ModifyNode(Operation[NodeSetParams]):
         """Give others, itself, and its own promotion."""
         return (
             Stage(self._observe_others, self.plan_others),
-            Stage(self._observe_nothing, self.plan_itself),
-            Stage(self._observe_itself, self.plan_promotion),
+            Stage(self._observe_nothing, self.plan_itself, "change the node itself"),
+            Stage(self._observe_itself, self.plan_promotion, "make it a candidate, if that is what it becomes"),
         )
 
     # Others

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Final
 
 from gnt.model.errors import ENVIRONMENT, Refused
 from gnt.model.layout import Layout
+
+# What `mkstemp` makes of the prefix and the suffix below.
+_UNFINISHED: Final = re.compile(r"\..+\.[a-z0-9_]{8}\.new")
 
 # spec/daemons.md, section 7. The socket directory is open to the group that may talk to the master.
 _MODES: Final = {
@@ -45,6 +49,16 @@ def write_atomically(path: Path, data: bytes | str, mode: int) -> None:
             Path(temporary).unlink()
         raise
     sync_directory(path.parent)
+
+
+def remove_unfinished(directory: Path) -> None:
+    """Remove what `write_atomically` left in a directory when its process was killed in between.
+
+    Only for whoever alone writes there: it would take away what another process is about to put in place.
+    """
+    for path in directory.glob(".*.new"):
+        if _UNFINISHED.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def remove_durably(path: Path) -> bool:

@@ -207,7 +207,7 @@ class JoinPort:
         """Make a token worthless that nobody has used yet; says what became of it. Raises `Refused`."""
         offer = self._offer(identity)
         if offer.state == OPEN:
-            self._end(offer, WITHDRAWN, "the token was withdrawn")
+            self._end(offer, WITHDRAWN, f"nobody waits for {offer.name} any more")
         return offer.fate()
 
     async def stop(self) -> None:

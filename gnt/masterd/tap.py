@@ -73,9 +73,9 @@ class Options(DaemonOptions):
 
 def makeService(options: Options) -> Daemon:
     """Check what can be checked, and make the service. Ends the program with exit codes of `spec/daemons.md`."""
-    layout = Layout.from_environment(os.environ)
     host = host_name(os.environ, socket.getfqdn())
     try:
+        layout = Layout.from_environment(os.environ)
         refuse_foreign(layout)
         if not layout.node_pem.exists():
             hint = "gnt-cluster init makes a cluster of this machine"

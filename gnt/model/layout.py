@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gnt.model.errors import ENVIRONMENT, Refused
+
 # sun_path of struct sockaddr_un has 108 bytes on Linux, the last of them NUL.
 SOCKET_PATH_LIMIT = 107
 
@@ -30,8 +32,15 @@ class Layout:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Layout:
-        """Take the root from `GNT_ROOTDIR`, else `GANETI_ROOTDIR`, else `/`."""
-        return cls(Path(environ.get("GNT_ROOTDIR") or environ.get("GANETI_ROOTDIR") or "/"))
+        """Take the root from `GNT_ROOTDIR`, else `GANETI_ROOTDIR`, else `/`.
+
+        Raises `Refused` (environment_error) for a relative one: daemons work in another directory than their starter.
+        """
+        name = "GNT_ROOTDIR" if environ.get("GNT_ROOTDIR") else "GANETI_ROOTDIR"
+        root = Path(environ.get(name) or "/")
+        if not root.is_absolute():
+            raise Refused(ENVIRONMENT, f"{name} is a relative path: {root}", hint="give it from / on")
+        return cls(root)
 
     @property
     def data(self) -> Path:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnt.daemon import readiness
-from gnt.daemon.files import make_directories
+from gnt.daemon.files import make_directories, remove_unfinished
 from gnt.daemon.foreign import refuse_foreign
 from gnt.daemon.listening import listen, noded_port
 from gnt.daemon.names import default_bind
@@ -52,8 +52,8 @@ class Options(DaemonOptions):
 
 def makeService(options: Options) -> Daemon:
     """Check what can be checked, and make the service. Ends the program with exit codes of `spec/daemons.md`."""
-    layout = Layout.from_environment(os.environ)
     try:
+        layout = Layout.from_environment(os.environ)
         refuse_foreign(layout)
         member = _membership(layout)
         credentials = NodeCredentials(layout.node_pem, layout.authority_certificate)
@@ -61,6 +61,7 @@ def makeService(options: Options) -> Daemon:
         make_directories(layout)
         check_table(layout.calls_db)
         listening = listen(options["bind"] or default_bind(layout, member.node_name), options["port"])
+        remove_unfinished(layout.data)  # not before the port is ours: another node daemon may be writing
         daemon = Daemon(options, layout.log / LOG_FILE)
     except GntError as problem:
         refuse_start(PROGRAM, problem)

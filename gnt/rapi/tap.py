@@ -76,9 +76,9 @@ class Options(DaemonOptions):
 
 def makeService(options: Options) -> Daemon:
     """Check what can be checked, and make the service. Ends the program with exit codes of `spec/daemons.md`."""
-    layout = Layout.from_environment(os.environ)
     host = host_name(os.environ, socket.getfqdn())
     try:
+        layout = Layout.from_environment(os.environ)
         refuse_foreign(layout)
         _refuse_unless_master(layout, host)
         tls = _tls(options, layout)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from gnt.daemon.files import make_directories, remove_durably, write_atomically
+from gnt.daemon.files import make_directories, remove_durably, remove_unfinished, write_atomically
 from gnt.model.errors import ENVIRONMENT, Refused
 from gnt.model.layout import Layout
 
@@ -36,6 +38,24 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.
         write_atomically(path, "new", 0o600)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    """Killed before the rename, a writer leaves a file of a random name; nothing else is taken away."""
+    kept = {tmp_path / name for name in ("server.pem", ".hidden", "server.key.new", ".config.db.new")}
+    for path in kept:
+        path.write_text("")
+    program = (
+        "import os, pathlib, sys\n"
+        "from gnt.daemon.files import write_atomically\n"
+        "os.fchmod = lambda *_: os.kill(os.getpid(), 9)\n"
+        "write_atomically(pathlib.Path(sys.argv[1]), 'a key', 0o600)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, tmp_path / "server.pem"], check=False)
+    assert ended.returncode == -9
+    assert set(tmp_path.iterdir()) > kept
+    remove_unfinished(tmp_path)
+    assert set(tmp_path.iterdir()) == kept
 
 
 def test_removing_says_whether_there_was_one(tmp_path: Path) -> None:

@@ -1,0 +1,34 @@
+"""Where everything lives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gnt.model.errors import ENVIRONMENT, Refused
+from gnt.model.layout import Layout
+
+
+@pytest.mark.parametrize(
+    ("environ", "root"),
+    [
+        ({}, "/"),
+        ({"GNT_ROOTDIR": "/a"}, "/a"),
+        ({"GANETI_ROOTDIR": "/b"}, "/b"),
+        ({"GNT_ROOTDIR": "/a", "GANETI_ROOTDIR": "/b"}, "/a"),
+        ({"GNT_ROOTDIR": "", "GANETI_ROOTDIR": "/b"}, "/b"),
+    ],
+)
+def test_the_root_of_a_node(environ: dict[str, str], root: str) -> None:
+    """Our own variable goes before the one that Ganeti's tools know; without either it is the machine's root."""
+    assert Layout.from_environment(environ).root == Path(root)
+
+
+@pytest.mark.parametrize("name", ["GNT_ROOTDIR", "GANETI_ROOTDIR"])
+def test_a_relative_root_is_refused(name: str) -> None:
+    """A daemon works in / and would look elsewhere than the command that started it; the variable is named."""
+    with pytest.raises(Refused, match=f"{name} is a relative path: demo/node1") as refused:
+        Layout.from_environment({name: "demo/node1"})
+    assert refused.value.code == ENVIRONMENT
+    assert refused.value.hint

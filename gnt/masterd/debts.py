@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from gnt.daemon.runtime import Runtime
-from gnt.masterd.engine import Payment
+from gnt.masterd.paying import Payment
 from gnt.model.errors import GntError, NotReached
 from gnt.store.changes import Change, Put, Space
 

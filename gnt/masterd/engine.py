@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking, Resolver, Rows
 from gnt.masterd.operation import Operation, Stage
+from gnt.masterd.paying import Payer, Payment, debt_key, noted
 from gnt.masterd.plan import ByMaster, Forward, Note, Pause, Plan, Promote, Uncertain
 from gnt.masterd.segments import (
     Doing,
@@ -97,13 +98,6 @@ class Tools:
     master: Master | None = None
 
 
-class Payment(msgspec.Struct, frozen=True):
-    """What a node owed and how it was paid, for the log."""
-
-    paid: list[str]
-    open: list[str]
-
-
 class Engine:
     """Runs operations. One engine serves all jobs; what is open in an opcode stands in the store, not here."""
 
@@ -165,49 +159,10 @@ class Engine:
             raise LeftForRecovery
 
     async def pay(self, node: str) -> Payment:
-        """Pay what a node owes now that it is back, before it is asked for anything else.
-
-        A debt that fails again stays.
-        """
-        rows = await self._tools.rows.rows(Space.DEBT, "")
-        debts = {key: msgspec.json.decode(value, type=Debt) for key, value in rows.items()}
-        paid: list[str] = []
-        still: list[str] = []
-        for key, debt in sorted(debts.items()):
-            if debt.node != node:
-                continue
-            try:
-                keep = await self._pay_one(debt)
-            except (NotReached, InDoubt, NodeFailure) as error:
-                still.append(f"{debt.text}: {error}")
-                continue
-            del debts[key]
-            paid.append(debt.text)
-            drop: list[ConfigObject] = []
-            if not any(other.opcode == debt.opcode for other in debts.values()):
-                drop = self._present(debt)
-            changes = self._tools.commits.object_changes(put=keep, drop=drop)
-            await self._tools.commits.enqueue([Remove(Space.DEBT, key), *changes])
-        return Payment(paid, still)
-
-    async def _pay_one(self, debt: Debt) -> list[ConfigObject]:
-        if debt.call is not None:
-            action = debt.call.action()
-            await self._tools.calls.call(action.node, action.call, id=f"{debt.id}/debt")
-            return []
-        happened = await SETTLERS[debt.settle](self._tools.calls, debt.arguments)
-        return [stored.load() for stored in debt.keep] if happened else []
-
-    def _present(self, debt: Debt) -> list[ConfigObject]:
-        head = self._tools.commits.head
-        tables: dict[str, Mapping[str, ConfigObject]] = {
-            "instance": head.instances,
-            "disk": head.disks,
-            "node": head.nodes,
-            "network": head.networks,
-        }
-        found = (tables[kind].get(uuid) for kind, uuid in debt.reserved if kind in tables)
-        return [obj for obj in found if obj is not None]
+        """Pay what a node owes now that it is back. A debt that fails again stays."""
+        tools = self._tools
+        payer = Payer(tools.commits, tools.rows, tools.calls, lambda uuid: node_name(tools.commits.head, uuid))
+        return await payer.pay(node)
 
 
 class Course:
@@ -448,12 +403,17 @@ class Course:
         if doing.step.owed and not isinstance(error, NodeFailure):
             opcode, call = f"{self._run.job}/{self._run.index}", StoredCall.of(doing.do)
             text = f"finish {doing.do.call.tag()}: {error}"
-            self._owe(Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call))
+            self._owe(Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call, tolerant=True))
 
     def _owe(self, debt: Debt) -> None:
-        key = f"{debt.node}/{debt.id}"
-        self._closing[key] = Put(Space.DEBT, key, msgspec.json.encode(debt))
+        key = debt_key(debt)
+        self._closing[key] = Put(Space.DEBT, key, msgspec.json.encode(noted(debt, self._commits.head)))
 
     def _node_name(self, uuid: str) -> str:
-        node = self._commits.head.nodes.get(uuid)
-        return node.name if node is not None else uuid
+        return node_name(self._commits.head, uuid)
+
+
+def node_name(cluster: Cluster, uuid: str) -> str:
+    """Give a node's name for people; its UUID if it has gone."""
+    node = cluster.nodes.get(uuid)
+    return node.name if node is not None else uuid

@@ -89,6 +89,7 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
     undo: StoredCall | None = None
     forward: StoredCall | None = None
     tolerant: bool = False
+    owed: bool = True
     settle: str = ""
     arguments: dict[str, Any] = {}
 
@@ -170,7 +171,8 @@ def _open_step(doing: Doing) -> OpenStep:
             undo = StoredCall.of(step.undo) if step.undo is not None else None
             return OpenStep(id=doing.id, node=node, name=name, undo=undo)
         case Forward():
-            return OpenStep(id=doing.id, node=node, name=name, forward=StoredCall.of(step.do), tolerant=step.tolerant)
+            do = StoredCall.of(step.do)
+            return OpenStep(id=doing.id, node=node, name=name, forward=do, tolerant=step.tolerant, owed=step.owed)
         case Uncertain():
             return OpenStep(id=doing.id, node=node, name=name, settle=step.settle, arguments=step.arguments)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from gnt.masterd.plan import Action
-from gnt.masterd.segments import OpenRow, OpenSegment, OpenStep, StoredCall, StoredObject
+from gnt.masterd.segments import OpenRow, OpenSegment, OpenStep, StoredCall
 from gnt.model.cluster import Kind
 from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
 from gnt.model.objects import ConfigObject
@@ -34,7 +34,8 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     """What a node owes: a call to make when it is back, and what the model then loses.
 
     `opcode` is "<job>/<index>": when the last debt of an opcode is paid, its `reserved` objects are dropped.
-    A debt with `settle` is a question to ask instead (an uncertain step).
+    A debt without a call is a question: `rows` are settled anew, with what was known (`outcomes`). Objects that are not
+    in the version of `serials` any more are left as they are. A `tolerant` call may fail: then that is its end.
     """
 
     opcode: str
@@ -42,10 +43,11 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     text: str
     call: StoredCall | None = None
-    settle: str = ""
-    arguments: dict[str, Any] = {}
+    tolerant: bool = False
     reserved: list[tuple[Kind, str]] = []
-    keep: list[StoredObject] = []
+    rows: list[OpenRow] = []
+    outcomes: dict[str, str] = {}
+    serials: dict[str, int] = {}
 
 
 class Calls(Protocol):
@@ -110,11 +112,13 @@ class Settling:
         self._name_of = name_of
         self._outcomes = outcomes
         self._result = Settlement()
+        self._rows: Sequence[OpenRow] = ()
 
     async def settle(self, rows: Sequence[OpenRow]) -> Settlement:
         """Settle all open rows of the opcode, the latest first; one that goes onward keeps those before it."""
-        for row in reversed(rows):
-            if await self._settle_row(row) is not _Reached.BACK:
+        for index in reversed(range(len(rows))):
+            self._rows = rows[: index + 1]
+            if await self._settle_row(rows[index]) is not _Reached.BACK:
                 break
         return self._result
 
@@ -145,20 +149,20 @@ class Settling:
                 if step.tolerant:
                     continue
                 return _Reached.WAITING
-            end = await (self._settle_uncertain(step, segment) if step.settle else self._go_on(step))
+            end = await (self._settle_uncertain(step) if step.settle else self._go_on(step))
             if end is not _Reached.MILESTONE:
                 return end
         self._result.keep.extend(stored.load() for stored in segment.keep)
         self._result.forget.extend(stored.load() for stored in segment.forget)
         return _Reached.MILESTONE
 
-    async def _settle_uncertain(self, step: OpenStep, segment: OpenSegment) -> _Reached:
+    async def _settle_uncertain(self, step: OpenStep) -> _Reached:
         if self._outcome(step) == UNKNOWN:
             return _Reached.BACK
         try:
             happened = await SETTLERS[step.settle](self._calls, step.arguments)
         except (NotReached, InDoubt) as error:
-            self._owe(step, None, f"find out whether {step.name} has happened: {error}", keep=segment.keep)
+            self._ask_later(step, f"find out whether {step.name} has happened: {error}")
             self._result.said.append(f"not known yet: {step.name} on {self._name_of(step.node)} ({error})")
             return _Reached.WAITING
         said = "has happened" if happened else "has not happened"
@@ -173,7 +177,7 @@ class Settling:
             self._result.said.append(f"finished: {where}")
             return _Reached.MILESTONE
         self._result.said.append(f"not finished: {where} ({failure})")
-        if isinstance(failure, NodeFailure):
+        if isinstance(failure, NodeFailure) or not step.owed:
             return _Reached.MILESTONE if step.tolerant else _Reached.WAITING
         self._owe(step, step.forward, f"finish {step.name}: {failure}")
         return _Reached.MILESTONE
@@ -208,16 +212,14 @@ class Settling:
             return error
         return None
 
-    def _owe(self, step: OpenStep, call: StoredCall | None, text: str, *, keep: Sequence[StoredObject] = ()) -> None:
-        self._result.debts.append(
-            Debt(
-                opcode=self._opcode,
-                node=call.node if call is not None else step.node,
-                id=step.id,
-                text=text,
-                call=call,
-                settle=step.settle if call is None else "",
-                arguments=step.arguments,
-                keep=list(keep),
-            )
-        )
+    def _owe(self, step: OpenStep, call: StoredCall, text: str) -> None:
+        """Note a call that is to be made when its node is back."""
+        debt = Debt(opcode=self._opcode, node=call.node, id=step.id, text=text, call=call, tolerant=step.tolerant)
+        self._result.debts.append(debt)
+
+    def _ask_later(self, step: OpenStep, text: str) -> None:
+        """Note a question; this row and those before it are settled when it is answered."""
+        known = {one.id: self._outcome(one) for row in self._rows for segment in row.segments for one in segment.steps}
+        rows = list(self._rows)
+        debt = Debt(opcode=self._opcode, node=step.node, id=step.id, text=text, rows=rows, outcomes=known)
+        self._result.debts.append(debt)

@@ -11,7 +11,7 @@ from twisted.internet.task import Clock
 
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.debts import AGAIN, DebtCollector
-from gnt.masterd.engine import Payment
+from gnt.masterd.paying import Payment
 from gnt.model.errors import GntError, NoMajority, NotReached
 from gnt.store.changes import Put, Remove, Space
 

@@ -290,6 +290,112 @@ def test_an_uncertain_step_in_doubt_is_found_out(happened: bool) -> None:
     assert ("guest_stop" in world.nodes.tags()) is not happened
 
 
+@pytest.mark.parametrize("happened", [True, False])
+def test_a_question_that_nobody_can_answer_is_settled_when_it_is_answered(happened: bool) -> None:
+    """What prepared the step is undone, or what follows it is done, once the nodes can be asked."""
+    answers: list[bool] = []
+
+    @settles("test-doubt")
+    async def find_out(calls: Any, arguments: Any) -> bool:
+        if not answers:
+            raise NotReached("no connection")
+        return answers[0]
+
+    try:
+        world = World(delay=fails(InDoubt("lost"), at=2))
+        world.journal.head = world.journal.head.put(WEB1)
+        moved = msgspec.structs.replace(WEB1, primary_node=NODE2)
+        run = world.run(
+            planned(Undoable(on(NODE2, make(1)), undo=on(NODE2, take_back(1)))),
+            planned(
+                Uncertain(on(NODE1, make(2)), "test-doubt", {}),
+                Keep((moved,)),
+                Forward(on(NODE1, make(3)), tolerant=True),
+            ),
+        )
+        assert run.end is not None
+        assert run.end.error is not None
+        assert world.nodes.tags() == ["delay", "delay"]
+        assert done(world.engine.pay(NODE1)).paid == []
+        answers.append(happened)
+        assert len(done(world.engine.pay(NODE1)).paid) == 1
+    finally:
+        del SETTLERS["test-doubt"]
+    assert world.open_rows() == []
+    instance = world.journal.head.instances[WEB1.uuid]
+    assert instance.primary_node == (NODE2 if happened else NODE1)
+    assert world.nodes.tags()[2:] == (["delay"] if happened else ["guest_stop"])
+
+
+def test_an_answer_that_comes_too_late_changes_no_object_that_has_moved_on() -> None:
+    """Who was asked long ago must not bring back what was removed or altered since."""
+    answers: list[bool] = []
+
+    @settles("test-doubt")
+    async def find_out(calls: Any, arguments: Any) -> bool:
+        if not answers:
+            raise NotReached("no connection")
+        return answers[0]
+
+    try:
+        world = World(delay=fails(InDoubt("lost"), at=2))
+        world.journal.head = world.journal.head.put(WEB1)
+        moved = msgspec.structs.replace(WEB1, primary_node=NODE2)
+        world.run(planned(Uncertain(on(NODE1, make(2)), "test-doubt", {}), Keep((moved,))))
+        world.journal.head = world.journal.head.drop(WEB1)
+        answers.append(True)
+        assert len(done(world.engine.pay(NODE1)).paid) == 1
+    finally:
+        del SETTLERS["test-doubt"]
+    assert world.open_rows() == []
+    assert not world.journal.head.instances
+
+
+def test_a_debt_is_paid_by_calls_of_their_own() -> None:
+    """Under the id of an earlier try a node would only repeat what it said then."""
+    world = World(delay=fails(InDoubt("too late"), at=1), guest_stop=lambda _node, _call: NotReached("no connection"))
+    world.run(planned(Undoable(on(NODE2, make(1)), undo=on(NODE2, take_back(1)))))
+    ids: list[str | None] = []
+    plain = world.nodes.call
+
+    async def call(node: str, call: NodeCall[Any], *, id: str | None = None) -> Any:
+        ids.append(id)
+        return await plain(node, call, id=id)
+
+    world.nodes.call = call  # type: ignore[method-assign]
+    done(world.engine.pay(NODE2))
+    world.nodes.answers.pop("guest_stop")
+    assert len(done(world.engine.pay(NODE2)).paid) == 1
+    assert ids == [None, None]
+
+
+def test_a_tolerant_debt_ends_with_the_word_of_its_node() -> None:
+    """A guest that is gone cannot be taken in any more: asking again would not help."""
+    world = World(delay=lambda _node, _call: NotReached("no connection"))
+    world.run(planned(Keep((WEB1,)), Forward(on(NODE2, make(1)), tolerant=True)))
+    world.nodes.answers["delay"] = lambda _node, _call: NodeFailure("not_running", "it is not here")
+    [paid] = done(world.engine.pay(NODE2)).paid
+    assert "it is not here" in paid
+    assert world.open_rows() == []
+
+
+def test_recovery_owes_nothing_for_a_step_that_is_not_owed() -> None:
+    """A node that is leaving and cannot be reached any more has left."""
+    world = World()
+
+    def die(_node: str, _call: Any) -> None:
+        raise Dead
+
+    world.nodes.before = die
+    with pytest.raises(Dead):
+        world.run(planned(Forward(on(NODE2, make(1)), tolerant=True, owed=False), Forget((WEB1,))))
+    world.nodes.before = lambda _node, _call: None
+    world.nodes.answers["call_outcome"] = lambda _node, _call: NotReached("gone")
+    world.nodes.answers["delay"] = lambda _node, _call: NotReached("gone")
+    done(world.engine.recover(Run(SleepOpcode(duration=0))))
+    assert world.open_rows() == []
+
+
 PLANS: dict[str, tuple[Step, ...]] = {
     "create": (
         Reserve((WEB1,)),

@@ -96,6 +96,17 @@ def ask(text: str, choices: Sequence[Choice] = YES_NO) -> Any:
                 writer.writelines(f" {choice.letter} - {choice.description}\n" for choice in choices)
 
 
+def ask_words(text: str) -> str:
+    """Have a person type something on the terminal; empty where there is none."""
+    with _conversation() as terminal:
+        if terminal is None:
+            return ""
+        reader, writer = terminal
+        writer.write(text)
+        writer.flush()
+        return reader.readline().strip()
+
+
 def confirm_many(names: Sequence[str], *, kind: str, verb: str, extra: str = "") -> bool:
     """Ask whether to do something to several objects, showing which; long lists only on demand."""
     listing = f"\nAffected {kind}:\n" + "\n".join(f"  {name}" for name in names)

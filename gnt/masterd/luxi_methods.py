@@ -7,6 +7,9 @@ Beside those there are, for clients of our own:
   or in the queue), `jobs` it depends on that are not over, `held`: what else holds it back, in words. null if it waits
   for nothing.
 * `PlanJob(ops)`: what a job of these opcodes would do, as things stand: `gnt.masterd.planning`. Changes nothing.
+* `ForceOffline(name, confirmation)`: flag a master candidate offline although too few of them answer. With an empty
+  confirmation nothing is done: `{"needed", "confirm", "missing"}` says whether it is needed, which words a person has
+  to type, who does not answer. With those words: `{"done", "missing"}`.
 * `OfferToken(name, {"readd", "secondary_ip", "group"})`: a token with which the node of this name may join:
   `{"id", "token", "name", "uuid", "address", "addresses", "port", "ssh_port", "ends"}`. The token is a secret.
 * `WaitForToken(id, seconds)`: wait until it has ended, at most so long, and say what became of it:
@@ -95,6 +98,13 @@ class Plans(Protocol):
 
     async def plan(self, ops: Sequence[Opcode]) -> Any:
         """Plan each opcode as things stand."""
+
+
+class Forcing(Protocol):
+    """What changes voters without a majority: `gnt.masterd.unsafe.WayOut`."""
+
+    async def force_offline(self, name: str, confirmation: str) -> Mapping[str, Any]:
+        """Flag a candidate offline by force, or say what has to be typed for it. Raises `Refused`."""
 
 
 class _Nothing(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -197,6 +207,11 @@ class _Until(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     until: float | None
 
 
+class _ForceOffline(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    name: str
+    confirmation: str = ""
+
+
 class _TokenOptions(msgspec.Struct, forbid_unknown_fields=True):
     readd: bool = False
     secondary_ip: str | None = None
@@ -252,6 +267,7 @@ class LuxiMethods:
         filters: Filters,
         pause: Pause,
         plans: Plans,
+        forcing: Forcing,
         lock_name: Callable[[str], str] = str,
     ) -> None:
         self._lock_name = lock_name
@@ -262,6 +278,7 @@ class LuxiMethods:
         self._filters = filters
         self._pause = pause
         self._plans = plans
+        self._forcing = forcing
         self._methods = self._table()
 
     def extend(self, more: Mapping[str, Method]) -> None:
@@ -321,6 +338,11 @@ class LuxiMethods:
             "QueryLocks": _method("QueryLocks", _Locks, lambda args: queries.classic("lock", (), args.fields)),
             "QueryConfigValues": _method("QueryConfigValues", _Fields, lambda args: queries.config_values(args.fields)),
             "QueryClusterInfo": _method("QueryClusterInfo", _Nothing, lambda _: queries.cluster_info()),
+            "ForceOffline": _method(
+                "ForceOffline",
+                _ForceOffline,
+                lambda args: self._forcing.force_offline(args.name, args.confirmation),
+            ),
             "OfferToken": _method("OfferToken", _OfferToken, self._offer_token),
             "WaitForToken": _method("WaitForToken", _WaitForToken, self._wait_for_token),
             "WithdrawToken": _method("WithdrawToken", _TokenId, self._withdraw_token),

@@ -21,7 +21,7 @@ from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.jobs.rulebook import Rulebook
 from gnt.masterd.join_port import JoinPort, Listen
 from gnt.masterd.luxi_methods import LuxiMethods
-from gnt.masterd.mastership import Term, take_mastership
+from gnt.masterd.mastership import Takeover, Term, take_mastership
 from gnt.masterd.newcomers import NodeCalls, Promotion
 from gnt.masterd.nodes import Connect
 from gnt.masterd.operation import operation_for
@@ -33,6 +33,7 @@ from gnt.masterd.queries.answers import Answers
 from gnt.masterd.queries.collector import within
 from gnt.masterd.renewal import Renewal
 from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, open_calls
+from gnt.masterd.unsafe import WayOut
 from gnt.masterd.watcher_pause import KEY as WATCHER_PAUSE
 from gnt.masterd.watcher_pause import WatcherPause
 from gnt.model.errors import StaleEpoch
@@ -49,12 +50,16 @@ log: Final = Logger()
 
 @dataclass(frozen=True)
 class Providers:
-    """What is under the master daemon; the simulator puts its own here. `host` is the own node's name."""
+    """What is under the master daemon; the simulator puts its own here. `host` is the own node's name.
+
+    `takeover`: what an administrator has ordered for this start.
+    """
 
     host: str
     vault: Vault
     connect: Connect
     listen: Listen
+    takeover: Takeover | None = None
 
 
 class MasterDaemon:
@@ -89,7 +94,12 @@ class MasterDaemon:
         """Become master, settle what was left open, serve. Raises as `take_mastership`."""
         providers = self._providers
         self._term = term = await take_mastership(
-            self._runtime, providers.vault, providers.connect, host=providers.host, open_calls=open_calls
+            self._runtime,
+            providers.vault,
+            providers.connect,
+            host=providers.host,
+            open_calls=open_calls,
+            takeover=providers.takeover,
         )
         self._parts = parts = _Parts(self._runtime, self._layout, providers, term)
         term.journal.on_deposed(self._deposed)
@@ -195,5 +205,6 @@ class _Parts:
             pause=self.watcher_pause,
             plans=Planner(journal, journal, calls, resolver, fresh),
             lock_name=lambda lock: lock_name(lock, journal.cluster),
+            forcing=WayOut(runtime, term),
         )
         self.methods.extend(self.past.table())

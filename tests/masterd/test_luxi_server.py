@@ -88,6 +88,10 @@ class FakeTokens:
         """Say what was asked."""
         return {"state": f"withdrawn {identity}"}
 
+    async def force_offline(self, name: str, confirmation: str) -> Mapping[str, Any]:
+        """Say what was asked."""
+        return {"forced": [name, confirmation]}
+
 
 class Client(Protocol):
     """A client that reads messages."""
@@ -156,7 +160,14 @@ class LuxiServerTests(TestCase):
         self.tokens = FakeTokens()
         rules = FakeRules()
         methods = LuxiMethods(
-            self.brain.queue, self.brain.locks, self.queries, self.tokens, filters=rules, pause=rules, plans=rules
+            self.brain.queue,
+            self.brain.locks,
+            self.queries,
+            self.tokens,
+            filters=rules,
+            pause=rules,
+            plans=rules,
+            forcing=self.tokens,
         )
         self.server = LuxiServer(methods, self.layout)
         self.server.start(reactor)
@@ -454,6 +465,7 @@ class LuxiServerTests(TestCase):
     async def test_tokens_for_new_nodes(self) -> None:
         """Made, waited for, withdrawn; options by name."""
         client = await self.client()
+        assert (await client.call("ForceOffline", "node2"))["result"] == {"forced": ["node2", ""]}
         answer = (await client.call("OfferToken", "node2", {"group": "g", "readd": True}))["result"]
         assert parse_token(answer["token"]).port == answer["port"] == 1816
         assert (answer["name"], answer["uuid"], answer["ends"]) == ("node2", "g-True", 1600.0)

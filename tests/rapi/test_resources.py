@@ -92,6 +92,18 @@ def test_single_objects(room: Room) -> None:
     }
 
 
+def test_a_role_is_a_word(room: Room) -> None:
+    """It stands for the flags; what is left out stays as it is."""
+    room.master.answers["SubmitJob"] = 7
+    assert room.ask("PUT", "/2/nodes/node2/role?auto-promote=1", "offline").status == 200
+    opcode = room.master.submitted()
+    assert (opcode["OP_ID"], opcode["node_name"]) == ("OP_NODE_SET_PARAMS", "node2")
+    assert (opcode["offline"], opcode["auto_promote"], opcode.get("drained")) == (True, True, None)
+    answer = room.ask("PUT", "/2/nodes/node2/role", "master")
+    assert answer.status == 400
+    assert "'master-candidate'" in answer.json["message"]
+
+
 def test_queries_take_no_locks(room: Room) -> None:
     """`lock=1` was for masters of old."""
     answer = room.ask("GET", "/2/instances/web1?lock=1")

@@ -40,7 +40,11 @@ def test_a_row_is_as_specified(path: str, method: str, about: dict[str, Any]) ->
         assert row.does.opcode is ALL[about["opcode"]]
         assert {argument.query for argument in row.does.query} == about["query"].keys() - {"reason"}
         assert row.does.body is (about["body"] is not None)
-        if row.does.body:
+        if row.does.word:
+            wanted_flags = about["body"]["mapping"]
+            given = {word: {k: v for k, v in flags.items() if v is not None} for word, flags in wanted_flags.items()}
+            assert row.does.word == given
+        elif row.does.body:
             static = {name.removesuffix("[]") for name in row.does.path.values()} | row.does.fixed.keys()
             static |= {argument.parameter for argument in row.does.query}
             assert static == set(about["body"]["excluded"])

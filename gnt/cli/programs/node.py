@@ -13,6 +13,7 @@ from gnt.cli.failures import OK
 from gnt.cli.filters import any_value
 from gnt.cli.jobs import run_command
 from gnt.cli.lists import fields_command, list_objects, query_objects
+from gnt.cli.node_modify import MODIFY
 from gnt.cli.options import DRY_RUN, FILTER, PLAN, PRIORITY, ROMAN, SYNC, TABLE, UNITS, VERBOSE
 from gnt.cli.past import AT, info_at
 from gnt.cli.terminal import note, say
@@ -159,7 +160,6 @@ _LATER: Final = (
     "list-storage",
     "list-tags",
     "migrate",
-    "modify",
     "modify-storage",
     "power",
     "powercycle",
@@ -226,6 +226,7 @@ PROGRAM = Program(
             arguments=(_NODES,),
             aliases=("show",),
         ),
+        MODIFY,
         Command(
             name="remove",
             help="let a node without instances go",

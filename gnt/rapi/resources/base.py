@@ -118,6 +118,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
     The opcode's parameters are those of the body (`body`: whether there may be one; names in it may be `renamed`,
     and `prepare` sees it first), of the path (`path`: what a part of it is to the opcode, with `[]` if the parameter is
     a list), of the query, and `fixed` ones. What comes from elsewhere may not be in the body.
+    Where the body is a `word`, it stands for the parameters there.
     """
 
     opcode: type[Opcode]
@@ -127,13 +128,14 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
     body: bool = False
     renamed: Mapping[str, str] = {}
     prepare: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    word: Mapping[str, Mapping[str, Any]] = {}
 
     def opcode_of(self, call: Call) -> Opcode:
         """Make the opcode that a request asks for. Raises `HttpError` (400)."""
-        given = body.as_object(call.body) if self.body else {}
+        given = body.as_object(call.body) if self.body and not self.word else {}
         if self.prepare is not None:
             given = self.prepare(given)
-        static = dict(self.fixed)
+        static = {**self.fixed, **(self._by_word(call.body) if self.word else {})}
         for part, parameter in self.path.items():
             value = call.names[part]
             if parameter.endswith("[]"):
@@ -143,6 +145,12 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         for argument in self.query:
             static[argument.parameter] = argument.value(call.query)
         return body.to_opcode(self.opcode, given, static, self.renamed, call.reason())
+
+    def _by_word(self, given: Any) -> Mapping[str, Any]:
+        found = self.word.get(given) if isinstance(given, str) else None
+        if found is None:
+            raise bad_request(f"The body must be one of {', '.join(map(repr, self.word))}")
+        return found
 
     async def __call__(self, call: Call) -> int:
         """Submit the job."""

@@ -31,8 +31,13 @@ FIELDS: Final = (
 )
 ROLES: Final = {"M": "master", "C": "master-candidate", "R": "regular", "D": "drained", "O": "offline"}
 NAME: Final = {"node_name": "node_name"}
-# The body is one word here, and the opcode's parameters follow from it.
-_ROLE: Final = Later("OP_NODE_SET_PARAMS")
+# What a role is in the opcode's parameters; those that are left out stay as they are.
+_ROLE_FLAGS: Final[dict[str, dict[str, bool]]] = {
+    "regular": {"master_candidate": False, "offline": False, "drained": False},
+    "master-candidate": {"master_candidate": True},
+    "drained": {"drained": True},
+    "offline": {"offline": True},
+}
 # Query and body exclude each other here.
 _MIGRATE: Final = Later("OP_NODE_MIGRATE")
 
@@ -55,13 +60,18 @@ async def role(call: Call) -> Any:
 
 
 _HERE: Final = "/2/nodes/[node_name]"
+_AUTO_PROMOTE: Final = flag("auto-promote", "auto_promote")
 _STORAGE: Final = text("storage_type")
 
 ROWS: Final = (
     reads("/2/nodes", nodes),
     reads(_HERE, node),
     reads(f"{_HERE}/role", role),
-    changes("PUT", f"{_HERE}/role", _ROLE),
+    changes(
+        "PUT",
+        f"{_HERE}/role",
+        Submit(opcode=NodeSetParams, path=NAME, body=True, word=_ROLE_FLAGS, query=(flag("force"), _AUTO_PROMOTE)),
+    ),
     changes("POST", f"{_HERE}/powercycle", Submit(opcode=NodePowercycle, path=NAME, query=(flag("force"),), body=True)),
     changes("POST", f"{_HERE}/evacuate", Submit(opcode=NodeEvacuate, path=NAME, query=(DRY_RUN,), body=True)),
     changes("POST", f"{_HERE}/migrate", _MIGRATE),

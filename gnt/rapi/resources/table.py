@@ -10,6 +10,7 @@ from gnt.opcodes.instance import InstanceQueryData, InstanceRemove
 from gnt.opcodes.instance_create import InstanceCreate
 from gnt.opcodes.instance_move import InstanceMigrate
 from gnt.opcodes.instance_power import InstanceShutdown, InstanceStartup
+from gnt.opcodes.node import NodeSetParams
 from gnt.opcodes.query import OsDiagnose
 from gnt.rapi.resources import cluster, group, instance, job, node
 from gnt.rapi.resources.base import Later, Resource, Submit
@@ -25,6 +26,7 @@ CARRIED_OUT: Final[frozenset[type[Opcode]]] = frozenset(
         InstanceRemove,
         InstanceShutdown,
         InstanceStartup,
+        NodeSetParams,
         OsDiagnose,
     }
 )

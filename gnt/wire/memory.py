@@ -118,6 +118,7 @@ class MemoryLink:
         self._source = source
         self._daemon: Any = None
         self._started = False
+        self._stopped = False
         self._dead = False
         self._problem = ""
         self._stop_listening: StopListening | None = None
@@ -137,12 +138,12 @@ class MemoryLink:
 
     def start(self) -> None:
         """Begin to connect."""
-        self._started = not self._dead
+        self._stopped, self._started = False, not self._dead
         self.connect_soon()
 
     def stop(self) -> Deferred[None]:
         """Close the connection for good."""
-        self._started = False
+        self._stopped, self._started = True, False
         self._network.forget(self)
         self._lose("the link was closed")
         waiting, self._waiting = self._waiting, []
@@ -165,6 +166,8 @@ class MemoryLink:
         """Fire when calls can be sent."""
         if self.connected:
             return defer.succeed(None)
+        if self._stopped:
+            return defer.fail(NotReached(f"the link to {self.name} was closed"))
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         return waiting

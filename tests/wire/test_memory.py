@@ -175,8 +175,9 @@ def test_events(world: World) -> None:
 
 
 def test_stopped_link_tells_those_who_wait(world: World) -> None:
-    """They hear that there will be no connection."""
+    """They hear that there will be no connection, and so does who comes later."""
     world.network.detach(NODE_UUID)
     waiting = world.link.when_connected()
     world.link.stop()
     assert isinstance(raised(waiting), NotReached)
+    assert isinstance(raised(world.link.when_connected()), NotReached)

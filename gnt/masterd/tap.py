@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from gnt.daemon import names, readiness
 from gnt.daemon.files import make_directories
 from gnt.daemon.foreign import refuse_foreign
+from gnt.daemon.listening import noded_port
 from gnt.daemon.options import (
     EXIT_FAILURE,
     EXIT_NODE_SETUP,
@@ -45,8 +46,6 @@ log: Final = Logger()
 
 PROGRAM: Final = "gnt-masterd"
 LOG_FILE: Final = "master-daemon.log"
-NODED_PORT: Final = 1811
-NODED_SERVICE: Final = "ganeti-noded"
 
 
 class Options(DaemonOptions):
@@ -120,14 +119,6 @@ def _refuse_unresolvable(layout: Layout, host: str) -> None:
         refuse_start(PROGRAM, problem, EXIT_NODE_SETUP)
 
 
-def node_port() -> int:
-    """Give the port of node daemons: that of the services database, else 1811."""
-    try:
-        return socket.getservbyname(NODED_SERVICE, "tcp")
-    except OSError:
-        return NODED_PORT
-
-
 class MasterService(Service):
     """The running master daemon: becomes master, then takes LUXI clients."""
 
@@ -140,7 +131,7 @@ class MasterService(Service):
         self._runtime = runtime
         self._pools = pools
         self._credentials = credentials
-        self._port = node_port()
+        self._port = noded_port()
         providers = Providers(host=host, vault=FileVault(layout.config_db), connect=self._connect, listen=self._listen)
         self._daemon = MasterDaemon(runtime, layout, providers, self._deposed)
         self._luxi: LuxiServer | None = None

@@ -15,6 +15,7 @@ from gnt.cli.jobs import json_of, run
 from gnt.cli.many import jobs_of, wait_each
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, ROMAN, YES_DO_IT
 from gnt.cli.past import AT, DIFF, HISTORY, info_at
+from gnt.cli.renewal import RENEW
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import show
 from gnt.cli.values import seconds
@@ -163,7 +164,6 @@ _LATER: Final = (
     "redist-conf",
     "remove-tags",
     "rename",
-    "renew-crypto",
     "repair-disk-sizes",
     "search-tags",
     "show-ispecs-cmd",
@@ -227,6 +227,7 @@ PROGRAM = Program(
             ),
             text='Errors make the exit status 1. With --json: {"job", "status", "result", "jobs", "clean"}.',
         ),
+        RENEW,
     ),
     unsupported=dict.fromkeys(_LATER, ""),
 )

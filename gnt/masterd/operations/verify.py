@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
 from gnt.masterd.operations.verify_report import Report
 from gnt.masterd.plan import Plan
+from gnt.masterd.voting import voters
 from gnt.model.checks import verify_config
 from gnt.model.cluster import Cluster
 from gnt.model.names import nice_key
@@ -69,6 +71,9 @@ class VerifyConfiguration(Operation[ClusterVerifyConfig]):
         report.note("* Verifying cluster config")
         for finding in verify_config(cluster):
             report.add(finding.code, finding.item, finding.name, finding.text, warning=finding.severity == "warning")
+        if cluster.settings.renewed_certs:
+            text = "a renewal of certificates was cut off, two of each node count: gnt-cluster renew-crypto"
+            report.add("ECLUSTERCLIENTCERT", "cluster", "", text, warning=True)
         for node, text in await look.debts():
             name = cluster.nodes[node].name if node in cluster.nodes else node
             report.add("ENODERPC", "node", name, f"owes: {text}", warning=True)
@@ -111,6 +116,7 @@ class VerifyGroup(Operation[ClusterVerifyGroup]):
         report.note("* Verifying node status")
         expected = {name for name, params in hypervisors.items() if params.get("kvm_flag") == "disabled"}
         _check_nodes(nodes, verified, report, now=self.fresh.now(), emulated=expected)
+        _check_digests(cluster, nodes, verified, report)
         report.note("* Verifying instance status")
         _check_guests(cluster, hosts, guests, report)
         _check_offline(cluster, nodes, report)
@@ -179,6 +185,27 @@ def _check_node(node: Node, facts: VerifyFacts, report: Report, *, now: float, e
     if left < CERTIFICATE_WARNING:
         text = f"the certificate of {node.name} " + ("has expired" if left < 0 else f"ends in {left / 86400:.0f} days")
         report.add("ECLUSTERCERT", "cluster", "", text, warning=left >= CERTIFICATE_ERROR)
+
+
+def _check_digests(cluster: Cluster, nodes: Iterable[Node], verified: Mapping[str, Any], report: Report) -> None:
+    """Compare the certificates that nodes use with those by which candidates are known."""
+    known, renewed = cluster.settings.candidate_certs, cluster.settings.renewed_certs
+    if not known:
+        return
+    for node in nodes:
+        facts, counting = verified.get(node.uuid), {known.get(node.uuid), renewed.get(node.uuid)} - {None}
+        if node.uuid not in voters(cluster):
+            if counting:
+                text = "is no master candidate, but its certificate counts as that of one"
+                report.add("ECLUSTERCLIENTCERT", "node", node.name, text)
+        elif isinstance(facts, VerifyFacts) and facts.certificate not in counting:
+            text = f"uses a certificate ({facts.certificate[:16]}) that other nodes take for nobody's"
+            report.add("ECLUSTERCLIENTCERT", "node", node.name, f"{text}: gnt-cluster renew-crypto")
+    users = Counter(facts.certificate for facts in verified.values() if isinstance(facts, VerifyFacts))
+    for node in nodes:
+        facts = verified.get(node.uuid)
+        if isinstance(facts, VerifyFacts) and facts.certificate and users[facts.certificate] > 1:
+            report.add("ECLUSTERCLIENTCERT", "node", node.name, "uses the same certificate as another node")
 
 
 def _check_guests(cluster: Cluster, hosts: Iterable[Node], guests: Mapping[str, Any], report: Report) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from gnt.masterd.engine import Engine, Tools
 from gnt.masterd.operation import operation_for
 from gnt.masterd.plan import ByMaster, Entrust, Reconnect, Tell
+from gnt.masterd.planning import Planner
 from gnt.model.cluster import CONFIG_VERSION
 from gnt.model.errors import Failed, GntError, NodeFailure, NotReached
 from gnt.model.layout import Layout
@@ -343,3 +344,46 @@ def test_a_master_that_dies_beside_the_calls(ring: Keyring, step: int) -> None:
     ring.deadly = -1
     ring.whole()
     recovers(ring, mortal)
+
+
+def found(ring: Keyring) -> list[str]:
+    """Give the lines of a check of the group that concern certificates of nodes."""
+    ring.run("OP_CLUSTER_VERIFY_GROUP", group_name="default", error_codes=True)
+    lines = list(ring.said)
+    ring.run("OP_CLUSTER_VERIFY_CONFIG", error_codes=True)
+    return [line for line in (*lines, *ring.said) if "ECLUSTERCLIENTCERT" in line]
+
+
+def test_verify_compares_digests(ring: Keyring) -> None:
+    """A renewal that was cut off is a warning; what counts nowhere, twice, or for no candidate is an error."""
+    assert found(ring) == []
+    install = ring.nodes.answers["certificate_install"]
+    ring.nodes.answers["certificate_install"] = lambda _n, _c: NodeFailure("storage_error", "no space")
+    ring.run(RENEW, node_certificates=True)
+    (line,) = found(ring)
+    assert "WARNING" in line
+    assert "was cut off" in line
+    ring.nodes.answers["certificate_install"] = install
+    ring.run(RENEW, node_certificates=True)
+    assert found(ring) == []
+    pem = ring.layouts[NODE2].node_pem.read_bytes()
+    ring.layouts[NODE3].node_pem.write_bytes(pem)
+    lines = found(ring)
+    assert any("node3.example.com:uses a certificate" in line for line in lines)
+    assert sum("the same certificate" in line for line in lines) == 2
+    node = replace(ring.journal.head.nodes[NODE3], master_candidate=False)
+    ring.journal.head = ring.journal.head.put(node)
+    assert any("node3.example.com:is no master candidate" in line for line in found(ring))
+
+
+def test_a_plan_says_what_it_can(ring: Keyring) -> None:
+    """`--plan` changes nothing, and names the stages that depend on answers."""
+    planner = Planner(ring.journal, ring.journal, ring.nodes, Resolver(), ring.fresh)
+    told: list[Any] = []
+    op = ClusterRenewCrypto(cluster_certificate=True)
+    ensureDeferred(planner.plan([op])).addBoth(told.append)
+    ((plan,),) = told
+    assert plan["refused"] is None
+    assert [step.kind for step in plan["steps"]] == ["reconnect", "note", "undoable"]
+    assert len(plan["then"]) == 8
+    assert ring.nodes.made == []

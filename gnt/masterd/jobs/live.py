@@ -84,5 +84,7 @@ class LiveJob:
         """Tell those who wait for news."""
         if self._waiters:
             waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                waiter.callback(None)
+            # Who is told may give up the wait of another: the list that is gone through must not change by that.
+            for waiter in tuple(waiters):
+                if not waiter.called:
+                    waiter.callback(None)

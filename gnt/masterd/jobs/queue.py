@@ -299,6 +299,7 @@ class JobQueue:
         except GntError:
             if id(changes[0]) not in self._doubtful and live.head is then:
                 live.head = before
+                live.wake()
             raise
 
     def _stored(self, live: LiveJob, then: Job) -> list[Change]:
@@ -388,9 +389,11 @@ class JobQueue:
             live.step(jobs.canceling)
             if self._runner is not None:
                 self._runner.let_go(number)
-        elif status is not Status.CANCELING:
+        elif status is not Status.CANCELING and (status is not Status.CANCELED or live.shown.final):
             return False, f"Job {number} is no longer waiting in the queue"
         while not live.shown.final:
+            if live.head.status not in (Status.CANCELING, Status.CANCELED):
+                return False, f"Job {number} could not be canceled"
             await live.news()
         return True, f"Job {number} will be canceled"
 

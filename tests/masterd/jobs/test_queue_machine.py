@@ -1,4 +1,4 @@
-"""Jobs under any order of events: submitted, canceled, finished, refused, while the master dies and starts again.
+"""Jobs under any order of events: submitted, canceled, killed, paused, refused, while the master dies and starts again.
 
 I2 (no acknowledged job is lost), I4 (no lock held by a finished job), I5 (only the listed transitions, final states
 final, nothing runs after a failure) and I8 (everything comes to an end) of the simulation page.
@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gnt.masterd.jobs.job import Job
+from gnt.masterd.jobs.rules import Rules, make_rule
 from gnt.masterd.jobs.seam import OpcodeEnd
 from gnt.masterd.jobs.states import FINAL, Status
 from gnt.model.errors import Failed, GntError
+from gnt.model.objects import JobFilter
 from gnt.opcodes.base import Opcode
 from tests.masterd.jobs.fakes import Brain, delay, started
 
+UUID = "00000000-0000-4000-8000-000000000001"
 LOCKS = ["", "node/a!", "node/a", "instance/i! node/a", "node/[lockset]", "cluster/BGL!"]
 # What a client may see next, of one job, within the life of one master.
 NEXT = {
@@ -28,6 +31,11 @@ NEXT = {
     Status.RUNNING: {Status.RUNNING, Status.SUCCESS, Status.ERROR, Status.QUEUED, Status.WAITING, Status.CANCELED},
     **{status: {status} for status in FINAL},
 }
+
+
+def make(action: Any, predicate: Any) -> JobFilter:
+    """Make a rule."""
+    return make_rule(UUID, watermark=0, priority=0, predicates=[predicate], action=action, reason=[])
 
 
 class QueueRules(RuleBasedStateMachine):
@@ -41,6 +49,7 @@ class QueueRules(RuleBasedStateMachine):
         self.archived: set[int] = set()
         self.seen: dict[int, Status] = {}
         self.ends: dict[int, Job] = {}
+        self.rules: tuple[JobFilter, ...] = ()
 
     @property
     def running(self) -> list[int]:
@@ -90,6 +99,22 @@ class QueueRules(RuleBasedStateMachine):
         number = data.draw(st.sampled_from(self.running))
         self.brain.engine.finish(number, OpcodeEnd(error=None if good else Failed("no")))
 
+    @precondition(lambda self: self.promised)
+    @rule(data=st.data())
+    def kill(self, data: st.DataObject) -> None:
+        """Kill a job, whatever it does."""
+        self.brain.queue.kill(data.draw(st.sampled_from(sorted(self.promised))))
+
+    @rule(
+        action=st.sampled_from([None, "PAUSE", "REJECT", ["RATE_LIMIT", 1], ["RATE_LIMIT", 2]]),
+        after=st.integers(0, 6),
+    )
+    def set_rule(self, action: Any, after: int) -> None:
+        """Set the only rule, or remove it."""
+        predicate = ["jobid", [">", "id", after]]
+        self.rules = () if action is None else (make(action, predicate),)
+        self.brain.queue.rule(Rules(self.rules))
+
     @precondition(lambda self: self.running)
     @rule(data=st.data())
     def feedback(self, data: st.DataObject) -> None:
@@ -125,6 +150,7 @@ class QueueRules(RuleBasedStateMachine):
         journal._pending, journal._free = [], []
         self.brain = Brain(journal=journal)
         self.brain.engine.hold = True
+        self.brain.queue.rule(Rules(self.rules))
         self.seen = {number: status for number, status in self.seen.items() if status in FINAL}
         self.brain.start()
 
@@ -157,6 +183,7 @@ class QueueRules(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """See that all comes to an end when opcodes end and the store answers."""
+        self.brain.queue.rule(Rules())
         self.acknowledge()
         for _ in range(1000):
             if not self.running:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-import msgspec
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gnt.masterd.hidden import debt_changes, hidden_rows, removal, undo_changes
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking, Resolver, Rows
 from gnt.masterd.operation import Operation, Stage
@@ -28,7 +28,6 @@ from gnt.masterd.segments import (
     Segment,
     StoredCall,
     decode_row,
-    encode_row,
     has_node,
     segments_of,
 )
@@ -149,9 +148,11 @@ class Engine:
 
     async def recover(self, run: OpcodeRun) -> Ending:
         """Settle an opcode that a former master left open, and end it in error."""
-        rows = await self._tools.rows.rows(Space.UNDO, f"{run.job}/{run.index}/")
+        prefix = f"{run.job}/{run.index}/"
+        rows = await self._tools.rows.rows(Space.UNDO, prefix)
+        hidden = await hidden_rows(self._tools.rows, Space.UNDO, prefix)
         course = Course(self._tools, run, self._halt)
-        await course.adopt(rows)
+        await course.adopt(rows, hidden)
         return await course.fail(Failed("This was interrupted while it ran", code="interrupted"))
 
     def _halt(self) -> None:
@@ -187,10 +188,12 @@ class Course:
         self._kept = False
         self._promoted: list[str] = []
         self._rows: dict[str, OpenRow] = {}
+        # Keys of those that stand among the secrets.
+        self._hidden: set[str] = set()
         self._outcomes: dict[str, str] = {}
         self._keep: tuple[ConfigObject, ...] = ()
         self._forget: tuple[ConfigObject, ...] = ()
-        self._closing: dict[str, Change] = {}
+        self._closing: dict[tuple[Space, str], Change] = {}
 
     def kill(self) -> bool:
         """Abort what is under way and begin no further step; False if what was begun is being settled already."""
@@ -250,10 +253,11 @@ class Course:
         self._settling = True
         return await self._end(OpcodeEnd(result=plan.result, jobs=plan.jobs))
 
-    async def adopt(self, rows: Mapping[str, bytes]) -> None:
+    async def adopt(self, rows: Mapping[str, bytes], hidden: Mapping[str, bytes]) -> None:
         """Take over what a former master left, and ask the nodes how its calls ended."""
         self._begun = True
-        self._rows = {key: decode_row(rows[key]) for key in sorted(rows)}
+        self._rows = {key: decode_row(hidden.get(key, rows[key])) for key in sorted(rows)}
+        self._hidden = set(hidden)
         steps = [step for row in self._rows.values() for segment in row.segments for step in segment.steps]
         await DeferredList([ensureDeferred(self._ask_outcome(step)) for step in steps])
 
@@ -323,13 +327,20 @@ class Course:
         key = f"{self._run.job}/{self._run.index}/{len(self._rows) + 1:03d}"
         self._rows[key] = row
         self._keep += segment.reserve
-        self._closing[key] = Put(Space.UNDO, key, encode_row(row))
+        changes = undo_changes(key, row, rest)
+        if len(changes) > 1:
+            self._hidden.add(key)
+        self._wait_for_commit(changes)
         await self._flush()
 
     def _close_rows(self) -> None:
         for key in self._rows:
-            self._closing[key] = Remove(Space.UNDO, key)
-        self._rows = {}
+            self._wait_for_commit(removal(Space.UNDO, key, hidden=key in self._hidden))
+        self._rows, self._hidden = {}, set()
+
+    def _wait_for_commit(self, changes: Sequence[Put | Remove]) -> None:
+        """Let changes of rows go with the next commit, each in place of an earlier one of the same row."""
+        self._closing.update({(change.space, change.key): change for change in changes})
 
     async def _flush(self) -> None:
         changes = self._take()
@@ -406,8 +417,7 @@ class Course:
             self._owe(Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call, tolerant=True))
 
     def _owe(self, debt: Debt) -> None:
-        key = debt_key(debt)
-        self._closing[key] = Put(Space.DEBT, key, msgspec.json.encode(noted(debt, self._commits.head)))
+        self._wait_for_commit(debt_changes(debt_key(debt), noted(debt, self._commits.head)))
 
     def _node_name(self, uuid: str) -> str:
         return node_name(self._commits.head, uuid)

@@ -8,12 +8,13 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from twisted.internet.defer import Deferred
 
+from gnt.masterd.hidden import debt_changes, hidden_rows, removal
 from gnt.masterd.looking import Rows
 from gnt.masterd.settling import Calls, Debt, Settlement, Settling
 from gnt.model.cluster import Cluster
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
 from gnt.model.objects import ConfigObject, JobFilter
-from gnt.store.changes import Change, Put, Remove, Space
+from gnt.store.changes import Change, Space
 from gnt.store.configuration import find
 
 O = TypeVar("O", bound=ConfigObject)  # noqa: E741
@@ -78,7 +79,8 @@ class Payer:
     async def pay(self, node: str) -> Payment:
         """Pay all that a node (its UUID) owes."""
         rows = await self._rows.rows(Space.DEBT, "")
-        debts = {key: msgspec.json.decode(value, type=Debt) for key, value in rows.items()}
+        hidden = await hidden_rows(self._rows, Space.DEBT, "")
+        debts = {key: msgspec.json.decode(hidden.get(key, value), type=Debt) for key, value in rows.items()}
         payment = Payment([], [])
         for key, debt in sorted(debts.items()):
             if debt.node != node:
@@ -95,7 +97,8 @@ class Payer:
             del debts[key]
             debts.update(again)
             payment.paid.append("; ".join([debt.text, *settlement.said]))
-            await self._commit(key, debt, settlement, again, debts)
+            gone = removal(Space.DEBT, key, hidden=key in hidden)
+            await self._commit(gone, debt, settlement, again, debts)
         return payment
 
     async def _pay_one(self, debt: Debt) -> Settlement:
@@ -112,15 +115,19 @@ class Payer:
         return Settlement()
 
     async def _commit(
-        self, key: str, debt: Debt, settlement: Settlement, again: Mapping[str, Debt], debts: Mapping[str, Debt]
+        self,
+        gone: Sequence[Change],
+        debt: Debt,
+        settlement: Settlement,
+        again: Mapping[str, Debt],
+        debts: Mapping[str, Debt],
     ) -> None:
         """Take the debt from the books, with what its payment has changed; what was changed since stays as it is."""
         drop = self._unchanged(debt, [*settlement.drop, *settlement.forget])
         if not any(other.opcode == debt.opcode for other in debts.values()):
             drop += self._reserved(debt)
         put = self._unchanged(debt, settlement.keep)
-        changes: list[Change] = [Remove(Space.DEBT, key)]
-        changes += [Put(Space.DEBT, new, msgspec.json.encode(owed)) for new, owed in again.items()]
+        changes = [*gone, *(change for new, owed in again.items() for change in debt_changes(new, owed))]
         await self._commits.enqueue([*changes, *self._commits.object_changes(put=put, drop=drop)])
 
     def _unchanged(self, debt: Debt, objects: Sequence[O]) -> list[O]:

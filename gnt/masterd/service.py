@@ -39,7 +39,6 @@ from gnt.masterd.watcher_pause import WatcherPause
 from gnt.model.errors import StaleEpoch
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
-from gnt.store.secrets import PREFIX as OF_OBJECTS
 from gnt.store.vault import Vault
 
 STOP_WAIT: Final = 10.0
@@ -118,7 +117,7 @@ class MasterDaemon:
         secrets = await term.journal.rows(Space.SECRET)
         parts.queue.restore(
             await parts.stored.live(),
-            {key: value for key, value in secrets.items() if not key.startswith(OF_OBJECTS)},
+            {key: value for key, value in secrets.items() if key.partition("/")[0].isdecimal()},
             last_job=msgspec.json.decode(meta.get("last_job", b"0")),
             drained=msgspec.json.decode(meta.get("drained", b"false")),
         )

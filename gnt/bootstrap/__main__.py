@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -47,12 +48,29 @@ def _token() -> Any:
     return NodeAdd(read_request(AddCommand), layout, os.environ, progress, show=show_token).run()
 
 
+def _backup() -> Any:
+    from gnt.bootstrap.backup import BackupRequest, backup  # noqa: PLC0415
+
+    layout = Layout.from_environment(os.environ)
+    host = host_name(os.environ, socket.getfqdn())
+    return backup(read_request(BackupRequest), layout, host, progress, now=time.time)
+
+
+def _restore() -> Any:
+    from gnt.bootstrap.restore import Restore, RestoreRequest  # noqa: PLC0415
+
+    layout = Layout.from_environment(os.environ)
+    return Restore(read_request(RestoreRequest), layout, host_name(os.environ, socket.getfqdn()), progress).run()
+
+
 VERBS: Final[dict[str, Callable[[], Any]]] = {
     "init": _init,
     "leave": _leave,
     "join": _join,
     "add": _add,
     "token": _token,
+    "backup": _backup,
+    "restore": _restore,
 }
 
 

@@ -232,6 +232,22 @@ class Database(Reader):
             with self._transaction():
                 self._write_state(self.promised, known)
 
+    def begin_at(self, base: Position) -> None:
+        """Have the log of a restored store, which is empty, begin at a place that no other log has.
+
+        Raises `ConfigError` if it is not empty or would go back.
+        """
+        if self.end != self.base or base <= self.base:
+            raise ConfigError(f"{self.path} cannot begin at {base}", code="bad_entries")
+        with self._transaction():
+            self._connection.execute(
+                "UPDATE state SET base_number = ?, base_node = ?, base_serial = ?, promised_number = ?,"
+                " promised_node = ?, committed = ? WHERE id = 1",
+                (base.epoch.number, base.epoch.node, base.serial, base.epoch.number, base.epoch.node, base.serial),
+            )
+            self._next = State(self._state.cluster_uuid, base.epoch, base.serial, base)
+            self._next_end = base
+
     def trim_history(self, before: float) -> None:
         """Forget versions of objects that were replaced before that time (seconds)."""
         with self._transaction():

@@ -353,7 +353,7 @@ def copy_store(source: Path, target: Path, *, export: bool = False) -> None:
         os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         connection.execute("VACUUM INTO ?", (str(target),))
         if export:
-            _strip(target)
+            strip_store(target)
         sync_file(target)
     except sqlite3.Error as error:
         target.unlink(missing_ok=True)
@@ -364,7 +364,8 @@ def copy_store(source: Path, target: Path, *, export: bool = False) -> None:
         connection.close()
 
 
-def _strip(path: Path) -> None:
+def strip_store(path: Path) -> None:
+    """Take the secrets, and the log that may hold some, out of a copy of a store. Raises `ConfigError`."""
     database = Database.open(path)
     connection = database.connection
     end = database.end

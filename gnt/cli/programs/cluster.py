@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from gnt.cli.backups import BACKUP, RESTORE
 from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
 from gnt.cli.cluster_info import described
@@ -194,6 +195,8 @@ PROGRAM = Program(
         Command(name="info", help="describe the cluster", run=_info, options=(ROMAN, AT), aliases=("show",)),
         HISTORY,
         DIFF,
+        BACKUP,
+        RESTORE,
         Command(name="version", help="say which versions of everything run", run=_version),
         Command(
             name="queue",

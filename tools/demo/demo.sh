@@ -30,7 +30,7 @@ greeting() {
         running $pid || break
         echo greet >&3 || break
         sleep 1
-        ! grep -q 'MiB, .* CPU' $out || break
+        ! tr -d '\r' <$out | grep -A 2 'hello from web1' | grep -q 'MiB, .* CPU' || break
     done
     exec 3>&-
     kill $pid 2>/dev/null || true
@@ -40,7 +40,9 @@ greeting() {
         tail -n 5 $out >&2
         die "the guest did not greet within $1 seconds" "its console's log: $base/node*/var/log/ganeti/kvm; QEMU's: $base/node*/libvirt/log/qemu"
     }
-    tr -d '\r' <$out | grep -E 'hello from web1|installed as web1|MiB, .* CPU' | tail -n 3 | sed 's/^/    | /'
+    # A whole greeting; the first may have begun before we were there.
+    tr -d '\r' <$out | awk '/hello from web1/ { text = "" } { text = text "    | " $0 "\n" }
+        /MiB, .* CPU/ && text ~ /hello/ { printf "%s", text; exit }'
 }
 
 begin
@@ -76,7 +78,7 @@ greeting 60
 say "moving it to node2 while it runs, and back"
 show node1 gnt-instance migrate -f -n node2 web1
 show node1 gnt-instance list
-greeting 20
+greeting 60
 show node1 gnt-instance migrate -f -n node1 web1
 show node1 gnt-instance list
 show node1 gnt-job list

@@ -302,10 +302,10 @@ class LogSnapshot(NodeCall[None], tag="log_snapshot", frozen=True, kw_only=True)
 class LogDiscard(NodeCall[None], tag="log_discard", frozen=True, kw_only=True):
     """Drop the store of a node that is no candidate any more (kept aside, mode 0600), and the authority's key.
 
-    `before`: where the log ends at this serial or behind it, both are kept: the node has become a candidate since.
+    `before`: where the log ends at this place or behind it, both are kept: the node has become a candidate since.
     """
 
-    before: int | None = None
+    before: Position | None = None
 
     @property
     def lane(self) -> str:

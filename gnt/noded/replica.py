@@ -124,7 +124,7 @@ class Replica:
     async def _discard(self, call: LogDiscard, _context: CallContext) -> None:
         def work() -> LogState:
             database = self._open()
-            if database is not None and call.before is not None and database.end.serial >= call.before:
+            if database is not None and call.before is not None and database.end >= call.before:
                 return _state_of(database)
             self._close()
             # In one piece of work with the look at the log: the key is given to those only whose log is there.

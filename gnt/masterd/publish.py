@@ -99,7 +99,7 @@ class Publisher:
         self._release = release
         self._readers: dict[str, _Reader] = {}
         # Whoever was no candidate from here on has a log that ends before it; one who learns to be one passes it.
-        self._no_voter_since: dict[str, int] = {}
+        self._no_voter_since: dict[str, Position] = {}
         self._wanted = 0
         self._view: View | None = None
         self._making: list[Deferred[View]] | None = None
@@ -240,11 +240,11 @@ class Publisher:
 
     def _note_voters(self) -> None:
         """Note since when each node is no candidate; one that has ceased to be one is to be told."""
-        now, serial = voters(self._journal.cluster), self._journal.position.serial
+        now, position = voters(self._journal.cluster), self._journal.position
         for uuid in now & set(self._no_voter_since):
             del self._no_voter_since[uuid]
         for uuid in set(self._journal.cluster.nodes) - now - set(self._no_voter_since):
-            self._no_voter_since[uuid] = serial
+            self._no_voter_since[uuid] = position
             if uuid in self._readers:
                 self._readers[uuid].cleared = False
 
@@ -252,7 +252,8 @@ class Publisher:
         """Have a node give up what it got in order to become a candidate, for it has not become one."""
         if uuid in self._no_voter_since:
             # Its log may end with the newest entry; one that learns anew gets at least that of its own job after it.
-            self._no_voter_since[uuid] = self._journal.end.serial + 1
+            end = self._journal.end
+            self._no_voter_since[uuid] = msgspec.structs.replace(end, serial=end.serial + 1)
             if uuid in self._readers:
                 self._readers[uuid].cleared = False
             self._wake()

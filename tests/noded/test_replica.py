@@ -195,9 +195,10 @@ def test_what_a_node_gives_up_cannot_overtake_what_it_was_given(node: Node, tmp_
     key = node.place.layout.authority_key
     key.parent.mkdir(parents=True, exist_ok=True)
     key.write_text("KEY")
-    node.ask(LogDiscard(before=2))
+    node.ask(LogDiscard(before=at(2)))
     assert (key.exists(), node.path.exists()) == (True, True)
-    node.ask(LogDiscard(before=3))
+    later = Position(epoch=Epoch(number=FIRST.number + 1, node="b"), serial=1)
+    node.ask(LogDiscard(before=later))
     assert (key.exists(), node.path.exists()) == (False, False)
 
 

@@ -30,7 +30,7 @@ greeting() {
         running $pid || break
         echo greet >&3 || break
         sleep 1
-        ! tr -d '\r' <$out | grep -A 2 'hello from web1' | grep -q 'MiB, .* CPU' || break
+        ! tr -d '\r' <$out | grep -A 3 'hello from web1' | grep -q 'MiB, .* CPU' || break
     done
     exec 3>&-
     kill $pid 2>/dev/null || true
@@ -41,7 +41,7 @@ greeting() {
         die "the guest did not greet within $1 seconds" "its console's log: $base/node*/var/log/ganeti/kvm; QEMU's: $base/node*/libvirt/log/qemu"
     }
     # A whole greeting; the first may have begun before we were there.
-    tr -d '\r' <$out | awk '/hello from web1/ { text = "" } { text = text "    | " $0 "\n" }
+    tr -d '\r' <$out | awk '/^greet$/ { next } /hello from web1/ { text = "" } { text = text "    | " $0 "\n" }
         /MiB, .* CPU/ && text ~ /hello/ { printf "%s", text; exit }'
 }
 

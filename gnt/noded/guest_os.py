@@ -69,7 +69,8 @@ class GuestOs:
             context=context,
         )
         if not done.ok:
-            said = _tail(f"{done.output}{done.errors}", ())
+            hidden = (call.parameters[name] for name in call.hidden if name in call.parameters)
+            said = _tail(f"{done.output}{done.errors}", hidden)
             raise NodeFailure("script_failed", f"OS '{name}' refuses its parameters (verify {done.how}): {said}")
 
     async def _create(self, call: OsCreate, context: CallContext) -> None:

@@ -703,13 +703,17 @@ class OsList(NodeCall[list[OsFacts]], tag="os_list", frozen=True, kw_only=True):
 
 
 class OsCheck(NodeCall[None], tag="os_check", frozen=True, kw_only=True):
-    """Check a definition, its variant and parameters; with `required` False one that is missing is no failure."""
+    """Check a definition, its variant and parameters; with `required` False one that is missing is no failure.
+
+    `hidden` names the parameters whose values no failure tells, even if the definition's script says them.
+    """
 
     CHANGES = False
     DEADLINE = FAST
 
     os: str
     parameters: dict[str, str]
+    hidden: list[str] = []
     required: bool = True
     force_variant: bool = False
 

@@ -149,6 +149,16 @@ class GuestOsTests(TestCase):
         ):
             assert text in (await self.refused(call)).text
 
+    async def test_what_a_check_says_of_a_secret_is_not_told(self) -> None:
+        """The script may say what it was given; the failure goes into a job, where everybody reads it."""
+        make_definition(
+            self.definitions, "try", 20, variants_list="small\n", verify='echo "bad: $OSP_FILESYSTEM" >&2; exit 1\n'
+        )
+        check = OsCheck(os="try+small", parameters={"filesystem": "hush-hush"}, hidden=["filesystem", "unknown"])
+        text = (await self.refused(check)).text
+        assert "hush-hush" not in text
+        assert "bad: <redacted>" in text
+
     async def test_a_missing_definition_that_is_not_required(self) -> None:
         """Other nodes than the primary one may lack it, but not have a broken one."""
         await self.ask(OsCheck(os="none", parameters={}, required=False))

@@ -277,9 +277,9 @@ class CreateInstance(Operation[InstanceCreate]):
     async def _look_at_os(self, cluster: Cluster, look: Look, spec: InstanceSpec) -> list[OsFacts]:
         definitions = await look.ask(spec_node(cluster, spec), OsList())
         check_os_choice(cluster, spec.os, definitions, force_variant=self.op.force_variant)
-        parameters = {**spec.osparams, **spec.osparams_private, **(self.op.osparams_secret or {})}
-        texts = {key: str(value) for key, value in parameters.items()}
-        check = OsCheck(os=spec.os, parameters=texts, force_variant=self.op.force_variant)
+        hidden = {**spec.osparams_private, **(self.op.osparams_secret or {})}
+        texts = {key: str(value) for key, value in {**spec.osparams, **hidden}.items()}
+        check = OsCheck(os=spec.os, parameters=texts, hidden=sorted(hidden), force_variant=self.op.force_variant)
         await look.ask(spec_node(cluster, spec), check)
         return definitions
 

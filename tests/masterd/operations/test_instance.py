@@ -10,7 +10,7 @@ from gnt.masterd.jobs.lockset import Level
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
 from gnt.model.objects import AdminState
 from gnt.opcodes.registry import decode_opcode
-from gnt.wire.calls import DiskCreate, GuestStart, OsCreate
+from gnt.wire.calls import DiskCreate, GuestStart, OsCheck, OsCreate
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.ground import Ground
 
@@ -58,6 +58,17 @@ def test_secret_parameters_reach_the_script_only() -> None:
     assert not start.instance.osparams_private
     written = b"".join(getattr(change, "value", b"") for commit in ground.journal.commits for change in commit)
     assert b"hush" not in written
+
+
+def test_the_check_of_parameters_names_those_that_no_failure_may_tell() -> None:
+    """Private and secret ones; the node leaves their values out of what the definition's script says."""
+    ground = Ground()
+    checks: list[OsCheck] = []
+    ground.nodes.before = lambda _node, call: checks.append(call) if isinstance(call, OsCheck) else None
+    ground.add(osparams={"open": "yes"}, osparams_secret={"pw": "hush"}, osparams_private={"key": "mine"})
+    (check,) = checks
+    assert check.parameters == {"open": "yes", "key": "mine", "pw": "hush"}
+    assert check.hidden == ["key", "pw"]
 
 
 def test_a_failed_installation_leaves_nothing() -> None:

@@ -231,7 +231,7 @@ class NodeItself:
             return
         with _Writing():
             for name, text in call.files.items():
-                write_atomically(self._layout.ssconf(name), _lines(text), 0o444)
+                _write_news(self._layout.ssconf(name), _lines(text).encode(), 0o444)
             if call.config_data is not None:
                 write_atomically(self._layout.config_data, call.config_data, 0o600)
             elif call.membership.node_uuid not in call.membership.candidates:
@@ -301,6 +301,16 @@ def _check_ssconf(name: str, text: str) -> None:
         raise NodeFailure("wrong_input", f"{name!r} is no ssconf name")
     if len(_lines(text).encode()) > SSCONF_LIMIT:
         raise NodeFailure("wrong_input", f"ssconf_{name} would be longer than {SSCONF_LIMIT} bytes")
+
+
+def _write_news(path: Path, content: bytes, mode: int) -> None:
+    """Write a file unless it is there with this content: most of the small files stay as they are. Blocks."""
+    try:
+        same = path.read_bytes() == content and path.stat().st_mode & 0o7777 == mode
+    except OSError:
+        same = False
+    if not same:
+        write_atomically(path, content, mode)
 
 
 def _lines(text: str) -> str:

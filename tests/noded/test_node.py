@@ -229,6 +229,19 @@ def test_configure_writes_and_replaces(kit: Kit) -> None:
     assert kit.layout.config_data.read_text() == "{}"
 
 
+def test_configure_leaves_files_alone_that_say_the_same_already(kit: Kit) -> None:
+    """Of some thirty small files one or two change; but one that somebody made writable is put right."""
+    files = {"master_node": "node1", "cluster_tags": "", "nodegroups": "x"}
+    ask(kit.part, Configure(membership=member(1), files=files))
+    paths = [kit.layout.ssconf(name) for name in files]
+    kit.layout.ssconf("nodegroups").chmod(0o644)
+    before = [path.stat().st_ino for path in paths]
+    ask(kit.part, Configure(membership=member(2), files=files | {"master_node": "node2"}))
+    after = [path.stat().st_ino for path in paths]
+    assert [new == old for new, old in zip(after, before, strict=True)] == [False, True, False]
+    assert kit.layout.ssconf("nodegroups").stat().st_mode & 0o777 == 0o444
+
+
 def test_configure_that_comes_late_changes_nothing(kit: Kit) -> None:
     """An older position is ignored, the same one is repeated."""
     ask(kit.part, Configure(membership=member(5), files={"master_node": "new"}))

@@ -46,7 +46,7 @@ class Store:
         """Have none."""
         return None
 
-    async def archived_jobs(self) -> Sequence[bytes]:
+    async def archived_jobs(self) -> Sequence[Any]:
         """Have none."""
         return ()
 

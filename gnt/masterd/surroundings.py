@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gnt.daemon import names
 from gnt.daemon.runtime import Runtime
+from gnt.masterd.jobs.job import Job, decode_job
 from gnt.masterd.segments import decode_row
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
@@ -58,8 +59,8 @@ class StoredJobs:
         """Give the row of an archived job, or None."""
         return await self._pool.run(self._archived_job, number)
 
-    async def archived_jobs(self) -> Sequence[bytes]:
-        """Give the rows of all archived jobs, by number."""
+    async def archived_jobs(self) -> Sequence[Job]:
+        """Give all archived jobs, by number; there may be many, so they are read off the reactor's thread."""
         return await self._pool.run(self._archived_jobs)
 
     def _live(self) -> dict[str, bytes]:
@@ -68,8 +69,8 @@ class StoredJobs:
     def _archived_job(self, number: int) -> bytes | None:
         return next((row.value for row in self._database.jobs(ids=[number]) if row.archived), None)
 
-    def _archived_jobs(self) -> list[bytes]:
-        return [row.value for row in self._database.jobs(live=False)]
+    def _archived_jobs(self) -> list[Job]:
+        return [decode_job(row.value) for row in self._database.jobs(live=False)]
 
 
 def open_calls(database: Database) -> Callable[[str], Collection[str]]:

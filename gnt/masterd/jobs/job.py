@@ -7,7 +7,6 @@ encoded once and put into each row as they are. Private and secret parameters ar
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -17,7 +16,8 @@ from gnt.masterd.jobs.states import FINAL, Events, Status, after, job_priority, 
 from gnt.model.errors import ConfigError, GntError
 from gnt.model.secret import REDACTED
 from gnt.opcodes.base import HIDDEN_PARAMETERS, Opcode
-from gnt.opcodes.registry import decode_opcode, redacted
+from gnt.opcodes.registry import redacted
+from gnt.opcodes.summaries import summary_of
 from gnt.wire.errors import to_job_error
 
 Stamp = tuple[int, int]
@@ -139,17 +139,9 @@ def encode_error(error: GntError) -> msgspec.Raw:
     return msgspec.Raw(_encoder.encode(to_job_error(error)))
 
 
-@lru_cache(maxsize=4096)
-def _summary(data: bytes) -> str:
-    try:
-        return decode_opcode(data).summary()
-    except GntError:
-        return "INVALID_OP"
-
-
 def summary(op: JobOpcode) -> str:
     """Give the short form of an opcode: `INSTANCE_STARTUP(web1)`; `INVALID_OP` if this version cannot read it."""
-    return _summary(bytes(op.input))
+    return summary_of(bytes(op.input))
 
 
 def new_job(number: int, inputs: Sequence[msgspec.Raw], priorities: Sequence[int], now: float) -> Job:

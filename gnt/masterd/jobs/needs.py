@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from gnt.masterd.jobs.job import Job
 from gnt.store.changes import Change
 
 
@@ -26,8 +27,8 @@ class Shelf(Protocol):
     async def archived_job(self, number: int) -> bytes | None:
         """Give the row of an archived job, or None."""
 
-    async def archived_jobs(self) -> Sequence[bytes]:
-        """Give the rows of all archived jobs, by number."""
+    async def archived_jobs(self) -> Sequence[Job]:
+        """Give all archived jobs, by number."""
 
 
 class Runner(Protocol):

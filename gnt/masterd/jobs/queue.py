@@ -129,7 +129,7 @@ class JobQueue:
                 for number, one in zip(numbers, found, strict=True)
             ]
         archived = await self._shelf.archived_jobs() if "archived" in fields else ()
-        return [values(jobs.decode_job(row), True) for row in archived] + [values(job, False) for job in self]
+        return [values(job, True) for job in archived] + [values(job, False) for job in self]
 
     async def wait_for_change(
         self, number: int, fields: Sequence[str], previous: Any, serial: int | None, within: float

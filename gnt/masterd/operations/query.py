@@ -53,7 +53,7 @@ class _Elsewhere:
         del number
         _not_from_a_job()
 
-    async def archived_jobs(self) -> Sequence[bytes]:
+    async def archived_jobs(self) -> Sequence[Job]:
         """Refuse."""
         _not_from_a_job()
 

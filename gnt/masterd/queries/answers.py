@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
-from gnt.masterd.jobs.job import Job, decode_job
+from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.locks import LockFacts
 from gnt.masterd.operations.os import merge_definitions
 from gnt.masterd.queries.arranged import Tables, natural
@@ -68,8 +68,8 @@ class Jobs(Protocol):
 class Shelf(Protocol):
     """Where archived jobs are read."""
 
-    async def archived_jobs(self) -> Sequence[bytes]:
-        """Give the rows of all archived jobs, by number."""
+    async def archived_jobs(self) -> Sequence[Job]:
+        """Give all archived jobs, by number."""
 
 
 class LockTable(Protocol):
@@ -229,7 +229,7 @@ class Answers:
         jobs = [SeenJob(job, archived=False) for job in self._jobs]
         if any(field.name == "archived" for field in used):
             archived = await self._shelf.archived_jobs()
-            jobs[:0] = [SeenJob(decode_job(row), archived=True) for row in archived]
+            jobs[:0] = [SeenJob(job, archived=True) for job in archived]
             jobs.sort(key=lambda seen: seen.job.id)
         return jobs, tree
 

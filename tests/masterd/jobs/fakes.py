@@ -10,6 +10,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
+from gnt.masterd.jobs.job import Job, decode_job
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.jobs.processor import Processor
@@ -142,9 +143,9 @@ class FakeJournal:
         """Give an archived row."""
         return self.archived.get(number)
 
-    async def archived_jobs(self) -> Sequence[bytes]:
-        """Give all archived rows."""
-        return [self.archived[number] for number in sorted(self.archived)]
+    async def archived_jobs(self) -> Sequence[Job]:
+        """Give all archived jobs."""
+        return [decode_job(self.archived[number]) for number in sorted(self.archived)]
 
 
 class FakeEngine:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
-from gnt.masterd.jobs.job import Job, JobOpcode, encode_job
+from gnt.masterd.jobs.job import Job, JobOpcode
 from gnt.masterd.jobs.locks import LockFacts
 from gnt.masterd.jobs.states import Status
 from gnt.masterd.queries.answers import Answers
@@ -202,9 +202,9 @@ class Queue:
             return self.old, True
         return next(((each, False) for each in self.jobs if each.id == number), None)
 
-    async def archived_jobs(self) -> Sequence[bytes]:
-        """Give rows of archived ones."""
-        return [encode_job(self.old)]
+    async def archived_jobs(self) -> Sequence[Job]:
+        """Give archived ones."""
+        return [self.old]
 
     def snapshot(self) -> list[LockFacts]:
         """Two locks."""

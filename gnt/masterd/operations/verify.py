@@ -195,7 +195,7 @@ def _check_digests(cluster: Cluster, nodes: Iterable[Node], verified: Mapping[st
     for node in nodes:
         facts, counting = verified.get(node.uuid), {known.get(node.uuid), renewed.get(node.uuid)} - {None}
         if node.uuid not in voters(cluster):
-            if counting:
+            if node.uuid in known:
                 text = "is no master candidate, but its certificate counts as that of one"
                 report.add("ECLUSTERCLIENTCERT", "node", node.name, text)
         elif isinstance(facts, VerifyFacts) and facts.certificate not in counting:

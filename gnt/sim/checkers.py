@@ -77,12 +77,10 @@ def cluster_of(world: SimWorld) -> Cluster:
 
 def check_acknowledged(client: Client) -> list[str]:
     """Every job that was accepted is known, and ends as its client saw it end."""
-    problems = []
     rows = client.look("QueryJobs", None, ["id", "status", "opresult"])
     known = {number: (status, results) for number, status, results in rows}
-    for number in client.acknowledged:
-        if number not in known:
-            problems.append(f"job {number} was accepted and is not known any more")
+    lost = [number for number in client.acknowledged if number not in known]
+    problems = [f"job {number} was accepted and is not known any more" for number in lost]
     for number, end in client.ends.items():
         if known.get(number) != (end.status, end.results):
             problems.append(f"job {number} ended in {end.status} and is now {known.get(number)}")
@@ -113,7 +111,7 @@ def _has_job(node: SimNode, number: int, *, final: bool) -> bool:
     return not final or msgspec.json.decode(value).get("end_timestamp") is not None
 
 
-# I4: locks
+# I4: who holds what
 
 
 def check_locks(client: Client) -> list[str]:
@@ -235,7 +233,7 @@ def check_call_table(node: SimNode) -> list[str]:
     return [f"call {call} ({tag}) stands as under way on {node.name}" for call, tag in left]
 
 
-# I7: once
+# I7: each call has one effect
 
 
 def check_scripts(world: SimWorld) -> list[str]:
@@ -266,7 +264,7 @@ def check_copies(world: SimWorld, store: Reader, cluster: Cluster) -> list[str]:
             problems.append(f"{name} votes and has no store")
             continue
         with _store(node) as copy:
-            if not copy.log_end() == store.log_end() or copy.state().committed != store.log_end().serial:
+            if copy.log_end() != store.log_end() or copy.state().committed != store.log_end().serial:
                 where = f"{copy.log_end().serial}, committed {copy.state().committed}"
                 problems.append(f"{name} has the log up to {where}, not {store.log_end().serial}")
             elif _contents(copy) != wanted:
@@ -275,7 +273,7 @@ def check_copies(world: SimWorld, store: Reader, cluster: Cluster) -> list[str]:
 
 
 def check_trust(world: SimWorld, cluster: Cluster) -> list[str]:
-    """The authority's key is on candidates; every member knows who they are."""
+    """Only candidates have the authority's key; every member knows who they are."""
     problems: list[str] = []
     voting = {cluster.nodes[uuid].name for uuid in voters(cluster)}
     certificates = {uuid: cluster.settings.candidate_certs.get(uuid) for uuid in voters(cluster)}
@@ -330,4 +328,3 @@ def _empty_directories(directory: Path) -> list[Path]:
 
 def _short(world: SimWorld, path: str) -> str:
     return path.replace(str(world.shared), "shared")
-

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IListeningPort
 from twisted.python.failure import Failure
 
 from gnt.masterd.service import MasterDaemon
@@ -394,9 +393,9 @@ class _SimPort:
         """Close it."""
 
 
-def _listen(_address: str, _port: int, _factory: object) -> IListeningPort:
-    port: Any = _SimPort()
-    return port
+def _listen(_address: str, _port: int, _factory: object) -> Any:
+    """Listen at the port that nobody can reach."""
+    return _SimPort()
 
 
 def seeded(seed: int, what: str) -> random.Random:

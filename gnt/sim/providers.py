@@ -94,9 +94,7 @@ def ends_well(_argv: Sequence[str]) -> Finished:
     return Finished(status=0, signal=None)
 
 
-def sim_providers(
-    place: Place, source: random.Random, reachable: Callable[[str], bool], calls: list[str]
-) -> Providers:
+def sim_providers(place: Place, source: random.Random, reachable: Callable[[str], bool], calls: list[str]) -> Providers:
     """Put together what is under one simulated node daemon; `calls` gets the id of each call that ran a program."""
     guests = FakeHypervisor(place.layout.run / "fake-hypervisor", memory=MEMORY)
     return Providers(

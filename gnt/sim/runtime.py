@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -80,4 +80,5 @@ def sim_runtime(life: LifeClock, source: random.Random, watch: Watch = unwatched
             pools[name] = SimPool(life, source, name, watch)
         return pools[name]
 
-    return Runtime(clock=life, pools=pool, random=source)
+    clock: Any = life
+    return Runtime(clock=clock, pools=pool, random=source)

@@ -202,7 +202,7 @@ def _is_down(op: dict[str, Any], world: SimWorld, cluster: Cluster) -> bool:
 
 def _has_moved(op: dict[str, Any], _world: SimWorld, cluster: Cluster) -> bool:
     instance = cluster.instance(op["instance_name"])
-    return cluster.nodes[instance.primary_node].name == op["target_node"]
+    return cluster.nodes[instance.primary_node].name == str(op["target_node"])
 
 
 def _running(world: SimWorld) -> set[str]:
@@ -224,4 +224,3 @@ GOALS: Final[dict[str, Goal]] = {
 def tell(world: SimWorld, story: Story) -> list[str]:
     """Tell a story to a world; give what is wrong."""
     return Teller(world).tell(story)
-

@@ -52,7 +52,8 @@ class SimWorld:
         self.something_was_lost = False
         self.witness = Witness()
         self.clock = SimClock(seeded(seed, "clock"))
-        self.network = MemoryNetwork(self.clock, self._fate)
+        clock: Any = self.clock
+        self.network = MemoryNetwork(clock, self._fate)
         self._base = base
         self.last_fault = 0.0
         self._graveyard: list[object] = []
@@ -64,7 +65,9 @@ class SimWorld:
         }
         for node in self.nodes.values():
             self._furnish(node)
-        globalLogPublisher.addObserver(self._hear)
+        observer: Any = self._hear
+        self._observer = observer
+        globalLogPublisher.addObserver(observer)
 
     # What happens
 
@@ -143,7 +146,7 @@ class SimWorld:
 
     def close(self) -> None:
         """End the world; its directory is removed."""
-        globalLogPublisher.removeObserver(self._hear)
+        globalLogPublisher.removeObserver(self._observer)
         for node in self.nodes.values():
             node.wanted = set()
             for life in (node.masterd, node.noded):
@@ -231,6 +234,8 @@ def simulated_world(seed: int, *, names: Sequence[str] = NAMES, faults: Faults |
     """
     collecting = gc.isenabled()
     gc.disable()
+    # What was there before is none of its business, and would make the collection at the end slow.
+    gc.freeze()
     world = SimWorld(seed, scratch_directory() / "world", names=names, faults=faults)
     try:
         yield world
@@ -240,6 +245,7 @@ def simulated_world(seed: int, *, names: Sequence[str] = NAMES, faults: Faults |
         del world
         with _silence():
             gc.collect()
+        gc.unfreeze()
         if collecting:
             gc.enable()
 

@@ -58,6 +58,7 @@ class RapiRequest(Request):
         """Find who answers; `*` is no path of ours, and Twisted would answer it itself."""
         if not self.path.startswith(b"/"):
             self.path = b"/" + self.path
+        self.channel.busy = True
         super().process()  # type: ignore[no-untyped-call]
 
     def _hang_up(self) -> None:
@@ -96,6 +97,13 @@ class Channel(HTTPChannel):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.refused = False
+        self.busy = False
+        """Whether a request has arrived as a whole and is not answered yet."""
+
+    def requestDone(self, request: Any) -> None:
+        """Rest after an answer; a further request that has arrived already begins at once."""
+        self.busy = False
+        super().requestDone(request)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
         """Take what arrives, without winding up the clock; after a refusal nothing counts."""
@@ -149,7 +157,7 @@ class RapiSite(Site):
         self._clock = clock
         self._access = access
         self._most_clients = most_clients
-        self._channels: set[Channel] = set()
+        self._channels: dict[Channel, None] = {}  # in the order of their coming
 
     def startFactory(self) -> None:
         """Begin; Twisted's own log, with its ticking clock, is not used."""
@@ -160,16 +168,29 @@ class RapiSite(Site):
             self._access.close()
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Take a client, or close the connection if there are too many."""
-        if len(self._channels) >= self._most_clients:
+        """Take a client; if there are too many, in place of the one that has rested longest.
+
+        Gives None, which closes the connection, when all of them wait for answers.
+        """
+        if len(self._channels) >= self._most_clients and not self._make_room():
             return None
         channel = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
-        self._channels.add(channel)
+        self._channels[channel] = None
         return channel
+
+    def _make_room(self) -> bool:
+        """Drop the oldest connection without a request: nobody shuts others out by silence. Say if there was one."""
+        idle = next((channel for channel in self._channels if not channel.busy), None)
+        if idle is None:
+            return False
+        self.gone(idle)
+        transport: Any = idle.transport
+        transport.abortConnection()
+        return True
 
     def gone(self, channel: Channel) -> None:
         """Hear that a client has gone."""
-        self._channels.discard(channel)
+        self._channels.pop(channel, None)
 
     def drop_all(self) -> None:
         """End all connections."""

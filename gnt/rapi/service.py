@@ -50,5 +50,14 @@ class RemoteApi:
         self.master.close()
 
 
+class _TlsSite(TLSMemoryBIOFactory):
+    """TLS around the site. Twisted's own wraps what is not there when the site takes no more clients."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Take a client, or close the connection if the site does not want it."""
+        channel = self.wrappedFactory.buildProtocol(addr)
+        return None if channel is None else self.protocol(self, channel)
+
+
 def _inside(tls: RapiTls, site: RapiSite, clock: Any) -> TLSMemoryBIOFactory:
-    return TLSMemoryBIOFactory(tls, False, site, clock)
+    return _TlsSite(tls, False, site, clock)

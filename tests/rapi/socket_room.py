@@ -44,6 +44,8 @@ class Methods:
         answer = self.answers[request.method]
         if callable(answer):
             answer = answer(*request.args)
+        if isinstance(answer, Deferred):
+            answer = await answer
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -53,6 +55,7 @@ class SocketCase(TestCase):
     """One remote API on 127.0.0.1, with a certificate of a cluster, and one master behind it."""
 
     timeout = 30
+    most_clients = 100
 
     def setUp(self) -> None:
         """Start both."""
@@ -73,7 +76,7 @@ class SocketCase(TestCase):
         self.tls = RapiTls(self.pem, self.pem)
         self.tls.check()
         endpoint = UNIXClientEndpoint(reactor, str(layout.master_socket))
-        self.api = RemoteApi(Settings(users=users, tls=self.tls), endpoint, reactor)
+        self.api = RemoteApi(Settings(users=users, tls=self.tls, most_clients=self.most_clients), endpoint, reactor)
         self.port: Any = reactor.listenTCP(0, self.api.factory, interface="127.0.0.1")
         self.number: int = self.port.getHost().port
         self.addCleanup(self.stop)

@@ -292,16 +292,43 @@ def test_waiting_takes_its_time(room: Room) -> None:
 
 
 def test_too_many_clients(tmp_path: Path) -> None:
-    """One more is turned away, until another goes."""
+    """One more takes the place of who rests or dawdles, the oldest first; who waits for an answer keeps it."""
     room = Room(tmp_path, most_clients=2)
-    first, second = room.client(), room.client()
+    late: Deferred[Any] = Deferred()
+    room.master.answers["QueryClusterInfo"] = late
+    waiting, dawdling = room.client(), room.client()
+    waiting.send(request("GET", "/2/info"))
+    dawdling.send(b"GET /version HTTP/1.1\r\nHost: ")
+    third = room.client()
+    assert third.channel is not None
+    assert dawdling.gone
+    assert not waiting.gone
+    late.callback({})
+    assert waiting.received()[0].status == 200
+    for client in (waiting, third):
+        client.hang_up()
+    room.api.stop()
+
+
+def test_too_many_requests_at_a_time(tmp_path: Path) -> None:
+    """When all wait for answers, one more is turned away, until an answer has gone out."""
+    room = Room(tmp_path, most_clients=2)
+    clients, answers = [room.client(), room.client()], []
+    for client in clients:
+        late: Deferred[Any] = Deferred()
+        answers.append(late)
+        room.master.answers["QueryClusterInfo"] = late
+        client.send(request("GET", "/2/info"))
     assert room.client().channel is None
-    second.hang_up()
+    for late in answers:
+        late.callback({})
+    assert [client.received()[0].status for client in clients] == [200, 200]
     third = room.client()
     third.send(request("GET", "/version"))
     assert third.received()[0].status == 200
-    first.hang_up()
-    third.hang_up()
+    assert [client.gone for client in clients] == [True, False]
+    for client in (clients[1], third):
+        client.hang_up()
     room.api.stop()
 
 

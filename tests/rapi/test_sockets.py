@@ -6,11 +6,13 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from gnt.model.errors import ConfigError
@@ -149,3 +151,61 @@ class OverSockets(SocketCase):
                 tls.check()
             assert str(named) in refused.value.text
         RapiTls(self.pem, self.pem, ca).check()
+
+
+class TooMany(SocketCase):
+    """More clients than the remote API serves."""
+
+    most_clients = 1
+
+    def setUp(self) -> None:
+        """Notice when the master is asked to wait."""
+        super().setUp()
+        self.asked = threading.Event()
+        self.answer: Deferred[Any] = Deferred()
+        self.addCleanup(self.answer.callback, "nochange")
+        self.methods.answers["WaitForJobChange"] = self.wait
+
+    def wait(self, *_arguments: Any) -> Any:
+        """Keep a client waiting."""
+        self.asked.set()
+        return self.answer
+
+    def plain(self) -> socket.socket:
+        """Connect without TLS."""
+        return socket.create_connection(("127.0.0.1", self.number), timeout=10)
+
+    def silent(self) -> tuple[bytes, bytes]:
+        """Let one client say nothing and two more come; give what each of the first two reads in the end."""
+        with self.plain() as first, self.plain() as second:
+            with self.connect() as third:
+                third.sendall(b"GET /version HTTP/1.1\r\nHost: demo\r\n\r\n")
+                assert third.recv(100).startswith(b"HTTP/1.1 200")
+            return _end(first), _end(second)
+
+    async def test_silent_ones_make_room(self) -> None:
+        """Nobody shuts others out by connecting and saying nothing, not even TLS."""
+        assert await deferToThread(self.silent) == (b"", b"")
+
+    def refused(self) -> bytes:
+        """Let one client wait for an answer and another one come; give what that one reads."""
+        with self.connect() as first:
+            body = json.dumps({"fields": ["status"], "previous_job_info": None, "previous_log_serial": None})
+            head = f"Authorization: {LOGIN['Authorization']}\r\nContent-Type: application/json"
+            length = f"Content-Length: {len(body)}"
+            first.sendall(f"GET /2/jobs/1/wait HTTP/1.1\r\nHost: demo\r\n{head}\r\n{length}\r\n\r\n{body}".encode())
+            assert self.asked.wait(10)
+            with self.plain() as second:
+                return _end(second)
+
+    async def test_one_too_many_is_closed_without_a_word_in_the_log(self) -> None:
+        """Refused before TLS begins; trial fails a test after which an unhandled error was logged."""
+        assert await deferToThread(self.refused) == b""
+
+
+def _end(connection: socket.socket) -> bytes:
+    """Give what a connection says until its other side closes it."""
+    try:
+        return connection.recv(100)
+    except ConnectionResetError:
+        return b""

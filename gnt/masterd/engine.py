@@ -47,6 +47,7 @@ from gnt.model.errors import (
 from gnt.model.objects import ConfigObject
 from gnt.store.changes import Change, Put, Remove, Space
 from gnt.wire.calls import CallAbort, CallOutcome, Outcome
+from gnt.wire.contract import CallProgress, NodeEvent
 
 
 class Commits(Protocol):
@@ -119,6 +120,12 @@ class Engine:
         """
         course = self._courses.get(job)
         return course is not None and course.kill()
+
+    def told(self, node: str, event: NodeEvent) -> None:
+        """Hear an event of a node (its UUID): what it says of a call that is under way goes into the job's log."""
+        if isinstance(event, CallProgress):
+            for course in self._courses.values():
+                course.progress(node, event)
 
     async def run(self, run: OpcodeRun, operation: Operation[Any]) -> Ending:
         """Run one opcode to its end and give the ending that was committed.
@@ -204,6 +211,11 @@ class Course:
         for call, node in list(self._under_way.items()):
             Deferred.fromCoroutine(self._abort(node, call))
         return True
+
+    def progress(self, node: str, event: CallProgress) -> None:
+        """Pass on what a node says of a call of this opcode; of another, or one that has ended, nothing is said."""
+        if self._under_way.get(event.id) == node:
+            self._run.feedback(event.text)
 
     def end_pause(self) -> None:
         """End a wait on the daemon's clock."""

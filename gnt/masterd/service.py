@@ -102,6 +102,7 @@ class MasterDaemon:
         )
         self._parts = parts = _Parts(self._runtime, self._layout, providers, term)
         term.journal.on_deposed(self._deposed)
+        term.nodes.on_event(parts.engine.told)
         term.journal.on_commit(parts.queue.committed)
         term.journal.on_commit(parts.rulebook.committed)
         term.journal.on_commit(parts.debts.committed)

@@ -36,6 +36,7 @@ from gnt.model.objects import AdminState, Instance, Node
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Space
 from gnt.wire.calls import BridgeCheck, Delay, GuestStop, LogDiscard, NodeCall
+from gnt.wire.contract import CallProgress
 from tests.masterd.fakes import GROUP, NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
 
 WEB1 = Instance(uuid="22222222-0000-4000-8000-000000000001", name="web1.example.com", primary_node=NODE1)
@@ -134,6 +135,20 @@ def test_the_undo_is_on_disk_before_the_step() -> None:
     world.run(planned(Undoable(on(NODE1, make(1)), undo=on(NODE1, take_back(1)))))
     assert seen == [["7/0/001"]]
     assert world.open_rows() == []
+
+
+def test_what_a_node_says_of_a_call_under_way_goes_into_the_jobs_log() -> None:
+    """Only of a call of this job, from the node that carries it out, and while it does."""
+    world = World()
+
+    def say(node: str, _call: Any) -> None:
+        for who, call in ((node, "7/0/0/1"), (NODE2, "7/0/0/1"), (node, "8/0/0/1")):
+            world.engine.told(who, CallProgress(id=call, text=f"{who == node} {call}: half"))
+
+    world.nodes.before = say
+    run = world.run(planned(Undoable(on(NODE1, make(1)), undo=None)))
+    say(NODE1, None)
+    assert run.said == ["True 7/0/0/1: half"]
 
 
 def test_a_milestone_the_next_segment_and_its_row_are_one_commit() -> None:

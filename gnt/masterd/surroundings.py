@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from gnt.daemon import names
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.jobs.job import Job, decode_job
+from gnt.masterd.queries.rows import no_collector
 from gnt.masterd.segments import decode_row
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
@@ -70,7 +71,8 @@ class StoredJobs:
         return next((row.value for row in self._database.jobs(ids=[number]) if row.archived), None)
 
     def _archived_jobs(self) -> list[Job]:
-        return [decode_job(row.value) for row in self._database.jobs(live=False)]
+        with no_collector():
+            return [decode_job(row.value) for row in self._database.jobs(live=False)]
 
 
 def open_calls(database: Database) -> Callable[[str], Collection[str]]:

@@ -30,7 +30,10 @@ PRECEDING_FAILED: Final = "Preceding opcode failed"
 _replace = msgspec.structs.replace
 
 
-class LogEntry(msgspec.Struct, frozen=True, array_like=True):
+# There may be a hundred thousand of these, and no cycle of references goes through them: the collector is spared them.
+
+
+class LogEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A line of a job's log: serial number within the job, time, type (`message`, …), payload."""
 
     serial: int
@@ -39,7 +42,7 @@ class LogEntry(msgspec.Struct, frozen=True, array_like=True):
     payload: Any
 
 
-class JobOpcode(msgspec.Struct, frozen=True, kw_only=True):
+class JobOpcode(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One opcode of a job. `locks` are those it holds while it runs, so that recovery can take them again."""
 
     input: msgspec.Raw
@@ -53,7 +56,7 @@ class JobOpcode(msgspec.Struct, frozen=True, kw_only=True):
     locks: tuple[Wanted, ...] | msgspec.UnsetType = msgspec.UNSET
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A job: a number and opcodes that run in order."""
 
     id: int

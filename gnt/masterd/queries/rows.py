@@ -14,10 +14,10 @@ Row = tuple[Cell, ...]
 
 
 @contextmanager
-def _no_collector() -> Iterator[None]:
+def no_collector() -> Iterator[None]:
     """Keep the collector of cycles away: it would walk through the whole configuration for each thousand cells.
 
-    Rows have no cycles. Nothing is waited for meanwhile, so nobody else runs without it.
+    Rows have no cycles. Nothing is waited for meanwhile; another thread may run without it for that moment.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -32,5 +32,5 @@ def make_rows(view: View, fields: Sequence[Field], objects: Sequence[Any]) -> li
     """Give a row of cells for each object."""
     if not fields:
         return [()] * len(objects)
-    with _no_collector():
+    with no_collector():
         return list(zip(*(map(field.bind(view), objects) for field in fields), strict=True))

@@ -31,6 +31,7 @@ from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, Refused
 from gnt.model.layout import Layout
 from gnt.model.objects import Node
 from gnt.store.changes import Space
+from gnt.store.database import Database
 from gnt.store.reading import Reader
 from gnt.store.schema import VERSION
 from gnt.store.secrets import PREFIX
@@ -77,6 +78,8 @@ def backup(
 def _gather(request: BackupRequest, layout: Layout, host: str, copy: Path, now: float) -> tuple[Manifest, bytes | None]:
     """Copy the store without secrets to `copy`, and give what belongs to it."""
     copy_store(layout.config_db, copy)
+    # The copy is brought to our version where the store is of an older one.
+    Database.open(copy).close()
     reader = Reader.open(copy)
     try:
         cluster, position = reader.load_cluster(), reader.log_end()

@@ -38,6 +38,7 @@ from gnt.bootstrap.this_node import (
     refuse_busy_port,
     refuse_not_local,
 )
+from gnt.daemon.config_view import digest_lines
 from gnt.daemon.foreign import refuse_foreign
 from gnt.daemon.names import resolve
 from gnt.model.cluster import Cluster
@@ -365,7 +366,9 @@ class ClusterInit:
             candidates={node.uuid: digest},
         )
         put_membership(undo, layout, membership)
-        put(undo, layout.config_data, msgspec.json.encode(config_data(cluster)), SECRET)
+        view = msgspec.json.encode(config_data(cluster))
+        put(undo, layout.config_digest, digest_lines(layout, view).encode(), SECRET)
+        put(undo, layout.config_data, view, SECRET)
         put_ssconf(undo, layout, ssconf_files(cluster, gnt.__version__))
 
     def _start(self, undo: ExitStack, address: str) -> None:

@@ -24,6 +24,7 @@ from gnt.bootstrap.backup import kept_files
 from gnt.bootstrap.backup_file import Backup, Secrets, decrypt
 from gnt.bootstrap.daemons import ALL, MASTERD, NODED, RAPI, Daemons
 from gnt.bootstrap.this_node import NODED_PORT, PUBLIC, SECRET, make_tree, put, put_membership, put_ssconf
+from gnt.daemon.config_view import digest_lines
 from gnt.daemon.foreign import refuse_foreign
 from gnt.daemon.names import resolve
 from gnt.model.cluster import Cluster
@@ -402,7 +403,9 @@ class Restore:
             candidates={node.uuid: digest},
         )
         put_membership(undo, layout, membership)
-        put(undo, layout.config_data, msgspec.json.encode(config_data(cluster)), SECRET)
+        view = msgspec.json.encode(config_data(cluster))
+        put(undo, layout.config_digest, digest_lines(layout, view).encode(), SECRET)
+        put(undo, layout.config_data, view, SECRET)
         put_ssconf(undo, layout, ssconf_files(cluster, gnt.__version__))
 
     # Daemons

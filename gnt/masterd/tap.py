@@ -14,6 +14,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from gnt.daemon import names, readiness
+from gnt.daemon.config_view import refuse_edited
 from gnt.daemon.files import make_directories
 from gnt.daemon.foreign import refuse_foreign
 from gnt.daemon.listening import noded_port
@@ -30,14 +31,15 @@ from gnt.daemon.options import (
 from gnt.daemon.pools import ThreadPools
 from gnt.daemon.reactor import real_runtime, the_reactor
 from gnt.daemon.runtime import Runtime
+from gnt.masterd import high_water
+from gnt.masterd.high_water import refuse_older
 from gnt.masterd.luxi_server import LuxiServer, check_paths
 from gnt.masterd.service import MasterDaemon, Providers
 from gnt.masterd.vote import NOT_MASTER
-from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError, Refused, StaleEpoch
 from gnt.model.layout import Layout, host_name
 from gnt.model.objects import Node
-from gnt.store.reading import Reader
+from gnt.store.reading import Reader, is_older
 from gnt.store.vault import FileVault
 from gnt.wire.pb_client import NodeLink
 from gnt.wire.tls import ClientTls, NodeCredentials
@@ -98,18 +100,29 @@ def _refuse_unless_master(layout: Layout, host: str) -> None:
     if not layout.config_db.exists():
         text = f"{host} is not the master: it has no copy of the configuration"
         refuse_start(PROGRAM, f"{text} (gnt-cluster getmaster names the master)", EXIT_NOT_MASTER)
-    cluster = _read_cluster(layout)
+    _bring_over(layout)
+    reader = Reader.open(layout.config_db)
+    try:
+        cluster = reader.load_cluster()
+        if cluster.master.name == host:
+            refuse_edited(layout)
+            refuse_older(layout, reader)
+    finally:
+        reader.close()
     master = cluster.nodes.get(cluster.settings.master_node)
     if master is not None and master.name != host:
         refuse_start(PROGRAM, f"{host} is not the master, {master.name} is", EXIT_NOT_MASTER)
 
 
-def _read_cluster(layout: Layout) -> Cluster:
-    reader = Reader.open(layout.config_db)
-    try:
-        return reader.load_cluster()
-    finally:
-        reader.close()
+def _bring_over(layout: Layout) -> None:
+    """Bring a store that an older gnt wrote to our version. Raises `ConfigError`."""
+    if is_older(layout.config_db):
+        vault = FileVault(layout.config_db)
+        vault.hold(PROGRAM)
+        try:
+            vault.open().close()
+        finally:
+            vault.release()
 
 
 def _refuse_unresolvable(layout: Layout, host: str) -> None:
@@ -144,6 +157,7 @@ class MasterService(Service):
 
     async def _start(self) -> None:
         await self._daemon.start()
+        await self._record()
         if not self.running:
             return
         self._luxi = LuxiServer(self._daemon.methods, self._layout)
@@ -182,7 +196,15 @@ class MasterService(Service):
         if self._luxi is not None:
             await self._luxi.stop()
         await self._daemon.stop()
+        await self._record()
         await self._pools.stop()
+
+    async def _record(self) -> None:
+        """Write down how far the store has come; that it cannot be written must keep nothing from going on."""
+        try:
+            await self._runtime.pools("store").run(high_water.record, self._layout)
+        except (GntError, OSError) as error:
+            log.warn("cannot write how far the store has come: {problem}", problem=error)
 
     def _connect(self, node: Node) -> NodeLink:
         # A newcomer has no UUID yet that its certificate could hold; it holds its name.

@@ -73,6 +73,16 @@ class Layout:
         return self.data / "config.data"
 
     @property
+    def config_digest(self) -> Path:
+        """Give the digest of `config.data` as it was written."""
+        return self.data / "config.data.sha256"
+
+    @property
+    def high_water(self) -> Path:
+        """Give the file that says how far this node's store had come."""
+        return self.data / "config.db.mark"
+
+    @property
     def authority_certificate(self) -> Path:
         """Give the certificate of the cluster's own authority; on every node."""
         return self.data / "ca.pem"

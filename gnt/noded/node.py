@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from gnt import __version__
+from gnt.daemon.config_view import write_config_data
 from gnt.daemon.files import remove_durably, write_atomically
 from gnt.daemon.leaving import forget_cluster
 from gnt.model.errors import GntError, NodeFailure
@@ -233,7 +234,7 @@ class NodeItself:
             for name, text in call.files.items():
                 _write_news(self._layout.ssconf(name), _lines(text).encode(), 0o444)
             if call.config_data is not None:
-                write_atomically(self._layout.config_data, call.config_data, 0o600)
+                write_config_data(self._layout, call.config_data)
             elif call.membership.node_uuid not in call.membership.candidates:
                 remove_durably(self._layout.config_data)
             self._membership.store(call.membership)

@@ -16,7 +16,8 @@ from gnt.model.errors import ConfigError
 from gnt.model.objects import ClusterSettings, ConfigObject
 from gnt.store.changes import Entry, Space, decode_entry
 from gnt.store.configuration import CLUSTER_SERIAL, ClusterStamp
-from gnt.store.migrations import RESTORE_HINT, check_identity, check_version
+from gnt.store.migrations import RESTORE_HINT, check_identity, check_version, found_version
+from gnt.store.schema import VERSION
 from gnt.store.secrets import PREFIX, join_row, secret_key
 
 _JOBS: Final = "SELECT id, archived, status, value FROM jobs "
@@ -220,6 +221,16 @@ class Reader:
                 break
             entries.append(decode_entry(data))
         return entries
+
+
+def is_older(path: Path) -> bool:
+    """Say whether an older gnt wrote a store, so that opening it for writing brings it over. Raises `ConfigError`."""
+    connection = connect(path, read_only=True)
+    try:
+        check_identity(connection, str(path))
+        return found_version(connection, str(path)) < VERSION
+    finally:
+        connection.close()
 
 
 def _position(row: tuple[int, str, int]) -> Position:

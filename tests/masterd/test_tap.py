@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from twisted.python import usage
 
+from gnt.daemon.config_view import write_config_data
 from gnt.masterd import tap
+from gnt.masterd.high_water import record
 from gnt.model.epoch import START, Epoch, Position
 from gnt.model.initial import Identities, new_cluster
 from gnt.model.layout import Layout
 from gnt.store.changes import Entry
 from gnt.store.configuration import initial_changes
+from gnt.store.reading import is_older
 from gnt.store.vault import FileVault
 
 HOST = "node1.example.com"
@@ -122,3 +126,57 @@ def test_options_that_this_daemon_does_not_have_are_refused_by_name(option: str)
     """Not ignored."""
     with pytest.raises(usage.UsageError, match=option.partition("=")[0]):
         tap.Options().parseOptions([option])
+
+
+def test_an_edited_view_of_the_configuration(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has no effect, so it is refused with what has; what is as it was written, or the one before, is not."""
+    stored(layout, HOST)
+    layout.node_pem.write_text("")
+    write_config_data(layout, '{"serial_no": 1}')
+    write_config_data(layout, '{"serial_no": 2}')
+    for content, refused in (("1", False), ("2", False), ("3", True)):
+        layout.config_data.write_text(f'{{"serial_no": {content}}}')
+        exit_code(monkeypatch)
+        told = capsys.readouterr().err
+        assert ("was edited or put back" in told) == refused
+        assert ("gnt-cluster restore" in told) == refused
+    layout.config_data.unlink()
+    exit_code(monkeypatch)
+    assert "was edited" not in capsys.readouterr().err
+
+
+def test_an_older_copy_of_the_store(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Refused where nobody else has the log; the mark does not go back, and says nothing of another cluster."""
+    stored(layout, HOST)
+    layout.node_pem.write_text("")
+    copy = layout.config_db.read_bytes()
+    database = FileVault(layout.config_db).open()
+    database.append(database.end, [Entry(Position(epoch=database.end.epoch, serial=2), 2.0, (), ())], committed=2)
+    database.close()
+    record(layout)
+    exit_code(monkeypatch)
+    assert "older copy" not in capsys.readouterr().err
+    layout.config_db.write_bytes(copy)
+    record(layout)
+    exit_code(monkeypatch)
+    told = capsys.readouterr().err
+    assert "is an older copy: it ends with entry 1 of epoch 1, this node had entry 2 of epoch 1" in told
+    assert "gnt-cluster backup" in told
+    layout.high_water.write_text(layout.high_water.read_text().replace("c" * 8, "d" * 8))
+    exit_code(monkeypatch)
+    assert "older copy" not in capsys.readouterr().err
+
+
+def test_a_store_of_an_older_release_is_brought_over(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything else reads it."""
+    layout.data.mkdir(parents=True)
+    layout.node_pem.write_text("")
+    shutil.copy(Path(__file__).parent.parent / "store/data/version-1.db", layout.config_db)
+    assert is_older(layout.config_db)
+    # The certificates, which are looked at later, are what is missing.
+    assert exit_code(monkeypatch) == 1
+    assert not is_older(layout.config_db)

@@ -226,6 +226,16 @@ def test_an_undo_on_a_node_that_is_away_becomes_its_debt() -> None:
     assert not world.journal.head.instances
 
 
+def test_the_call_in_doubt_is_named_once() -> None:
+    """Transports name call and node themselves when nobody knows what became of it."""
+    named = InDoubt("delay on node2.example.com: the connection was lost; nobody knows whether it was done")
+    for error, text in ((named, str(named)), (InDoubt("too late"), "delay on node2.example.com: too late")):
+        run = World(delay=fails(error, at=1)).run(planned(Undoable(on(NODE2, make(1)), undo=on(NODE2, take_back(1)))))
+        assert run.end is not None
+        assert run.end.error is not None
+        assert run.end.error.text.startswith(text)
+
+
 def test_a_tolerant_step_goes_on_and_is_owed() -> None:
     """Cleaning up on a node that is away does not fail the job: the node owes it."""
     world = World(delay=lambda _node, _call: NotReached("no connection"))

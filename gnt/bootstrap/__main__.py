@@ -63,12 +63,19 @@ def _restore() -> Any:
     return Restore(read_request(RestoreRequest), layout, host_name(os.environ, socket.getfqdn()), progress).run()
 
 
+def _rapi_certificate() -> Any:
+    from gnt.bootstrap.rapi_certificate import RapiCertificate, put_certificate  # noqa: PLC0415
+
+    return put_certificate(read_request(RapiCertificate), Layout.from_environment(os.environ))
+
+
 VERBS: Final[dict[str, Callable[[], Any]]] = {
     "init": _init,
     "leave": _leave,
     "join": _join,
     "add": _add,
     "token": _token,
+    "rapi-certificate": _rapi_certificate,
     "backup": _backup,
     "restore": _restore,
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
+from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
-from gnt.cli.command import Command, from_opcode, unsupported
+from gnt.cli.command import Command, from_opcode, option, unsupported
 from gnt.cli.failures import OK, Declined
 from gnt.cli.jobs import json_of, run
 from gnt.cli.options import FORCE, PLAN
@@ -26,6 +28,11 @@ def _renew(call: Call) -> int:
         "rapi_certificate": "the certificate of the remote API",
     }
     named = [text for name, text in wanted.items() if call.option(name)]
+    file = call.option("rapi_file")
+    if file is not None:
+        if call.option("rapi_certificate"):
+            raise Refused(WRONG_INPUT, "--new-rapi-certificate and --rapi-certificate exclude each other")
+        named.append(wanted["rapi_certificate"])
     if not named:
         raise Refused(
             WRONG_INPUT,
@@ -35,7 +42,11 @@ def _renew(call: Call) -> int:
     question = f"This renews {' and '.join(named)}. Nothing is stopped, jobs wait meanwhile. Continue?"
     if not (call.option("force") or call.option("plan")) and not ask(question):
         raise Declined("renewing certificates", hint="-f asks no question")
-    ended = run(call, call.opcode(_OP))
+    if file is not None and not call.option("plan"):
+        # Before anything is put in place: this must be the master, and it must answer.
+        call.client.query_cluster_info()
+        run_bootstrap(call, "rapi-certificate", {"path": str(Path(file).absolute())})
+    ended = run(call, call.opcode(_OP, rapi_certificate_given=file is not None))
     if call.json and ended is not None:
         call.print_json(json_of(ended))
     return OK
@@ -51,7 +62,12 @@ RENEW: Final = Command(
         from_opcode(_OP, "node_certificates", "--new-node-certificates"),
         from_opcode(_OP, "rapi_certificate", "--new-rapi-certificate"),
         from_opcode(_OP, "verbose", "-v", "--verbose"),
-        unsupported("--rapi-certificate", hint="write it to rapi.pem in the data directory: it is read anew"),
+        option(
+            "--rapi-certificate",
+            dest="rapi_file",
+            metavar="FILE",
+            help="use key and certificate of this file for the remote API",
+        ),
         unsupported("--new-ssh-keys", hint=_NO_SSH),
         unsupported("--no-ssh-key-check", hint=_NO_SSH),
         unsupported("--ssh-key-type", hint=_NO_SSH),

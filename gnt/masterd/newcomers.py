@@ -13,6 +13,7 @@ from gnt.model.errors import ENVIRONMENT, NotReached, Refused
 from gnt.model.layout import Layout
 from gnt.model.objects import Node
 from gnt.wire.calls import InstallAuthority, NodeCall
+from gnt.wire.certificate_calls import RapiInstall
 from gnt.wire.contract import Link
 from gnt.wire.envelope import Request
 
@@ -124,6 +125,11 @@ class Promotion:
         certificate, key = await self._runtime.pools("files").run(self._read_authority)
         await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
 
+    async def entrust_rapi(self, node: str) -> None:
+        """Give a candidate (its UUID) key and certificate of the remote API as this master has them."""
+        pem = await self._runtime.pools("files").run(self._read_rapi)
+        await self._calls.call(node, RapiInstall(pem=pem))
+
     def leave(self, node: str) -> None:
         """Leave a node alone that has not become a candidate, and have it give up what it got."""
         self._voters.drop_voter(node)
@@ -138,3 +144,10 @@ class Promotion:
                 f"The authority of the cluster cannot be read: {error.strerror}: {error.filename}",
                 hint="it is on every master candidate: copy it from one",
             ) from None
+
+    def _read_rapi(self) -> str:
+        try:
+            return self._layout.rapi_pem.read_text()
+        except OSError as error:
+            text = f"The certificate of the remote API cannot be read: {error.strerror}: {error.filename}"
+            raise Refused(ENVIRONMENT, text, hint="gnt-cluster renew-crypto --new-rapi-certificate") from None

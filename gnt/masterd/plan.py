@@ -116,9 +116,13 @@ class Reconnect(msgspec.Struct, frozen=True):
 
 
 class Entrust(msgspec.Struct, frozen=True):
-    """Give a candidate (its UUID) the key with which the authority signs now; it stands in no plan and no row."""
+    """Give a candidate (its UUID) a key that the master has, which stands in no plan and no row.
+
+    It is the one with which the authority signs now, or with `rapi` that of the remote API.
+    """
 
     node: str
+    rapi: bool = False
 
 
 class Together(msgspec.Struct, frozen=True):

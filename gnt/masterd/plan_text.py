@@ -159,9 +159,9 @@ def _by_master(number: int, step: ByMaster, cluster: Cluster) -> StepText:
             return StepText(number=number, kind="tell", text="wait until every online node knows what is true now")
         case Reconnect():
             return StepText(number=number, kind="reconnect", text="new connections, with the certificate of now")
-        case Entrust(node):
-            name = node_name(node, cluster)
-            return StepText(number=number, kind="entrust", node=name, text="gets the key of the authority")
+        case Entrust(node, rapi):
+            text = f"gets the key of the {'remote API' if rapi else 'authority'}"
+            return StepText(number=number, kind="entrust", node=node_name(node, cluster), text=text)
 
 
 def _kind(step: Step) -> str:

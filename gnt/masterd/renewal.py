@@ -49,6 +49,9 @@ class Keeper(Protocol):
     async def entrust(self, node: str) -> None:
         """Give a candidate (its UUID) the authority's key."""
 
+    async def entrust_rapi(self, node: str) -> None:
+        """Give a candidate (its UUID) key and certificate of the remote API."""
+
 
 class Renewal:
     """Performs these steps for the engine."""
@@ -69,8 +72,10 @@ class Renewal:
                 await self._tell()
             case Reconnect():
                 self._refuse("takes no new connection", await self._links.renew_links(RECONNECT_TIME))
-            case Entrust(node):
+            case Entrust(node, rapi=False):
                 await self._keeper.entrust(node)
+            case Entrust(node):
+                await self._keeper.entrust_rapi(node)
 
     async def _tell(self) -> None:
         telling = Deferred.fromCoroutine(self._told.flush())

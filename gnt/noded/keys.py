@@ -27,11 +27,13 @@ from gnt.wire.certificate_calls import (
     CertificateRequest,
     CertificateSign,
     NewAuthority,
+    RapiInstall,
     RapiRenew,
 )
 from gnt.wire.certificates import (
     Identity,
     bundle,
+    check_server,
     check_signed,
     digest,
     facts,
@@ -80,6 +82,7 @@ class Keys:
             AuthorityDistrust: self._distrust,
             AuthorityAdopt: self._adopt,
             RapiRenew: self._renew_rapi,
+            RapiInstall: self._install_rapi,
         }
 
     # The node's own certificate
@@ -206,6 +209,13 @@ class Keys:
         )
         write_atomically(path, fresh.pem(), SECRET)
         return digest(fresh.certificate)
+
+    async def _install_rapi(self, call: RapiInstall, _context: CallContext) -> None:
+        def work() -> None:
+            check_server(call.pem.encode(), "the certificate of the remote API")
+            write_atomically(self._layout.rapi_pem, call.pem, SECRET)
+
+        await self._pool.run(_told, work)
 
     def _is_ours(self, path: Path) -> bool:
         certificate = path.read_bytes()

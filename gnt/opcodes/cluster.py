@@ -51,6 +51,9 @@ class ClusterRenewCrypto(Opcode, frozen=True, kw_only=True, tag="OP_CLUSTER_RENE
     node_certificates: Annotated[bool, Doc("make new certificates for the node daemons")] = False
     cluster_certificate: Annotated[bool, Doc("make a new authority, and with it certificates for all")] = False
     rapi_certificate: Annotated[bool, Doc("make a new certificate for the remote API")] = False
+    rapi_certificate_given: Annotated[
+        bool, Doc("give the certificate of the remote API that the master has to the other candidates")
+    ] = False
     renew_ssh_keys: Annotated[bool, Doc("make new SSH keys for the nodes")] = False
     ssh_key_type: Annotated[SshKeyType | None, Doc("type of the new SSH keys; left out, the type stays")] = None
     ssh_key_bits: Annotated[Positive | None, Doc("length of the new SSH keys in bits; left out, the length stays")] = (

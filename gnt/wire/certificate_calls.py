@@ -117,3 +117,14 @@ class RapiRenew(_OneAfterTheOther, NodeCall[str], tag="rapi_renew", frozen=True,
     names: list[str]
     addresses: list[str]
     own_only: bool = False
+
+
+class RapiInstall(_OneAfterTheOther, NodeCall[None], tag="rapi_install", frozen=True, kw_only=True):
+    """Serve the remote API with this key and certificate (PEM); a secret, never logged or recorded."""
+
+    DEADLINE = FAST
+
+    pem: str
+
+    def __repr__(self) -> str:
+        return "RapiInstall(<redacted>)"

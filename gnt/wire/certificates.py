@@ -254,6 +254,21 @@ def split_identity(content: bytes, name: str) -> Identity:
     return Identity(certificate, _key_pem(key))
 
 
+def check_server(content: bytes, name: str) -> None:
+    """Check what a server is to show to anybody: a key of whatever kind, its certificate, perhaps those above it.
+
+    Raises `ConfigError`; `name` is what the error calls it.
+    """
+    try:
+        certificate = x509.load_pem_x509_certificates(content)[0]
+        key = serialization.load_pem_private_key(content, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ConfigError(f"{name}: does not hold a key without password and a certificate in PEM form") from None
+    shapes = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    if key.public_key().public_bytes(*shapes) != certificate.public_key().public_bytes(*shapes):
+        raise ConfigError(f"{name}: key and certificate do not belong together (the certificate comes first)")
+
+
 def _save(path: Path, content: bytes, mode: int) -> None:
     """Write a new file beside the old one and put it in its place."""
     beside = path.with_name(f".{path.name}.new")

@@ -135,6 +135,10 @@ class Part:
             raise NotReached("cut off")
         self.entrusted.append(node)
 
+    async def entrust_rapi(self, node: str) -> None:
+        """Give that of the remote API."""
+        self.entrusted.append(f"{node} rapi")
+
     def perform(self, step: ByMaster) -> Deferred[None]:
         """Begin a step."""
         return Deferred.fromCoroutine(self.renewal.perform(step))
@@ -149,9 +153,9 @@ def part() -> Part:
 def test_steps_that_succeed(part: Part) -> None:
     """Nobody late, nobody refusing; a node that is behind what was committed since is none of them."""
     part.late = {"n": UNDER_WAY}
-    for step in (Tell(), Reconnect(), Entrust("n")):
+    for step in (Tell(), Reconnect(), Entrust("n"), Entrust("n", rapi=True)):
         _trial.successResultOf(part.perform(step))
-    assert part.entrusted == ["n"]
+    assert part.entrusted == ["n", "n rapi"]
     assert part.world.clock.getDelayedCalls() == []
 
 

@@ -21,6 +21,7 @@ from gnt.wire.certificate_calls import (
     CertificateInstall,
     CertificateRequest,
     CertificateSign,
+    RapiInstall,
     RapiRenew,
 )
 from gnt.wire.certificates import (
@@ -217,6 +218,22 @@ def test_the_remote_api_gets_a_new_certificate(kit: Kit) -> None:
     assert ask(kit.part, RapiRenew(cluster_name="c", names=[], addresses=[])) != digest(bought.certificate)
 
 
+def test_a_certificate_of_the_remote_api_that_was_given(kit: Kit) -> None:
+    """It is served as it is, 0600; one without its key is refused, and no key shows in the call."""
+    stranger = make_authority("x", now=NOW, source=random.Random(2))  # noqa: S311
+    bought = make_rapi(stranger, cluster_name="x", names=[], addresses=[], now=NOW, source=random.Random(3))  # noqa: S311
+    pem = (bought.pem() + stranger.certificate).decode()
+    ask(kit.part, RapiInstall(pem=pem))
+    assert kit.layout.rapi_pem.read_text() == pem
+    assert kit.layout.rapi_pem.stat().st_mode & 0o777 == 0o600
+    assert "PRIVATE" not in repr(RapiInstall(pem=pem))
+    with pytest.raises(Exception, match="do not belong together"):
+        ask(kit.part, RapiInstall(pem=(bought.key + stranger.certificate).decode()))
+    with pytest.raises(Exception, match="does not hold a key"):
+        ask(kit.part, RapiInstall(pem=bought.certificate.decode()))
+    assert kit.layout.rapi_pem.read_text() == pem
+
+
 def test_no_key_is_in_an_answer(kit: Kit) -> None:
     """What comes back is public: it is recorded."""
     answers = [
@@ -231,7 +248,7 @@ def test_no_key_is_in_an_answer(kit: Kit) -> None:
 def test_they_are_calls_of_the_contract() -> None:
     """Each is known by its name, changes the node, and keeps the order of the configuration."""
     mine = [kind for tag, kind in call_types().items() if tag.startswith(("certificate_", "authority_", "rapi_"))]
-    assert len(mine) == 10
+    assert len(mine) == 11
     assert all(kind.CHANGES for kind in mine)
     assert CertificateRequest().lane == "configure"
 

@@ -11,7 +11,9 @@ from typing import Any
 SPEC: dict[str, Any] = json.loads((Path(__file__).parents[1] / "data" / "opcodes.json").read_text())
 OPCODES: dict[str, Any] = {name: value for name, value in SPEC.items() if name.startswith("OP_")}
 # What gnt has besides: each with its reason in docs/decisions.
-_OURS: dict[str, tuple[str, ...]] = {"OP_CLUSTER_RENEW_CRYPTO": ("cluster_certificate", "rapi_certificate")}
+_OURS: dict[str, tuple[str, ...]] = {
+    "OP_CLUSTER_RENEW_CRYPTO": ("cluster_certificate", "rapi_certificate", "rapi_certificate_given")
+}
 for _op_id, _names in _OURS.items():
     OPCODES[_op_id]["params"].update({name: {"type": "bool", "default": False} for name in _names})
 COMMON: dict[str, Any] = SPEC["_common_params"]

@@ -61,9 +61,7 @@ class RenewCrypto(Operation[ClusterRenewCrypto]):
         op = self.op
         found = [Stage(self.survey, self.begin)]
         if op.cluster_certificate:
-            found.append(
-                Stage(_new_authority, self.trust, "every node trusts the new authority, which then signs")
-            )
+            found.append(Stage(_new_authority, self.trust, "every node trusts the new authority, which then signs"))
         if op.cluster_certificate or op.node_certificates:
             found += [
                 Stage(self.survey, self.request, "every node makes a key and a request"),
@@ -74,6 +72,8 @@ class RenewCrypto(Operation[ClusterRenewCrypto]):
             ]
         if op.cluster_certificate or op.rapi_certificate:
             found.append(Stage(_nothing, self.rapi, "the remote API of every candidate gets a certificate"))
+        if op.rapi_certificate_given:
+            found.append(Stage(_nothing, self.rapi_given, "every candidate gets the certificate that was given"))
         if op.cluster_certificate:
             found.append(Stage(_new_authority, self.distrust, "the former authority is trusted no more"))
         return found
@@ -225,6 +225,12 @@ class RenewCrypto(Operation[ClusterRenewCrypto]):
         ]
         return Plan((Note("the remote API gets a new certificate"), Together(tuple(steps))))
 
+    def rapi_given(self, cluster: Cluster, seen: object) -> Plan:
+        """Give the other candidates the certificate that an administrator has put on the master."""
+        del seen
+        others = sorted(voters(cluster) - {cluster.settings.master_node})
+        return Plan(tuple(Entrust(uuid, rapi=True) for uuid in others))
+
     def distrust(self, cluster: Cluster, made: NewAuthority) -> Plan:
         """Let the former authority go; a node that is away meanwhile owes it."""
         former = [digest(one) for one in bundle(made.trusted.encode())]
@@ -237,7 +243,9 @@ class RenewCrypto(Operation[ClusterRenewCrypto]):
         op = self.op
         if op.renew_ssh_keys or op.ssh_key_type is not None or op.ssh_key_bits is not None:
             raise Unsupported("OP_CLUSTER_RENEW_CRYPTO: gnt has no SSH keys of its own, so it renews none")
-        if not (op.node_certificates or op.cluster_certificate or op.rapi_certificate):
+        if op.rapi_certificate and op.rapi_certificate_given:
+            raise Refused(WRONG_INPUT, "The remote API gets a new certificate or one that is given, not both")
+        if not (op.node_certificates or op.cluster_certificate or op.rapi_certificate or op.rapi_certificate_given):
             raise Refused(
                 WRONG_INPUT,
                 "Nothing to renew was named",

@@ -117,7 +117,7 @@ class Keyring(Ground):
         self.performed.append(step)
         if isinstance(step, Tell):
             self.told.append(self.counting())
-        if isinstance(step, Entrust):
+        if isinstance(step, Entrust) and not step.rapi:
             for name in ("authority_certificate", "authority_key"):
                 source, target = (getattr(self.layouts[uuid], name) for uuid in (NODE1, step.node))
                 target.write_bytes(source.read_bytes())
@@ -210,6 +210,14 @@ def test_a_certificate_that_was_bought_stays(ring: Keyring) -> None:
     assert ring.run(RENEW, rapi_certificate=True).error is None
     assert ring.layouts[NODE1].rapi_pem.read_bytes() != bought.pem()
     assert ring.journal.head.settings.candidate_certs == certificates
+
+
+def test_a_certificate_that_is_given_goes_to_all_candidates(ring: Keyring) -> None:
+    """From the master's disk; it excludes making a new one."""
+    assert ring.run(RENEW, rapi_certificate_given=True).error is None
+    assert ring.performed[1:] == [Entrust(NODE2, rapi=True), Entrust(NODE3, rapi=True)]
+    assert ring.nodes.made == []
+    assert "not both" in ring.refused(RENEW, rapi_certificate=True, rapi_certificate_given=True)
 
 
 def test_a_node_that_is_offline_is_named_and_left(ring: Keyring) -> None:

@@ -20,8 +20,8 @@ CHANGING = [
     (program, command.name)
     for program in MODULES
     for command in load(program).commands
-    if any(option.dest in {"submit", "dry_run", "yes_do_it"} for option in command.options if not option.unsupported)
-    and (program, command.name) not in {("gnt-cluster", "verify"), ("gnt-job", "cancel")}
+    if any(option.dest in {"submit", "dry_run"} for option in command.options if not option.unsupported)
+    and (program, command.name) != ("gnt-cluster", "verify")
 ]
 
 UUID = "00000000-0000-4000-8000-000000000001"

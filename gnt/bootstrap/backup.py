@@ -65,7 +65,7 @@ def backup(
             write_backup(target, manifest, Path(work) / STORE, secrets)
     except OSError as error:
         raise Refused(ENVIRONMENT, f"cannot write {error.filename or target}: {error.strerror}") from None
-    say(f"entry {manifest.position.serial} of {manifest.cluster_name} is in {target}")
+    say(f"{manifest.cluster_name} is in it up to entry {manifest.position.serial} of its log")
     return {
         "file": str(target),
         "size": target.stat().st_size,

@@ -19,6 +19,8 @@ AT = option(
     "--at", metavar="TIME", parse=point_in_time, help="as it was stored then: a local time, 2h (ago) or seconds"
 )
 _USUAL_LIMIT: Final = 50
+# A new cluster has hundreds of values: info shows them better.
+_MANY: Final = 30
 _STAMPS: Final = ("ctime", "mtime")
 
 
@@ -70,7 +72,11 @@ def _show_fields(change: Mapping[str, Any]) -> None:
     """Show what is different; of an object that is gone, that says it."""
     if change["what"] == "removed":
         return
-    for field in change["fields"]:
+    fields = change["fields"]
+    if change["what"] == "added" and len(fields) > _MANY:
+        say(f"  with {len(fields)} values")
+        return
+    for field in fields:
         old, new = ("-" if value is None else scalar(value) for value in (field["old"], field["new"]))
         say(f"  {field['name']}: {new}" if change["what"] == "added" else f"  {field['name']}: {old} -> {new}")
 

@@ -111,6 +111,9 @@ def test_diff(gnt: Run, master: FakeMaster) -> None:
         "  os: busybox",
         "disk/d1  removed",
     ]
+    new = {**added, "fields": [{"name": f"value{n}", "old": None, "new": n} for n in range(31)]}
+    master.answers["ConfigDiff"] = lambda *_: [new]
+    assert gnt("cluster", "diff", "1600000000", "1700000000").out.splitlines()[1:] == ["  with 31 values"]
     master.answers["ConfigDiff"] = lambda *_: []
     assert gnt("cluster", "diff", "1600000000", "1700000000").err.startswith("Nothing is different between 2020-09-13")
     assert gnt("cluster", "diff", "then", "now").status == 1

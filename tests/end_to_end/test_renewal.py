@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import random
 import signal
+import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gnt.wire.certificates import bundle, check_signed, digest, load_identity
+from gnt.wire.certificates import bundle, check_signed, digest, load_identity, make_rapi, signing_authority
 from gnt.wire.luxi import LuxiClient
 from tests.live import Live, wait_until
 
@@ -96,6 +99,24 @@ def test_the_authority_is_replaced_under_load(live: Live) -> None:
         live.restart(node, NODED)
     live.restart("node1", MASTERD)
     whole(live)
+
+
+def test_a_given_certificate_of_the_remote_api(live: Live) -> None:
+    """It is served at once, and the other candidates have it for the day when they are the master."""
+    path = live.base / "given.pem"
+    layout = live.layout("node1")
+    authority = signing_authority(layout.authority_certificate.read_bytes(), layout.authority_key.read_bytes())
+    source, now, address = random.Random(1), time.time(), live.address("node1")  # noqa: S311
+    given = make_rapi(authority, cluster_name="given", names=[], addresses=[address], now=now, source=source)
+    path.write_bytes(given.pem())
+    live.command("node1", "gnt-cluster", "renew-crypto", "-f", "--rapi-certificate", str(path))
+    assert digest(ssl.get_server_certificate((address, 5080)).encode()) == digest(given.certificate)
+    assert live.rapi("/version") == (200, 2)
+    assert {live.layout(node).rapi_pem.read_bytes() for node in live.names} == {given.pem()}
+    live.command("node1", "gnt-cluster", "renew-crypto", "-f", "--new-rapi-certificate")
+    assert live.rapi("/version") == (200, 2)
+    assert digest(ssl.get_server_certificate((address, 5080)).encode()) != digest(given.certificate)
+    path.unlink()
 
 
 def test_no_key_is_in_a_log_or_a_file_for_all(live: Live) -> None:

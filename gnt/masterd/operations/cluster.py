@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.operation import Operation, executes
 from gnt.masterd.plan import Plan
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.opcodes.cluster import ClusterDestroy
+
+SHOWN: Final = 10
+"""Names in a refusal; of more only the number is told."""
+
+
+def _some(names: list[str]) -> str:
+    """Give the names for one line."""
+    more = len(names) - SHOWN
+    return " ".join(names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 @executes(ClusterDestroy)
@@ -25,14 +36,10 @@ class DestroyCluster(Operation[ClusterDestroy]):
         master = cluster.master
         others = [node.name for node in cluster.sorted_nodes() if node.uuid != master.uuid]
         if others:
-            raise Refused(
-                WRONG_INPUT, f"There are still {len(others)} other node(s): {others[0]}", hint="gnt-node remove NODE"
-            )
-        instances = cluster.sorted_instances()
+            raise Refused(WRONG_INPUT, f"There are still other nodes: {_some(others)}", hint="gnt-node remove NODE")
+        instances = [instance.name for instance in cluster.sorted_instances()]
         if instances:
             raise Refused(
-                WRONG_INPUT,
-                f"There are still {len(instances)} instance(s): {instances[0].name}",
-                hint="gnt-instance remove INSTANCE",
+                WRONG_INPUT, f"There are still instances: {_some(instances)}", hint="gnt-instance remove INSTANCE"
             )
         return Plan(result=master.name)

@@ -78,11 +78,16 @@ def test_nodes_that_cannot_leave() -> None:
 def test_a_cluster_with_something_in_it_is_not_destroyed() -> None:
     """Other nodes and instances are named."""
     ground = Ground()
-    assert "2 other node(s)" in ground.refused("OP_CLUSTER_DESTROY")
+    assert "other nodes: node2.example.com node3.example.com" in ground.refused("OP_CLUSTER_DESTROY")
     for name in ("node2", "node3"):
         ground.run("OP_NODE_REMOVE", node_name=name)
-    ground.add()
-    assert "1 instance(s): web1" in ground.refused("OP_CLUSTER_DESTROY")
+    names = [f"web{number}" for number in range(1, 13)]
+    for name in names:
+        ground.add(instance_name=name)
+    assert "and 2 more" in ground.refused("OP_CLUSTER_DESTROY")
+    for name in names[1:]:
+        ground.run("OP_INSTANCE_REMOVE", instance_name=name)
+    assert "instances: web1" in ground.refused("OP_CLUSTER_DESTROY")
     ground.run("OP_INSTANCE_REMOVE", instance_name="web1")
     assert ground.run("OP_CLUSTER_DESTROY").result == "node1.example.com"
 

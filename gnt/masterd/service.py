@@ -15,6 +15,7 @@ from gnt import __version__
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.debts import DebtCollector
 from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.jobs.explain import LockTable
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.processor import Processor
 from gnt.masterd.jobs.queue import JobQueue
@@ -192,7 +193,7 @@ class _Parts:
             snapshots=journal,
             jobs=self.queue,
             shelf=self.stored,
-            locks=self.locks,
+            locks=LockTable(self.queue, self.locks),
             ask_all=within(nodes, clock),
             watcher_pause=self.watcher_pause.until,
         )

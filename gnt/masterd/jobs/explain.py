@@ -1,11 +1,12 @@
-"""Why a job does not run: what it waits for, who has that, its place in line. For people."""
+"""Why a job does not run: what it waits for, who has that, its place in line."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from gnt.masterd.jobs.locks import LockManager
+from gnt.masterd.jobs.job import owner, summary
+from gnt.masterd.jobs.locks import LockFacts, LockManager
 from gnt.masterd.jobs.queue import JobQueue
 
 
@@ -32,6 +33,27 @@ def explain(
     held = "" if others else _held(queue, number)
     place = None if others or held else schedule.before(number) + 1
     return {"locks": (), "holders": (), "place": place, "jobs": others, "held": held}
+
+
+class LockTable:
+    """What the lock query shows: all locks, and as `job/<number>` the jobs whose end others wait for."""
+
+    def __init__(self, queue: JobQueue, locks: LockManager) -> None:
+        self._queue = queue
+        self._locks = locks
+
+    def snapshot(self) -> list[LockFacts]:
+        """Give every lock that is held or waited for, and every job that is waited for."""
+        waited = [
+            LockFacts(f"job/{other}", None, (), tuple(("shared", (self._owner(number),)) for number in numbers))
+            for other, numbers in self._queue.schedule.dependencies().items()
+        ]
+        return self._locks.snapshot() + waited
+
+    def _owner(self, number: int) -> str:
+        live = self._queue.live(number)
+        ops = live.shown.ops if live is not None else ()
+        return owner(number, summary(ops[0]) if ops else "")
 
 
 def _held(queue: JobQueue, number: int) -> str:

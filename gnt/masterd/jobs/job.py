@@ -147,6 +147,17 @@ def summary(op: JobOpcode) -> str:
     return summary_of(bytes(op.input))
 
 
+_SHORT_WORDS: Final = (("BACKUP_", "B_"), ("CLUSTER_", "C_"), ("GROUP_", "G_"), ("NODE_", "N_"), ("INSTANCE_", "I_"))
+
+
+def owner(number: int, name: str) -> str:
+    """Give the name under which lock lists show a job: `Job7/I_STARTUP`; `name` is an OP_ID, or a summary."""
+    name = name.partition("(")[0].removeprefix("OP_")
+    for long, short in _SHORT_WORDS:
+        name = name.replace(long, short)
+    return f"Job{number}/{name}"
+
+
 def new_job(number: int, inputs: Sequence[msgspec.Raw], priorities: Sequence[int], now: float) -> Job:
     """Make a job that was just received."""
     ops = tuple(JobOpcode(input=data, priority=urgency) for data, urgency in zip(inputs, priorities, strict=True))

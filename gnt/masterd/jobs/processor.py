@@ -35,8 +35,6 @@ AGAIN: Final = 1.0
 # What the journal raises when changes cannot be made at the moment.
 _TROUBLE: Final = (NoMajority, ConfigError)
 
-_SHORT_WORDS: Final = (("BACKUP_", "B_"), ("CLUSTER_", "C_"), ("GROUP_", "G_"), ("NODE_", "N_"), ("INSTANCE_", "I_"))
-
 
 class Model(Protocol):
     """Where the processor sees the cluster."""
@@ -285,7 +283,7 @@ class Processor:
         priority = live.head.ops[index].priority
         return self._locks.claim(
             number,
-            f"Job{number}/{_short(op_id)}",
+            jobs.owner(number, op_id),
             priority,
             lambda escalated: live.step(jobs.prioritized(escalated, index)),
         )
@@ -438,11 +436,3 @@ class Processor:
 def _happened(ending: Ending, happened: list[Ending]) -> None:
     happened.append(ending)
     ending.seen()
-
-
-def _short(op_id: str) -> str:
-    """Give the short name of an opcode that lock lists show: `I_STARTUP`."""
-    name = op_id.partition("(")[0].removeprefix("OP_")
-    for long, short in _SHORT_WORDS:
-        name = name.replace(long, short)
-    return name

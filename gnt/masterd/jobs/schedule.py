@@ -45,6 +45,14 @@ class Schedule:
         """Give the jobs that hold a job back, by number."""
         return tuple(sorted(self._missing.get(job, ())))
 
+    def dependencies(self) -> dict[int, list[int]]:
+        """Give the jobs that hold others back, by number, each with those that wait for its end."""
+        found: dict[int, list[int]] = {}
+        for job in sorted(self._missing):
+            for other in self._missing[job]:
+                found.setdefault(other, []).append(job)
+        return dict(sorted(found.items()))
+
     def stands_in_line(self, job: int) -> bool:
         """Say whether a job has yet to be started."""
         return job in self._priority

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from gnt.masterd.jobs.explain import LockTable
 from gnt.masterd.jobs.seam import OpcodeEnd
 from gnt.model.errors import ConfigError, Failed
 from tests.masterd.jobs.fakes import Brain, delay, result, started
@@ -120,6 +121,20 @@ def test_between_two_opcodes_a_cancel_holds(brain: Brain) -> None:
     assert [op["status"] for op in brain.journal.job(number)["ops"]] == ["success", "canceled"]
     assert len(brain.engine.runs) == 1
     assert brain.locks.snapshot() == []
+
+
+def test_who_waits_for_the_end_of_a_job_is_shown(brain: Brain) -> None:
+    """Beside the locks, under the number of the job that is waited for; gone with its end."""
+    table = LockTable(brain.queue, brain.locks)
+    first = brain.submit(delay("node/a!"))
+    for _ in range(2):
+        brain.submit(delay(depends=((first, ()),)))
+    facts = table.snapshot()
+    assert [fact.name for fact in facts] == ["cluster/BGL", "node/a", "job/1"]
+    assert facts[2].pending == (("shared", ("Job2/TEST_DELAY",)), ("shared", ("Job3/TEST_DELAY",)))
+    assert (facts[2].mode, facts[2].owners) == (None, ())
+    brain.engine.finish(first)
+    assert [fact.name for fact in table.snapshot()] == ["cluster/BGL"]
 
 
 def test_a_killed_job_leaves_no_lock(brain: Brain) -> None:

@@ -62,9 +62,12 @@ def test_membership_lists_the_certificates_of_voters_only() -> None:
     """A digest that is recorded for a node that is no candidate gives it no right."""
     published = Published()
     settings = published.term.journal.cluster.settings
-    published.put(msgspec.structs.replace(settings, candidate_certs={"a": "aa", "b": "bb", "n": "nn"}))
+    certificates = {"a": "aa", "b": "bb", "n": "nn"}
+    renewed = {"b": "b2", "n": "n2"}
+    published.put(msgspec.structs.replace(settings, candidate_certs=certificates, renewed_certs=renewed))
     published.world.turn(1)
     assert published.told("n")[-1].membership.candidates == {"a": "aa", "b": "bb"}
+    assert published.told("n")[-1].membership.renewed == {"b": "b2"}
 
 
 def test_a_change_is_told_to_those_whom_it_concerns() -> None:

@@ -76,6 +76,9 @@ def test_who_may_order(layout: Layout) -> None:
     kept.store(member())
     assert kept.may_order("bb")
     assert not kept.may_order("cc")
+    kept.store(member(renewed={"n2": "cc"}))
+    assert kept.may_order("bb")
+    assert kept.may_order("cc")
     kept.forget()
     assert not kept.may_order("aa")
     assert kept.load() is None

@@ -128,6 +128,31 @@ def test_another_authority_is_noticed(authority: Identity) -> None:
         certificates.check_signed(sign(authority), other.certificate)
 
 
+def test_two_authorities_are_trusted_while_one_is_replaced(authority: Identity) -> None:
+    """Whichever of them signed; the one that the key fits signs, wherever it stands."""
+    other = certificates.make_authority("cluster.example.com", now=NOW, source=SOURCE)
+    for both in (authority.certificate + other.certificate, other.certificate + authority.certificate):
+        certificates.check_signed(sign(authority), both)
+        certificates.check_signed(sign(other), both)
+        assert certificates.signing_authority(both, other.key) == other
+        assert len(certificates.bundle(both)) == 2
+    assert certificates.signed_by(sign(other), other.certificate)
+    assert not certificates.signed_by(sign(other), authority.certificate)
+    with pytest.raises(ConfigError, match="do not belong together"):
+        certificates.signing_authority(authority.certificate, other.key)
+    with pytest.raises(Refused, match="PEM"):
+        certificates.bundle(b"nothing")
+
+
+def test_what_a_server_shows_is_checked(authority: Identity) -> None:
+    """A key of any kind with its certificate first, perhaps with those above it."""
+    rapi = certificates.make_rapi(authority, cluster_name="c", names=[], addresses=[], now=NOW, source=SOURCE)
+    certificates.check_server(rapi.pem() + authority.certificate, "file")
+    for wrong in (b"", rapi.key, rapi.certificate, rapi.key + authority.certificate + rapi.certificate):
+        with pytest.raises(ConfigError, match=r"^file: "):
+            certificates.check_server(wrong, "file")
+
+
 def test_files_with_keys_are_0600_and_replaced_whole(tmp_path: Path, authority: Identity) -> None:
     """Key and certificate in one file; nothing half-written stays beside it."""
     path = tmp_path / "server.pem"

@@ -413,6 +413,22 @@ class IdentityTests(OverSockets):
             (self.root / "server" / "server.pem").write_bytes(b"half of a")
         assert seen == [certificates.digest(renewed.certificate)] * 2
 
+    async def test_two_authorities_of_one_name_while_one_takes_the_place_of_the_other(self) -> None:
+        """Who trusts both talks to nodes of both; who trusts only the new one refuses the old."""
+        fresh = cluster_keys.authority()
+        both = certificates.Identity(self.authority.certificate + fresh.certificate, fresh.key)
+        certificates.save_public(self.root / "server" / "ca.pem", both.certificate)
+        renewed = cluster_keys.node(fresh, "node2.example.com", MASTER_UUID)
+        for identity in (self.master, renewed):
+            await self.link(identity, by=both).when_connected()
+        assert "certificate" in await self.refused(self.link(renewed, by=fresh))
+        certificates.save_identity(
+            self.root / "server" / "server.pem", cluster_keys.node(fresh, "node1.example.com", NODE_UUID)
+        )
+        for identity in (self.master, renewed):
+            await self.link(identity, by=both).when_connected()
+        await self.link(renewed, by=fresh).when_connected()
+
 
 class BadPeerTests(OverSockets):
     """Peers that speak garbage, or nothing."""

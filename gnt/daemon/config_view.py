@@ -20,11 +20,16 @@ MODE: Final = 0o600
 def digest_lines(layout: Layout, content: bytes) -> str:
     """Give what stands in the digest's file once `content` is written.
 
-    The former digest stays as a second line, for a crash between this file and that one.
+    The digest of what is there now stays as a second line, for a crash between this file and that one, unless
+    somebody else wrote that.
     """
-    new = _line(layout, content)
-    former = [line for line in _known(layout)[:1] if line != new]
-    return "".join(f"{line}\n" for line in (new, *former))
+    new, known = _line(layout, content), _known(layout)
+    lines = [new]
+    with suppress(OSError):
+        present = _line(layout, layout.config_data.read_bytes())
+        if present != new and (present in known or not known):
+            lines.append(present)
+    return "".join(f"{line}\n" for line in lines)
 
 
 def write_config_data(layout: Layout, text: str) -> None:

@@ -8,7 +8,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from gnt.sim.exhaust import Outcome, choose, count, exhaust, sample, strike
+from twisted.logger import globalLogBeginner
+
+from gnt.sim.exhaust import Outcome, chance, choose, count, exhaust, sample, strike
 from gnt.sim.faults import Fault, Kind, Strike
 from gnt.sim.scenario import Story, read_story
 
@@ -22,8 +24,11 @@ def _say(text: str) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     """Tell one story once, print its trace."""
-    fault = Strike.parse(arguments.strike) if arguments.strike else None
-    outcome = strike(read_story(arguments.story), arguments.seed, fault)
+    story = read_story(arguments.story)
+    if arguments.rate:
+        outcome = chance(story, arguments.seed, arguments.rate)
+    else:
+        outcome = strike(story, arguments.seed, Strike.parse(arguments.strike) if arguments.strike else None)
     for line in outcome.trace:
         _say(line)
     for problem in outcome.problems:
@@ -79,6 +84,7 @@ def main() -> int:
     run = verbs.add_parser("run", help="tell one story and print what happened")
     run.add_argument("story", type=Path, nargs="?", default=_STORIES / "first_instance.txt")
     run.add_argument("--strike", help="one fault, for example 'commit 7: master dies after'")
+    run.add_argument("--rate", type=float, default=0.0, help="let faults fall by chance, at this part of all points")
     run.set_defaults(do=_run)
     search = verbs.add_parser("exhaust", help="tell stories with one fault at each point where one may fall")
     search.add_argument("stories", type=Path, nargs="*")
@@ -91,6 +97,8 @@ def main() -> int:
     for one in (run, search):
         one.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    # What daemons log is in the trace; what they complain of when the world ends is not worth a line.
+    globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
     status: int = arguments.do(arguments)
     return status
 

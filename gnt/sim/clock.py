@@ -53,7 +53,7 @@ class SimClock:
         """Jump to the next event and let it happen; False if there is none."""
         while self._events:
             when, _, _, call = heapq.heappop(self._events)
-            if not call.active() or call.getTime() != when:
+            if self._put_off(call, when) or not call.active():
                 continue
             self._now = max(self._now, when)
             self.steps += 1
@@ -78,13 +78,25 @@ class SimClock:
             self.step()
         self._now = max(self._now, end)
 
+    def forget(self) -> None:
+        """Forget all that is planned: this is the end of time."""
+        self._events.clear()
+
     def _next_time(self) -> float | None:
         while self._events:
             when, _, _, call = self._events[0]
-            if call.active() and call.getTime() == when:
+            if call.active() and call.getTime() <= when:
                 return when
             heapq.heappop(self._events)
+            self._put_off(call, when)
         return None
+
+    def _put_off(self, call: DelayedCall, when: float) -> bool:
+        """Plan a call anew that was to be at `when` and has been put off since, which nobody tells the clock."""
+        if not call.active() or call.getTime() <= when:
+            return False
+        self._push(call)
+        return True
 
     def _moved(self, call: DelayedCall) -> None:
         """Take a call that was delayed or reset to another moment."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from gnt.sim.faults import Fault, Kind, Strike, Strikes
+from gnt.sim.faults import Chances, Fault, Kind, Strike, Strikes
+from gnt.sim.machine import seeded
 from gnt.sim.scenario import Story, tell
 from gnt.sim.world import simulated_world
 
@@ -56,6 +57,14 @@ def strike(story: Story, seed: int, fault: Strike | None) -> Outcome:
     if fault is not None and not faults.fallen:
         problems.append(f"{fault} did not fall: the run is not the one that was counted")
     return Outcome(fault, tuple(problems), trace, events)
+
+
+def chance(story: Story, seed: int, rate: float) -> Outcome:
+    """Tell a story in which faults fall by chance, at `rate` of all points."""
+    faults = Chances(seeded(seed, "faults"), rate)
+    with simulated_world(seed, names=story.nodes, faults=faults) as world:
+        problems = tell(world, story)
+        return Outcome(None, tuple(problems), tuple(world.trace), world.clock.steps)
 
 
 def sample(strikes: Sequence[Strike], runs: int) -> list[Strike]:

@@ -118,17 +118,15 @@ class Strikes:
 
 @dataclass
 class Chances:
-    """Lets faults fall by chance, `rate` of all points, until it is `over`."""
+    """Lets faults fall by chance, at `rate` of all points, at most so many: in the end everything must be well."""
 
     source: random.Random
     rate: float
-    over: bool = False
-    fallen: list[Fault] = field(default_factory=list)
+    left: int = 10
 
     def at(self, kind: Kind, text: str) -> Fault:  # noqa: ARG002  (as `Faults`)
         """Throw the dice."""
-        if self.over or self.source.random() >= self.rate:
+        if not self.left or self.source.random() >= self.rate:
             return Fault.NOTHING
-        fault = self.source.choice(FAULTS[kind])
-        self.fallen.append(fault)
-        return fault
+        self.left -= 1
+        return self.source.choice(FAULTS[kind])

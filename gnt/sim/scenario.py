@@ -28,8 +28,8 @@ from gnt.sim.clock import Stuck
 from gnt.sim.machine import ConnectionLost
 from gnt.sim.world import SimWorld
 
-TRIES: Final = 4
-"""How often a step is done again. One fault falls in a story, so the second time must be the last."""
+TRIES: Final = 12
+"""How often a step is done again, where several faults fall; with one the second time is the last."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,8 @@ class Teller:
             self.client.settle()
             reached = goal(op, self.world, checkers.cluster_of(self.world))
             if end is not None and end.good and not reached:
+                if self.world.power_has_failed:
+                    return  # it was so, until the guest's machine went down
                 raise AssertionError(f"{step}: the job has succeeded, and it is not so")
             if end is not None and not end.good and not self.world.fell():
                 raise AssertionError(f"{step}: {end.results}")

@@ -157,6 +157,10 @@ class SimWorld:
             if node.noded is not None:
                 node.noded.daemon.abandon()
                 node.noded.vault.abandon()
+            node.masterd = node.noded = None
+        # Whoever still has the world shall not keep all who lived in it.
+        self._graveyard.clear()
+        self.clock.forget()
         shutil.rmtree(self._base, ignore_errors=True)
 
     # Inside

@@ -131,6 +131,9 @@ def test_a_job_that_is_not_there_is_named(gnt: Run, master: FakeMaster) -> None:
     assert ran.status == 1
     assert "Job ID: 7" in ran.out
     assert ran.err == "Job ID 99 not found\n"
+    ran = gnt("job", "info", "--json", "99")
+    assert ran.status == 1
+    assert json.loads(ran.err)["error"]["code"] == "job_lost"
 
 
 def test_watch_shows_the_messages(gnt: Run, master: FakeMaster) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, option
-from gnt.cli.failures import DECLINED, FAILURE, OK, Declined, as_json, exit_status
+from gnt.cli.failures import DECLINED, FAILURE, OK, Declined, as_json, exit_status, json_line
 from gnt.cli.filters import any_value
 from gnt.cli.jobs import FINAL, json_of, message_text, wait, waits_text
 from gnt.cli.lists import fields_command, list_objects
@@ -76,7 +76,8 @@ def _info(call: Call) -> int:
         show([_described(job, waits) for job in found])
     sys.stdout.flush()
     for number in missing:
-        note(f"Job ID {number} not found")
+        lost = JobLost(f"Job ID {number} not found")
+        note(json_line(lost) if call.json else lost.text)
     return FAILURE if missing else OK
 
 

@@ -34,7 +34,7 @@ def test_a_row_is_as_specified(path: str, method: str, about: dict[str, Any]) ->
     wanted = {(): access, ("write",): Access.WRITE, ("read", "write"): Access.READ}[tuple(sorted(about["access"]))]
     assert row.access is wanted
     if isinstance(row.does, Later):
-        assert row.does.needs in about.get("opcode", "") or row.path.startswith("/2/filters")
+        assert row.does.needs in about.get("opcode", "")
     elif "opcode" in about:
         assert isinstance(row.does, Submit)
         assert row.does.opcode is ALL[about["opcode"]]

@@ -12,10 +12,10 @@ from gnt.opcodes.instance_move import InstanceMigrate
 from gnt.opcodes.instance_power import InstanceShutdown, InstanceStartup
 from gnt.opcodes.node import NodeSetParams
 from gnt.opcodes.query import OsDiagnose
-from gnt.rapi.resources import cluster, group, instance, job, node
+from gnt.rapi.resources import cluster, filters, group, instance, job, node
 from gnt.rapi.resources.base import Later, Resource, Submit
 
-ROWS: Final = (*cluster.ROWS, *job.ROWS, *node.ROWS, *group.ROWS, *instance.ROWS)
+ROWS: Final = (*cluster.ROWS, *filters.ROWS, *job.ROWS, *node.ROWS, *group.ROWS, *instance.ROWS)
 
 # Opcodes that the master has an operation for; a test compares. Rows of others answer 501, with the opcode's name.
 CARRIED_OUT: Final[frozenset[type[Opcode]]] = frozenset(

@@ -69,6 +69,14 @@ def _rapi_certificate() -> Any:
     return put_certificate(read_request(RapiCertificate), Layout.from_environment(os.environ))
 
 
+def _failover() -> Any:
+    from gnt.bootstrap.failover import Failover, FailoverRequest  # noqa: PLC0415
+
+    request = read_request(FailoverRequest)
+    layout = Layout.from_environment(os.environ)
+    return Failover(request, layout, host_name(os.environ, socket.getfqdn()), progress).run()
+
+
 VERBS: Final[dict[str, Callable[[], Any]]] = {
     "init": _init,
     "leave": _leave,
@@ -78,6 +86,7 @@ VERBS: Final[dict[str, Callable[[], Any]]] = {
     "rapi-certificate": _rapi_certificate,
     "backup": _backup,
     "restore": _restore,
+    "failover": _failover,
 }
 
 

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from twisted.logger import Logger
 
 from gnt.daemon.runtime import Runtime
+from gnt.daemon.takeover import Takeover
 from gnt.masterd.journal import DEADLINE, Journal
 from gnt.masterd.local_log import LocalLog
 from gnt.masterd.nodes import Connect, Nodes
@@ -36,17 +37,6 @@ HOLD_PAUSE: Final = 0.1
 
 OpenCalls = Callable[[Database], Callable[[str], Collection[str]]]
 """Reads from the store which calls a former master left open, and gives their ids for a node."""
-
-
-@dataclass(frozen=True)
-class Takeover:
-    """What an administrator has ordered. `here`: become master although the log names another node.
-
-    `no_voting`: candidates that do not answer are flagged offline by force; that they are switched off was said.
-    """
-
-    here: bool = True
-    no_voting: bool = False
 
 
 @dataclass
@@ -166,8 +156,11 @@ class _Beginning:
                 return won.epoch, cluster, won.missing
 
     async def _first_commit(self, journal: Journal, me: str, missing: frozenset[str]) -> None:
-        settings = journal.head.settings
+        settings, nodes = journal.head.settings, journal.head.nodes
         moved = replace(settings, master_node=me)
+        if settings.master_ip == nodes[settings.master_node].primary_ip:
+            # The cluster has no address of its own: it is reached at the master's.
+            moved = replace(moved, master_ip=nodes[me].primary_ip)
         # A queue that was closed for the old master's sake is open again under a new one.
         opened = [Put(Space.META, "drained", b"false")] if moved != settings else []
         if missing:

@@ -157,6 +157,11 @@ class Nodes:
             return fail(NotReached(f"{node} is not a node of this cluster"))
         return peer.link.when_connected()
 
+    def is_connected(self, node: str) -> bool:
+        """Say whether calls can be sent to a node at this moment."""
+        peer = self._peers.get(node)
+        return peer is not None and peer.link.connected
+
     def problem(self, node: str) -> str:
         """Say why there is no connection to a node; empty while there is one."""
         peer = self._peers.get(node)

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 import gnt.masterd.operations.all  # noqa: F401  (each registers what it executes)
 from gnt import __version__
 from gnt.daemon.runtime import Runtime
+from gnt.daemon.takeover import Takeover
 from gnt.masterd.debts import DebtCollector
 from gnt.masterd.engine import Engine, Tools
 from gnt.masterd.jobs.explain import LockTable
@@ -22,7 +23,7 @@ from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.jobs.rulebook import Rulebook
 from gnt.masterd.join_port import JoinPort, Listen
 from gnt.masterd.luxi_methods import LuxiMethods
-from gnt.masterd.mastership import Takeover, Term, take_mastership
+from gnt.masterd.mastership import Term, take_mastership
 from gnt.masterd.newcomers import NodeCalls, Promotion
 from gnt.masterd.nodes import Connect
 from gnt.masterd.operation import operation_for

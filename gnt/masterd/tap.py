@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import Any, ClassVar, Final
 
 from twisted.application.service import Service
@@ -31,6 +32,7 @@ from gnt.daemon.options import (
 from gnt.daemon.pools import ThreadPools
 from gnt.daemon.reactor import real_runtime, the_reactor
 from gnt.daemon.runtime import Runtime
+from gnt.daemon.takeover import Takeover, take_order
 from gnt.masterd import high_water
 from gnt.masterd.high_water import refuse_older
 from gnt.masterd.luxi_server import LuxiServer, check_paths
@@ -62,13 +64,12 @@ class Options(DaemonOptions):
     ]
 
     def postOptions(self) -> None:
-        """Refuse by name what this daemon does not do."""
+        """Refuse what this daemon does not do, and what makes no sense."""
         for name in ("bind", "port"):
             if self[name] is not None:
                 raise usage.UsageError(f"--{name}: {PROGRAM} listens on no network address")
-        for name in ("no-voting", "yes-do-it"):
-            if self[name]:
-                raise usage.UsageError(f"--{name} is not supported by this version")
+        if self["yes-do-it"] and not self["no-voting"]:
+            raise usage.UsageError("--yes-do-it says nothing without --no-voting")
         super().postOptions()
 
 
@@ -81,7 +82,8 @@ def makeService(options: Options) -> Daemon:
         if not layout.node_pem.exists():
             hint = "gnt-cluster init makes a cluster of this machine"
             refuse_start(PROGRAM, f"{layout.node_pem} is missing: not a node of a cluster ({hint})", EXIT_NOT_A_MEMBER)
-        _refuse_unless_master(layout, host)
+        order = _order(layout, options)
+        _refuse_unless_master(layout, host, order)
         _refuse_unresolvable(layout, host)
         credentials = NodeCredentials(layout.node_pem, layout.authority_certificate)
         credentials.check()
@@ -91,16 +93,35 @@ def makeService(options: Options) -> Daemon:
     except GntError as problem:
         refuse_start(PROGRAM, problem)
     runtime, pools = real_runtime()
-    MasterService(layout, host, runtime, pools, credentials).setServiceParent(daemon)  # type: ignore[no-untyped-call]
+    service = MasterService(layout, host, runtime, pools, credentials, order=order)
+    service.setServiceParent(daemon)  # type: ignore[no-untyped-call]
     return daemon
 
 
-def _refuse_unless_master(layout: Layout, host: str) -> None:
+def _order(layout: Layout, options: Options) -> Takeover | None:
+    """Give what an administrator has ordered: to take over, or to begin without a majority."""
+    order = take_order(layout)
+    if not options["no-voting"]:
+        return order
+    if not options["yes-do-it"]:
+        sys.stdout.write(
+            "Master candidates that do not answer will be flagged offline by force, and what only they have is lost.\n"
+            "That is safe only if they are switched off, and stay so. Type YES to go on: "
+        )
+        sys.stdout.flush()
+        if sys.stdin.readline().strip() != "YES":
+            refuse_start(PROGRAM, "Aborting.", EXIT_FAILURE)
+    return Takeover(here=order is not None and order.here, no_voting=True)
+
+
+def _refuse_unless_master(layout: Layout, host: str, order: Takeover | None) -> None:
     """End unless the store on this node names it as the master. Raises `ConfigError` for a store that is damaged."""
     if not layout.config_db.exists():
         text = f"{host} is not the master: it has no copy of the configuration"
         refuse_start(PROGRAM, f"{text} (gnt-cluster getmaster names the master)", EXIT_NOT_MASTER)
     _bring_over(layout)
+    if order is not None and order.here:
+        return
     reader = Reader.open(layout.config_db)
     try:
         cluster = reader.load_cluster()
@@ -136,7 +157,14 @@ class MasterService(Service):
     """The running master daemon: becomes master, then takes LUXI clients."""
 
     def __init__(
-        self, layout: Layout, host: str, runtime: Runtime, pools: ThreadPools, credentials: NodeCredentials
+        self,
+        layout: Layout,
+        host: str,
+        runtime: Runtime,
+        pools: ThreadPools,
+        credentials: NodeCredentials,
+        *,
+        order: Takeover | None = None,
     ) -> None:
         self._reactor: Any = the_reactor()
         self._layout = layout
@@ -145,7 +173,13 @@ class MasterService(Service):
         self._pools = pools
         self._credentials = credentials
         self._port = noded_port()
-        providers = Providers(host=host, vault=FileVault(layout.config_db), connect=self._connect, listen=self._listen)
+        providers = Providers(
+            host=host,
+            vault=FileVault(layout.config_db),
+            connect=self._connect,
+            listen=self._listen,
+            takeover=order,
+        )
         self._daemon = MasterDaemon(runtime, layout, providers, self._deposed)
         self._luxi: LuxiServer | None = None
         self._starting: Deferred[None] | None = None

@@ -81,13 +81,6 @@ def strike_off(
     return journal.enqueue_unsafe([*journal.object_changes(put=[settings, *nodes]), row, *also])
 
 
-class Reach(Protocol):
-    """What knows of the connections."""
-
-    def problem(self, node: str) -> str:
-        """Say why there is no connection to a node (UUID); empty while there is one."""
-
-
 class Term(Protocol):
     """What the way out needs of the term of mastership."""
 
@@ -143,7 +136,7 @@ class WayOut:
             raise Refused(WRONG_INPUT, f"{node.name} is the master itself")
         if uuid not in voters(cluster):
             raise Refused(WRONG_STATE, f"{node.name} is no master candidate: it is in nobody's way")
-        if not self._term.nodes.problem(uuid):
+        if self._term.nodes.is_connected(uuid):
             raise Refused(
                 WRONG_STATE,
                 f"{node.name} answers, so it is not off",
@@ -158,7 +151,7 @@ class WayOut:
 
     def _missing(self, cluster: Cluster) -> list[str]:
         others = sorted(voters(cluster) - {self._term.epoch.node})
-        return [uuid for uuid in others if self._term.nodes.problem(uuid)]
+        return [uuid for uuid in others if not self._term.nodes.is_connected(uuid)]
 
     def _missing_names(self, cluster: Cluster) -> list[str]:
         return sorted(cluster.nodes[uuid].name for uuid in self._missing(cluster))

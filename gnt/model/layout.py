@@ -118,6 +118,16 @@ class Layout:
         return self.data / "calls.db"
 
     @property
+    def takeover(self) -> Path:
+        """Give the order for the next start of the master daemon: to take over. It is taken away when it is read."""
+        return self.data / "takeover.json"
+
+    @property
+    def master_address(self) -> Path:
+        """Give the note that this node has raised the cluster's address; gone after a boot, as the address is."""
+        return self.run / "master-ip.json"
+
+    @property
     def socket_directory(self) -> Path:
         """Give the directory of the LUXI sockets (0750)."""
         return self.run / "socket"

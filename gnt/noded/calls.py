@@ -70,6 +70,7 @@ class Calls:
         *,
         replica: LogKeeper | None = None,
         emit: Callable[[NodeEvent], None] = lambda _: None,
+        on_fence: Callable[[Epoch], Awaitable[None]] | None = None,
     ) -> None:
         self._runtime = place.runtime
         self._place = place
@@ -77,6 +78,7 @@ class Calls:
         self._table = table
         self._replica = replica
         self._emit = emit
+        self._on_fence = on_fence
         self._promised = START.epoch
         self._lanes = Lanes()
         self._by_id: dict[str, UnderWay] = {}
@@ -318,6 +320,8 @@ class Calls:
             else:
                 one.dropped = True
         await DeferredList(answers)
+        if self._on_fence is not None:
+            await self._on_fence(call.epoch)
         ids = {one.id for one in older if one.recorded and one.begun} | set(call.calls)
         return [await self._outcome_of(one) for one in sorted(ids)]
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from gnt.noded.calls import Calls
 from gnt.noded.membership import MembershipFile
-from gnt.wire.calls import Fence, NodeCall
+from gnt.wire.calls import Fence, NodeCall, StopMaster
 from gnt.wire.contract import Caller, INodeDaemon, Listener, NodeEvent, StopListening
 from gnt.wire.envelope import NOT_ALLOWED, Answer, BadRequest, decode_request, encode_answer
 
@@ -57,7 +57,8 @@ class NodeDoor:
         member = self._membership.current
         if member is None:
             return Answer.error(NOT_ALLOWED, "this node belongs to no cluster")
-        if not (type(call).CHANGES or isinstance(call, Fence)) or self._membership.may_order(caller.digest):
+        orders = type(call).CHANGES or isinstance(call, Fence | StopMaster)
+        if not orders or self._membership.may_order(caller.digest):
             return None
         return Answer.error(
             NOT_ALLOWED,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from twisted.logger import Logger
 
+from gnt.daemon.control import DaemonControl
 from gnt.noded.call_table import CallTable
 from gnt.noded.calls import Calls
 from gnt.noded.disks import Disks, real_templates
@@ -18,6 +21,8 @@ from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.noded.hypervisors.registry import drivers
 from gnt.noded.keys import Keys
 from gnt.noded.machine import IMachine, Machine
+from gnt.noded.master_address import MasterAddress
+from gnt.noded.mastering import Address, Mastering, NoAddress, end_master, no_master
 from gnt.noded.membership import MembershipFile
 from gnt.noded.node import NodeItself
 from gnt.noded.perspective import Events, NodeDoor
@@ -32,13 +37,18 @@ log: Final = Logger()
 
 @dataclass(frozen=True)
 class Providers:
-    """What is under the node daemon; the simulator puts its own here. `vault` None: a file in the data directory."""
+    """What is under the node daemon; the simulator puts its own here. `vault` None: a file in the data directory.
+
+    `master_address` raises the cluster's address, `stop_master` ends the daemons of a master on this node (blocks).
+    """
 
     hypervisors: Mapping[str, IHypervisor]
     templates: Mapping[str, IDiskTemplate]
     machine: IMachine
     processes: IProcesses
     vault: Vault | None = None
+    master_address: Address = field(default_factory=NoAddress)
+    stop_master: Callable[[], bool] = no_master
 
 
 def real_providers(place: Place, reactor: Any) -> Providers:
@@ -46,7 +56,12 @@ def real_providers(place: Place, reactor: Any) -> Providers:
     machine: Any = Machine(reactor)
     processes: Any = Processes(place, reactor)
     return Providers(
-        hypervisors=drivers(place), templates=real_templates(place.layout), machine=machine, processes=processes
+        hypervisors=drivers(place),
+        templates=real_templates(place.layout),
+        machine=machine,
+        processes=processes,
+        master_address=MasterAddress(place.layout, machine.reach),
+        stop_master=partial(end_master, DaemonControl(place.layout, os.environ)),
     )
 
 
@@ -71,13 +86,20 @@ class NodeDaemon:
             end=end,
             orphans=self._under_way,
         )
-        parts = (guests, disks, guest_os, node, Keys(place), self.replica)
+        mastering = Mastering(
+            place,
+            address=providers.master_address,
+            stop_master=providers.stop_master,
+            own_uuid=lambda: self.membership.current.node_uuid if self.membership.current else "",
+        )
+        parts = (guests, disks, guest_os, node, mastering, Keys(place), self.replica)
         self.calls = Calls(
             place,
             _handlers(*(part.handlers() for part in parts)),
             CallTable(place.layout.calls_db, place.runtime),
             replica=self.replica,
             emit=self.events.emit,
+            on_fence=mastering.fenced,
         )
         self.door = NodeDoor(self.calls, self.membership, self.events)
 

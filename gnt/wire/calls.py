@@ -225,6 +225,46 @@ class LeaveCluster(NodeCall[None], tag="leave_cluster", frozen=True, kw_only=Tru
         return "configure"
 
 
+class StopMaster(NodeCall[bool], tag="stop_master", frozen=True, kw_only=True):
+    """End the master daemon and the remote API of this node in order, for a hand-over; False: none ran.
+
+    Who takes over speaks in no epoch yet, so it counts as no change; only candidates may ask for it.
+    """
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+
+class ActivateMasterIp(NodeCall[None], tag="activate_master_ip", frozen=True, kw_only=True):
+    """Raise the cluster's address on this node; fails with `in_use` while it answers elsewhere."""
+
+    DEADLINE = URGENT
+
+    ip: str
+    netmask: int
+    netdev: str
+
+    @property
+    def lane(self) -> str:
+        """In order with taking it down."""
+        return "master"
+
+
+class DeactivateMasterIp(NodeCall[None], tag="deactivate_master_ip", frozen=True, kw_only=True):
+    """Take the cluster's address down; where it is not raised nothing is done."""
+
+    DEADLINE = URGENT
+
+    ip: str
+    netmask: int
+    netdev: str
+
+    @property
+    def lane(self) -> str:
+        """In order with raising it."""
+        return "master"
+
+
 class Delay(NodeCall[None], tag="delay", frozen=True, kw_only=True):
     """Do nothing for `seconds`, then answer (OP_TEST_DELAY)."""
 

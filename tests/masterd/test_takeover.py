@@ -9,7 +9,8 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from gnt.masterd.mastership import Takeover, Term
+from gnt.daemon.takeover import Takeover
+from gnt.masterd.mastership import Term
 from gnt.masterd.unsafe import PREFIX, UnsafeRecord, WayOut
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import Failed, GntError, NoMajority, Refused, StaleEpoch
@@ -80,6 +81,19 @@ def test_a_candidate_takes_over_from_a_master_that_has_ended() -> None:
         database = world.vaults[uuid].open()
         assert database.load_cluster().settings.master_node == "b"
         assert database.get(Space.META, "drained") == b"false"
+
+
+def test_a_cluster_without_an_address_of_its_own_is_reached_at_the_new_master() -> None:
+    """One that has its own keeps it."""
+    for before, after in (("192.0.2.97", "192.0.2.98"), ("198.51.100.1", "198.51.100.1")):
+        world = NodesWorld("abc")
+        first = begun(world, "node-a", None)
+        settings = msgspec.structs.replace(first.journal.cluster.settings, master_ip=before)
+        done = first.journal.enqueue(first.journal.object_changes(put=[settings]))
+        world.turn()
+        _trial.successResultOf(done)
+        ended(first)
+        assert begun(world, "node-b").journal.cluster.settings.master_ip == after
 
 
 def test_what_was_acknowledged_survives_the_master() -> None:

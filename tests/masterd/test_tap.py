@@ -121,7 +121,7 @@ def test_a_certificate_that_cannot_be_used(
     assert layout.node_pem.name in said or layout.authority_certificate.name in said
 
 
-@pytest.mark.parametrize("option", ["--no-voting", "--yes-do-it", "--port=5", "--bind=127.0.0.1"])
+@pytest.mark.parametrize("option", ["--yes-do-it", "--port=5", "--bind=127.0.0.1"])
 def test_options_that_this_daemon_does_not_have_are_refused_by_name(option: str) -> None:
     """Not ignored."""
     with pytest.raises(usage.UsageError, match=option.partition("=")[0]):

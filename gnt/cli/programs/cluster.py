@@ -14,6 +14,7 @@ from gnt.cli.failures import FAILURE, OK, Declined
 from gnt.cli.init_options import INIT_OPTIONS, init_request
 from gnt.cli.jobs import json_of, run
 from gnt.cli.many import jobs_of, wait_each
+from gnt.cli.mastership import COMMANDS as MASTERSHIP
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, ROMAN, YES_DO_IT
 from gnt.cli.past import AT, DIFF, HISTORY, info_at
 from gnt.cli.renewal import RENEW
@@ -158,9 +159,7 @@ _LATER: Final = (
     "deactivate-master-ip",
     "epo",
     "list-tags",
-    "master-failover",
     "master-ping",
-    "masterfailover",
     "modify",
     "redist-conf",
     "remove-tags",
@@ -211,6 +210,7 @@ PROGRAM = Program(
             arguments=(Argument("pause TIME|continue|info", 1, 2),),
             examples=("gnt-cluster watcher pause 2h", "gnt-cluster watcher info"),
         ),
+        *MASTERSHIP,
         Command(name="getmaster", help="say which node is the master; works on every node", run=_getmaster),
         Command(
             name="verify",

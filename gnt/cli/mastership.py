@@ -1,0 +1,60 @@
+"""`gnt-cluster master-failover`: makes the node on which it is run the master."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gnt.cli.bootstrap import run_bootstrap
+from gnt.cli.call import Call
+from gnt.cli.command import Command, option, unsupported
+from gnt.cli.failures import OK, Declined
+from gnt.cli.options import YES_DO_IT
+from gnt.cli.terminal import ask, note, say
+
+
+def _failover(call: Call) -> int:
+    no_voting = bool(call.option("no_voting"))
+    if no_voting:
+        _agree(call, run_bootstrap(call, "failover", {"survey": True}))
+    result = run_bootstrap(call, "failover", {"no_voting": no_voting})
+    if call.json:
+        call.print_json({"result": result})
+    else:
+        say(f"{result['master']} is the master")
+    return OK
+
+
+def _agree(call: Call, found: dict[str, Any]) -> None:
+    """Say what going without a majority may cost, and have a person agree to it."""
+    if found["majority"]:
+        note("A majority of the master candidates answers, so they are asked although --no-voting was given.")
+        return
+    missing = ", ".join(found["missing"])
+    note(f"These master candidates do not answer: {missing}. {found['needed']} of all must have each change.")
+    note(f"Changes that only they have are lost, jobs that were acknowledged among them. {missing} will be flagged")
+    note("offline. If one of them still runs as the master, there will be two, and guests may be started twice.")
+    if not call.option("yes_do_it") and not ask("Are they switched off, and do you want to go on without them?"):
+        raise Declined(
+            "taking over without a majority", hint="switch them off, or start gnt-noded there; --yes-do-it asks nothing"
+        )
+
+
+_FAILOVER: Final = Command(
+    name="master-failover",
+    aliases=("masterfailover",),
+    help="make this node, a master candidate, the master",
+    run=_failover,
+    options=(
+        option("--no-voting", help="go on although too few master candidates answer; what only they have is lost"),
+        YES_DO_IT,
+        unsupported("--ignore-offline-nodes", hint="nodes that are flagged offline are never counted"),
+    ),
+    text="""
+        Run on the node that shall be the master. A living master hands over: its jobs come to
+        rest, its daemons end. A dead one is replaced when a majority of the master candidates
+        answers; nothing that was acknowledged is lost.
+    """,
+    examples=("gnt-cluster master-failover",),
+)
+
+COMMANDS: Final = (_FAILOVER,)

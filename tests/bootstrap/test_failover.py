@@ -1,0 +1,190 @@
+"""Failover as the program does it: who may, who is asked, who hands over, and what is left for the daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnt.bootstrap.daemons import MASTERD, NODED, RAPI
+from gnt.bootstrap.failover import Asking, Failover, FailoverRequest, Reached
+from gnt.daemon.takeover import Takeover, leave_order, take_order
+from gnt.model.epoch import START, Position
+from gnt.model.errors import ConfigError, Failed, GntError, NoMajority, Refused
+from gnt.model.layout import Layout
+from gnt.model.objects import Node
+from gnt.store.changes import Entry
+from gnt.store.configuration import initial_changes
+from gnt.store.vault import FileVault
+from tests.masterd.journal_world import FIRST, cluster_of
+
+
+class FakeAsking(Asking):
+    """Candidates that answer, but for those that are `away`."""
+
+    def __init__(self, *away: str) -> None:
+        self.away = away
+        self.handed_over: list[str] = []
+        self.failing: GntError | None = None
+
+    def survey(self, nodes: list[Node], enough: int) -> Mapping[str, Reached]:
+        """Say who is there."""
+        return {node.uuid: Reached(problem="refused" if node.uuid in self.away else "") for node in nodes}
+
+    def hand_over(self, node: Node, seconds: float) -> bool:
+        """Note it."""
+        if self.failing is not None:
+            raise self.failing
+        self.handed_over.append(node.name)
+        return True
+
+
+class FakeDaemons:
+    """Daemons that start at once; the master daemon takes its order away."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.running = {NODED}
+        self.order: Takeover | None = None
+        self.failing: GntError | None = None
+
+    def pid(self, name: str) -> int | None:
+        """Say whether it runs."""
+        return 1 if name in self.running else None
+
+    def start(self, name: str) -> None:
+        """Start."""
+        self.running.add(name)
+        if name == MASTERD and self.failing is None:
+            self.order = take_order(self.layout)
+
+    def stop(self, name: str) -> None:
+        """End."""
+        self.running.discard(name)
+
+    def wait_for_masterd(self) -> None:
+        """Be there at once, or fail."""
+        if self.failing is not None:
+            raise self.failing
+
+
+class Place:
+    """The node b of a cluster of a, b and c, whose master a is."""
+
+    def __init__(self, root: Path, *, candidates: str = "abc", others: str = "") -> None:
+        self.layout = Layout(root)
+        self.layout.data.mkdir(parents=True)
+        vault = FileVault(self.layout.config_db)
+        database = vault.create("uuid")
+        first = initial_changes(cluster_of(candidates, others))
+        database.append(START, [Entry(Position(FIRST, 1), 1000.0, first, (0,) * len(first))], committed=1)
+        database.close()
+        self.daemons: Any = FakeDaemons(self.layout)
+        self.asking = FakeAsking()
+        self.said: list[str] = []
+
+    def run(self, host: str = "node-b", **request: Any) -> dict[str, Any]:
+        """Fail over to a node."""
+        failover = Failover(
+            FailoverRequest(**request),
+            self.layout,
+            host,
+            self.said.append,
+            asking=self.asking,
+            daemons=self.daemons,
+        )
+        return failover.run()
+
+
+def test_a_living_master_hands_over_first(tmp_path: Path) -> None:
+    """Then the daemons start here, with the order to take over, which counts once."""
+    place = Place(tmp_path)
+    assert place.run()["master"] == "node-b"
+    assert place.asking.handed_over == ["node-a"]
+    assert place.daemons.running == {NODED, MASTERD, RAPI}
+    assert place.daemons.order == Takeover()
+    assert not place.layout.takeover.exists()
+
+
+def test_a_dead_master_is_not_waited_for(tmp_path: Path) -> None:
+    """A majority of the others is enough, also with --no-voting, which is then not needed."""
+    place = Place(tmp_path)
+    place.asking.away = ("a",)
+    assert place.run(no_voting=True)["missing"] == ["node-a"]
+    assert place.asking.handed_over == []
+    assert place.daemons.order == Takeover()
+
+
+def test_without_a_majority_nothing_is_begun(tmp_path: Path) -> None:
+    """The living master is left alone; those missing are named; --no-voting goes without them."""
+    place = Place(tmp_path)
+    place.asking.away = ("a", "c")
+    with pytest.raises(NoMajority, match=r"2 of 3 .*: node-a, node-c") as caught:
+        place.run()
+    assert "--no-voting" in caught.value.hint
+    assert place.daemons.running == {NODED}
+    survey = place.run(survey=True)
+    assert (survey["majority"], survey["missing"], survey["old_master"]) == (False, ["node-a", "node-c"], "node-a")
+    assert place.daemons.running == {NODED}
+    place.run(no_voting=True)
+    assert place.daemons.order == Takeover(no_voting=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "text"),
+    [
+        ("node-a", "node-a is the master already"),
+        ("node-d", "node-d is no master candidate"),
+        ("node-z", "node-z is no master candidate"),
+    ],
+)
+def test_who_cannot_take_over(tmp_path: Path, host: str, text: str) -> None:
+    """Each is told why."""
+    with pytest.raises(Refused, match=text):
+        Place(tmp_path, others="d").run(host)
+
+
+def test_a_node_without_a_store_or_a_daemon_cannot_take_over(tmp_path: Path) -> None:
+    """It has nothing to lead with, or cannot be followed."""
+    place = Place(tmp_path)
+    place.daemons.running = set()
+    with pytest.raises(Refused, match="gnt-noded does not run here"):
+        place.run()
+    place.layout.config_db.unlink()
+    with pytest.raises(Refused, match="no copy of the configuration"):
+        place.run()
+
+
+def test_a_master_that_does_not_hand_over_stays_the_master(tmp_path: Path) -> None:
+    """Nothing is started here."""
+    place = Place(tmp_path)
+    place.asking.failing = Failed("gnt-masterd (pid 7) does not end")
+    with pytest.raises(Failed, match="node-a does not hand over: gnt-masterd"):
+        place.run()
+    assert place.daemons.running == {NODED}
+
+
+def test_an_order_that_was_not_carried_out_is_taken_back(tmp_path: Path) -> None:
+    """A later start of the daemon must not take over by surprise."""
+    place = Place(tmp_path)
+    place.daemons.failing = Failed("gnt-masterd has ended again")
+    with pytest.raises(Failed, match="has ended again") as caught:
+        place.run()
+    assert "gnt-masterd there" in caught.value.hint
+    assert not place.layout.takeover.exists()
+
+
+def test_an_order_counts_once_and_a_damaged_one_is_no_order(tmp_path: Path) -> None:
+    """It is gone from the disk before it is acted upon."""
+    layout = Layout(tmp_path)
+    layout.data.mkdir(parents=True)
+    leave_order(layout, Takeover(no_voting=True))
+    assert layout.takeover.stat().st_mode & 0o777 == 0o600
+    assert take_order(layout) == Takeover(no_voting=True)
+    assert take_order(layout) is None
+    layout.takeover.write_text("{")
+    with pytest.raises(ConfigError, match="damaged"):
+        take_order(layout)
+    assert take_order(layout) is None

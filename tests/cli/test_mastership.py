@@ -1,0 +1,43 @@
+"""gnt-cluster master-failover: what is handed to the program, and what a person is told first."""
+
+from __future__ import annotations
+
+import json
+
+from tests.cli.conftest import Run
+from tests.cli.test_cluster import Bootstrap, bootstrap
+
+__all__ = ["bootstrap"]
+
+SURVEY = {"majority": False, "missing": ["node1", "node3"], "needed": 2, "candidates": ["node1", "node2", "node3"]}
+
+
+def test_failover(gnt: Run, bootstrap: Bootstrap) -> None:
+    """By both names; what is done is said on standard error."""
+    kept = bootstrap({"progress": "having node1 hand over"}, {"result": {"master": "node2"}})
+    for name in ("master-failover", "masterfailover"):
+        ran = gnt("cluster", name)
+        assert (ran.status, ran.out, ran.err) == (0, "node2 is the master\n", "* having node1 hand over\n")
+        assert json.loads(kept.read_text()) == {"no_voting": False}
+    ran = gnt("cluster", "master-failover", "--json")
+    assert json.loads(ran.out) == {"result": {"master": "node2"}}
+
+
+def test_without_voting_the_truth_is_told_first(gnt: Run, bootstrap: Bootstrap) -> None:
+    """Who is missing, what may be lost; without a terminal nobody agrees to it."""
+    kept = bootstrap({"result": SURVEY})
+    ran = gnt("cluster", "master-failover", "--no-voting")
+    assert ran.status == 1
+    assert "do not answer: node1, node3. 2 of all" in ran.err
+    assert "Changes that only they have are lost" in ran.err
+    assert "taking over without a majority" in ran.err
+    assert json.loads(kept.read_text()) == {"survey": True}
+
+
+def test_consent_may_be_given_beforehand(gnt: Run, bootstrap: Bootstrap) -> None:
+    """It is told all the same."""
+    kept = bootstrap({"result": {**SURVEY, "master": "node2"}})
+    ran = gnt("cluster", "master-failover", "--no-voting", "--yes-do-it")
+    assert ran.status == 0
+    assert "will be flagged" in ran.err
+    assert json.loads(kept.read_text()) == {"no_voting": True}

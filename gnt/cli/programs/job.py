@@ -278,7 +278,17 @@ PROGRAM = Program(
             text="With --json: a list of objects, one for each job, with raw values by field name.",
         ),
         fields_command("job"),
-        Command(name="info", help="show jobs with all their details", run=_info, arguments=(_JOBS,), aliases=("show",)),
+        Command(
+            name="info",
+            help="show jobs with all their details",
+            run=_info,
+            arguments=(_JOBS,),
+            aliases=("show",),
+            text="""
+                Of a job that does not run yet it says what it waits for, who holds that, and its
+                place in line. With --json: a list of objects; "waits" has that, or null.
+            """,
+        ),
         Command(
             name="watch",
             help="follow what a job says until it ends",

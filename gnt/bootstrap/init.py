@@ -209,7 +209,7 @@ class ClusterInit:
             self._say(f"{name} does not resolve: the cluster has no address of its own and is reached at {own}")
             return own
         if address != own:
-            self._say(f"the cluster's address {address} is recorded; this version does not raise it by itself")
+            self._say(f"the cluster has an address of its own, {address}, which its master raises")
         return address
 
     # The configuration

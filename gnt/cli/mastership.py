@@ -1,4 +1,4 @@
-"""`gnt-cluster master-failover`: makes the node on which it is run the master."""
+"""What goes with the role of master: `gnt-cluster master-failover`, and the cluster's address."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
 from gnt.cli.command import Command, option, unsupported
 from gnt.cli.failures import OK, Declined
-from gnt.cli.options import YES_DO_IT
+from gnt.cli.jobs import run_command
+from gnt.cli.options import CHANGING, YES_DO_IT
 from gnt.cli.terminal import ask, note, say
 
 
@@ -57,4 +58,29 @@ _FAILOVER: Final = Command(
     examples=("gnt-cluster master-failover",),
 )
 
-COMMANDS: Final = (_FAILOVER,)
+
+def _activate(call: Call) -> int:
+    return run_command(call, call.opcode("OP_CLUSTER_ACTIVATE_MASTER_IP"))
+
+
+def _deactivate(call: Call) -> int:
+    plain = call.option("yes") or call.option("plan") or call.option("dry_run")
+    if not plain and not ask("Clients that use the cluster's address lose their connections. Take it down?"):
+        raise Declined("taking the cluster's address down", hint="--yes asks nothing")
+    return run_command(call, call.opcode("OP_CLUSTER_DEACTIVATE_MASTER_IP"))
+
+
+_ACTIVATE: Final = Command(
+    name="activate-master-ip",
+    help="raise the cluster's address on the master, where that failed when it started",
+    run=_activate,
+    options=(option("--yes", help="nothing is asked anyway"), *CHANGING),
+)
+_DEACTIVATE: Final = Command(
+    name="deactivate-master-ip",
+    help="take the cluster's address down",
+    run=_deactivate,
+    options=(option("--yes", help="ask no question"), *CHANGING),
+)
+
+COMMANDS: Final = (_FAILOVER, _ACTIVATE, _DEACTIVATE)

@@ -23,6 +23,7 @@ from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.jobs.rulebook import Rulebook
 from gnt.masterd.join_port import JoinPort, Listen
 from gnt.masterd.luxi_methods import LuxiMethods
+from gnt.masterd.master_address import MasterAddress
 from gnt.masterd.mastership import Term, take_mastership
 from gnt.masterd.newcomers import NodeCalls, Promotion
 from gnt.masterd.nodes import Connect
@@ -111,6 +112,7 @@ class MasterDaemon:
         term.journal.on_commit(parts.watcher_pause.committed)
         await self._restore(parts, term)
         parts.publisher.start()
+        parts.address.start()
         parts.processor.start()
         parts.past.start()
         parts.debts.start(sorted(await term.journal.rows(Space.DEBT)))
@@ -135,6 +137,7 @@ class MasterDaemon:
             parts.past.stop()
             parts.debts.stop()
             await self._at_rest(parts.processor)
+            await parts.address.stop()
             parts.publisher.stop()
         term, self._term = self._term, None
         if term is not None:
@@ -161,6 +164,7 @@ class _Parts:
         self.stored = StoredJobs(runtime, term.database)
         resolver = PoolResolver(runtime, layout)
         self.publisher = Publisher(runtime, journal, nodes, __version__)
+        self.address = MasterAddress(runtime, nodes, journal)
         promotion = Promotion(runtime, layout, calls, journal, self.publisher.forsake)
         self.engine = Engine(
             Tools(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from tests.cli.conftest import Run
+from tests.cli.fake_master import FakeMaster
 from tests.cli.test_cluster import Bootstrap, bootstrap
 
 __all__ = ["bootstrap"]
@@ -41,3 +42,12 @@ def test_consent_may_be_given_beforehand(gnt: Run, bootstrap: Bootstrap) -> None
     assert ran.status == 0
     assert "will be flagged" in ran.err
     assert json.loads(kept.read_text()) == {"no_voting": True}
+
+
+def test_the_clusters_address_by_hand(gnt: Run, master: FakeMaster) -> None:
+    """Taking it down asks first."""
+    assert gnt("cluster", "activate-master-ip").status == 0
+    assert gnt("cluster", "deactivate-master-ip").status == 1
+    assert [op["OP_ID"] for op in master.opcodes()] == ["OP_CLUSTER_ACTIVATE_MASTER_IP"]
+    assert gnt("cluster", "deactivate-master-ip", "--yes").status == 0
+    assert master.opcodes()[-1]["OP_ID"] == "OP_CLUSTER_DEACTIVATE_MASTER_IP"

@@ -152,11 +152,9 @@ def _paused(call: Call, until: float | None, otherwise: str) -> int:
 
 
 _LATER: Final = (
-    "activate-master-ip",
     "add-tags",
     "command",
     "copyfile",
-    "deactivate-master-ip",
     "epo",
     "list-tags",
     "master-ping",

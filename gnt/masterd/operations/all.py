@@ -7,6 +7,7 @@ from gnt.masterd.operations import (  # noqa: F401
     instance_migrate,
     instance_power,
     instance_remove,
+    master_ip,
     node,
     node_modify,
     os,

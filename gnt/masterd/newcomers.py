@@ -92,7 +92,7 @@ def _nothing(_node: str) -> None:
 
 
 class Promotion:
-    """Makes a node ready to vote: it gets a copy of the log that it follows, then the authority's key.
+    """Makes a node ready to vote: it gets a copy of the log that it follows, the authority's key, the remote API's.
 
     In this order: a node whose log has come so far heeds no older call to give up what only candidates have.
     `forsake` takes both back from one (its UUID) that has not become a candidate.
@@ -119,6 +119,9 @@ class Promotion:
         await self._calls.reach(node)
         await self._voters.add_voter(node)
         await self._calls.call(node, InstallAuthority(certificate=certificate, key=key))
+        # So that the remote API goes on with the master role, under the certificate that its clients know.
+        if await self._runtime.pools("files").run(self._layout.rapi_pem.exists):
+            await self.entrust_rapi(node)
 
     async def entrust(self, node: str) -> None:
         """Give a candidate (its UUID) the authority's key as it is now, after that was replaced."""

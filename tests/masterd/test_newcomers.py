@@ -21,7 +21,7 @@ from tests.noded.places import InlinePool
 class World:
     """A master whose link to a node is down; it notes what the node is told."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, rapi: bool = True) -> None:
         self.clock = Clock()
         clock: Any = self.clock
         runtime = Runtime(clock=clock, pools=lambda _name: InlinePool(), random=random.Random(1))  # noqa: S311
@@ -31,6 +31,8 @@ class World:
         layout.data.mkdir(parents=True)
         layout.authority_certificate.write_text("certificate")
         layout.authority_key.write_text("key")
+        if rapi:
+            layout.rapi_pem.write_text("key and certificate")
         nodes: Any = self
         self.calls = NodeCalls(runtime, nodes, nodes)
         self.forsaken: list[str] = []
@@ -59,12 +61,12 @@ class World:
 
 
 def test_a_node_that_comes_back_is_waited_for(tmp_path: Path) -> None:
-    """Nothing is sent before there is a connection; then the log, then the authority."""
+    """Nothing is sent before there is a connection; then the log, the authority, the remote API's certificate."""
     world = World(tmp_path)
     world.clock.advance(REACH_TIME - 1)
     assert world.told == []
     world.connected.callback(None)
-    assert world.told == ["log", "install_authority"]
+    assert world.told == ["log", "install_authority", "rapi_install"]
     assert world.preparing.called
     assert world.clock.getDelayedCalls() == []
 
@@ -86,3 +88,11 @@ def test_a_node_that_does_not_become_a_candidate_gives_up_what_it_got(tmp_path: 
     world.connected.callback(None)
     world.promotion.leave("n")
     assert world.forsaken == ["n"]
+
+
+def test_a_cluster_without_remote_api_has_voters_too(tmp_path: Path) -> None:
+    """What the master does not have it does not hand on."""
+    world = World(tmp_path, rapi=False)
+    world.connected.callback(None)
+    assert world.told == ["log", "install_authority"]
+    assert world.preparing.called

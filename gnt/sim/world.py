@@ -161,6 +161,7 @@ class SimWorld:
         # Whoever still has the world shall not keep all who lived in it.
         self._graveyard.clear()
         self.clock.forget()
+        self.network = MemoryNetwork(self.network.clock)
         shutil.rmtree(self._base, ignore_errors=True)
 
     # Inside

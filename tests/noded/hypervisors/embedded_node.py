@@ -5,7 +5,6 @@ Arguments: root directory, kernel, initrd, and what to do. An embedded libvirt i
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from gnt.model.params import defaults
 from gnt.model.params_tables import BACKEND, HYPERVISOR
 from gnt.model.specs import InstanceSpec
 from gnt.noded.hypervisors.kvm import KvmHypervisor
+from tests.noded.hypervisors.attached import answer_of
 from tests.noded.hypervisors.libvirt_room import place_of, wait_for
 
 
@@ -49,9 +49,7 @@ def main(root: str, kernel: str, initrd: str, *deeds: str) -> None:
             said["console"] = driver.console(guest, "node1").command
         elif deed == "attach":
             command = driver.console(guest, "node1").command or []
-            said["attach"] = subprocess.run(
-                command, input="echo the answer is $((6 * 7))\n", capture_output=True, text=True, timeout=30, check=True
-            ).stdout
+            said["attach"] = answer_of(command, "echo the answer is $((6 * 7))", "the answer is 42")
         elif deed == "halt":
             said["asked"] = driver.ask_to_halt(guest.name, guest.uuid)
             wait_for(lambda: driver.find(guest.name, guest.uuid) is None, "the guest to halt")

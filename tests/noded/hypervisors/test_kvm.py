@@ -19,6 +19,7 @@ from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.noded.hypervisors.kvm_xml import kvm_domain
 from gnt.wire.calls import MigrationTicket
+from tests.noded.hypervisors.attached import answer_of
 from tests.noded.hypervisors.golden import devices, nic
 from tests.noded.hypervisors.libvirt_room import KvmHouse, wait_for
 from tests.noded.hypervisors.test_kvm_xml import GOLDEN
@@ -269,18 +270,7 @@ def test_console_from_a_pipe(kvm_house: KvmHouse) -> None:
     kvm_house.booted(instance)
     command = driver.console(instance, "node1").command
     assert command is not None
-    # The input stays open until the guest has answered: half a second after its end the command goes.
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as attached:
-        assert attached.stdin is not None
-        assert attached.stdout is not None
-        attached.stdin.write("echo the answer is $((6 * 7))\n")
-        attached.stdin.flush()
-        watchdog = threading.Timer(30, attached.kill)
-        watchdog.start()
-        assert any("the answer is 42" in line for line in attached.stdout)
-        attached.stdin.close()
-        assert attached.wait(30) == 0
-        watchdog.cancel()
+    assert answer_of(command, "echo the answer is $((6 * 7))", "the answer is 42")
     ended = subprocess.run([*command[:-1], "nobody"], capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 1
     assert ended.stderr.startswith("Failure: no console: ")

@@ -10,7 +10,7 @@ import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -46,16 +46,14 @@ class Reached:
     newest: int | None = None
 
 
-class Asking:
+class Asking(Protocol):
     """How candidates are asked, over mutual TLS; blocks. `gnt.bootstrap.asking` is the real one."""
 
     def survey(self, nodes: list[Node], enough: int) -> Mapping[str, Reached]:
         """Ask candidates whether they are there, by UUID; `enough` of them are not waited beyond `ENOUGH_TIME`."""
-        raise NotImplementedError
 
     def hand_over(self, node: Node, seconds: float) -> bool:
         """Have the daemons of a master end on a node. Raises `GntError`."""
-        raise NotImplementedError
 
 
 class Failover:

@@ -6,7 +6,7 @@ by then. A node that was away is fenced when it comes back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -35,7 +35,6 @@ BEFORE_FENCE: Final = (Fence, Promise, LogAppend, LogSnapshot)
 TO_OFFLINE: Final = (Version,)
 
 Connect = Callable[[Node], Link]
-FenceListener = Callable[[str, Sequence[Outcome]], None]
 
 
 @dataclass(eq=False)
@@ -80,7 +79,6 @@ class Nodes:
         self._count = 0
         self._prefix = ""
         self._open_calls: Callable[[str], Collection[str]] = lambda _node: ()
-        self._fence_listeners: list[FenceListener] = []
         self._event_listeners: list[Callable[[str, NodeEvent], None]] = []
         self._deposed_listeners: list[Callable[[StaleEpoch], None]] = []
         self._stopped = False
@@ -241,13 +239,6 @@ class Nodes:
             peer.fenced = False
             self._watch(peer)
 
-    def on_fenced(self, listener: FenceListener) -> None:
-        """Hear how calls of older epochs ended on a node that has been fenced: `listener(node uuid, outcomes)`.
-
-        Those nodes that are fenced already are not told again.
-        """
-        self._fence_listeners.append(listener)
-
     def is_fenced(self, node: str) -> bool:
         """Say whether everything older has ended on a node."""
         peer = self._peers.get(node)
@@ -276,8 +267,6 @@ class Nodes:
         if self.epoch == epoch:
             peer.fenced = True
             self.outcomes.setdefault(peer.node.uuid, {}).update({outcome.id: outcome for outcome in outcomes})
-            for listener in list(self._fence_listeners):
-                listener(peer.node.uuid, outcomes)
 
     def _fence_ended(self, result: Failure | None, peer: _Peer) -> None:
         peer.fencing = False

@@ -199,7 +199,7 @@ class Configure(NodeCall[None], tag="configure", frozen=True, kw_only=True):
 class InstallAuthority(NodeCall[None], tag="install_authority", frozen=True, kw_only=True):
     """Give a node that becomes a master candidate the authority's key (PEM); a secret, never logged or recorded.
 
-    An empty key takes it away from a node that ceases to be one. The call table keeps its digest only.
+    An empty key takes it away from a node that ceases to be one.
     """
 
     DEADLINE = FAST

@@ -46,7 +46,10 @@ class NicSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A disk; `params` under the names that devices have them, complete (`spec/storage.md`, section 1.2)."""
+    """A disk; `params` under the names that devices have them, complete (`spec/storage.md`, section 1.2).
+
+    `addresses` maps the UUIDs of the nodes that mirror a disk to the addresses over which they do.
+    """
 
     index: int
     uuid: str
@@ -59,6 +62,7 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
     children: tuple[DiskSpec, ...] = ()
     instance_name: str = ""
     instance_uuid: str = ""
+    addresses: Mapping[str, str] = {}
 
     def __repr__(self) -> str:
         return guarded_repr(self, {"logical_id": redacted_logical_id(self.logical_id)})
@@ -144,7 +148,16 @@ def disk_spec(cluster: Cluster, instance: Instance, disk: Disk, index: int) -> D
         _disk_spec(instance, child, index, params, ())
         for child, params in zip(disk.children, child_params, strict=True)
     )
-    return _disk_spec(instance, disk, index, device_params(cluster, group, disk), children)
+    described = _disk_spec(instance, disk, index, device_params(cluster, group, disk), children)
+    return msgspec.structs.replace(described, addresses=_mirror_addresses(cluster, disk))
+
+
+def _mirror_addresses(cluster: Cluster, disk: Disk) -> dict[str, str]:
+    """Give the replication addresses of the two nodes of a drbd disk, by UUID; of others none."""
+    if disk.dev_type is not DiskTemplate.DRBD:
+        return {}
+    found = {str(uuid): cluster.nodes.get(str(uuid)) for uuid in disk.logical_id[:2]}
+    return {uuid: node.secondary_ip for uuid, node in found.items() if node is not None}
 
 
 def _disk_spec(instance: Instance, disk: Disk, index: int, params: Params, children: tuple[DiskSpec, ...]) -> DiskSpec:

@@ -4,7 +4,7 @@ SHELL := /bin/bash
 NODES ?= 3
 VENV := .venv/bin
 
-.PHONY: help setup demo cluster demo-stop test simulate lint bench
+.PHONY: help setup demo cluster demo-stop test simulate lint bench man
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ simulate: ## stories told to a cluster in one process, with one fault at each po
 lint: ## ruff, strict mypy, import contract
 	@tools/setup.sh venv </dev/null
 	@tools/lint.sh </dev/null
+
+man: ## write the manual pages of all commands: man -M .cache/man gnt-instance
+	@tools/setup.sh venv </dev/null
+	@$(VENV)/python -m gnt.cli.manual .cache/man </dev/null
 
 bench: ## measure; each file of bench/ prints its numbers
 	@tools/setup.sh venv </dev/null

@@ -73,14 +73,15 @@ class Call:
     @cached_property
     def client(self) -> LuxiClient:
         """Give the connection to the master; raises `GntError` saying where the master is if it is not here."""
-        client = (TracedClient if self.option("debug") else LuxiClient)(self._socket())
+        client = (TracedClient if self.option("debug") else LuxiClient)(self.socket_path())
         try:
             client.connect()
         except GntError as problem:
             raise self._explained(problem) from None
         return client
 
-    def _socket(self) -> Path:
+    def socket_path(self) -> Path:
+        """Give the path of the master's socket, as the environment has it."""
         forced = self.environ.get("FORCE_LUXI_SOCKET", "")
         named = {"": self.layout.master_socket, "master": self.layout.master_socket, "query": self.layout.query_socket}
         return named.get(forced) or Path(forced)

@@ -79,6 +79,8 @@ def load(program: str, words: Sequence[str] = ()) -> Program:
 
 def _run(name: str, words: list[str]) -> int:
     as_json = "--json" in words
+    if words[:1] == ["--complete"]:
+        return _complete(name, words[1:])
     try:
         program = load(name, words)
         if words[:1] == ["--version"]:
@@ -96,6 +98,15 @@ def _run(name: str, words: list[str]) -> int:
         sys.stdout.flush()
         note(json_line(error) if as_json else text_of(error))
         return exit_status(error)
+
+
+def _complete(name: str, words: Sequence[str]) -> int:
+    """Answer a shell that completes a line: one word a line, nothing else, whatever happens."""
+    from gnt.cli.completion import completions  # noqa: PLC0415  (only shells pay for it)
+
+    for word in completions(name, words[0] if words else ""):
+        say(word)
+    return OK
 
 
 def _unknown(program: Program, word: str, *, as_json: bool) -> GntError:

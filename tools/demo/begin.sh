@@ -37,6 +37,7 @@ write_env() {
         printf '%s\n' "$password" >.demo/rapi-password
         printf 'user = "demo:%s"\ncacert = "%s"\n' "$password" "$base/node1/var/lib/ganeti/ca.pem" >.demo/curl
     )
+    .venv/bin/python -m gnt.cli.manual .demo/man >/dev/null
     cat >.demo/env <<EOF
 # Source this: the gnt-* commands then speak to the demo's master from any shell of this host.
 export GNT_ROOTDIR='$base/node1'
@@ -48,6 +49,11 @@ case ":\${PATH:-}:" in
 *":$PWD/.demo/bin:"*) ;;
 *) export PATH='$PWD/.demo/bin:$PWD/.venv/bin'"\${PATH:+:\$PATH}" ;;
 esac
+case ":\${MANPATH-}:" in
+*":$PWD/.demo/man:"*) ;;
+*) export MANPATH='$PWD/.demo/man'":\${MANPATH-}" ;;
+esac
+if [ -n "\${BASH_VERSION-}" ]; then case \$- in *i*) . '$PWD/packaging/completion/gnt.bash' ;; esac; fi
 EOF
 }
 

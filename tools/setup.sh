@@ -10,7 +10,8 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 DEMO_PACKAGES="libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients python3-libvirt qemu-system-x86 qemu-utils
     busybox-static cpio e2fsprogs iproute2 procps curl util-linux"
-TEST_PACKAGES="mandoc ganeti-os-noop ganeti-instance-debootstrap libxml2-utils openssl openssh-client"
+TEST_PACKAGES="mandoc ganeti-os-noop ganeti-instance-debootstrap libxml2-utils openssl openssh-client
+    python3-ganeti-rapi ganeti-htools"
 
 # missing PACKAGE...: print those that are not installed.
 missing() {

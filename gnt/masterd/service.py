@@ -14,6 +14,7 @@ import gnt.masterd.operations.all  # noqa: F401  (each registers what it execute
 from gnt import __version__
 from gnt.daemon.runtime import Runtime
 from gnt.daemon.takeover import Takeover
+from gnt.masterd import abilities
 from gnt.masterd.debts import DebtCollector
 from gnt.masterd.engine import Engine, Tools
 from gnt.masterd.jobs.explain import LockTable
@@ -214,3 +215,4 @@ class _Parts:
             forcing=WayOut(runtime, term),
         )
         self.methods.extend(self.past.table())
+        self.methods.extend(abilities.table())

@@ -36,7 +36,7 @@ from gnt.rapi.http import SERVER, RapiRequest
 from gnt.rapi.luxi import Master
 from gnt.rapi.query_string import QueryString
 from gnt.rapi.resources.base import Call, Resource
-from gnt.rapi.resources.table import by_path, missing
+from gnt.rapi.resources.table import by_path
 
 COMPRESS_FROM: Final = 2048
 """Bytes from which on an answer is compressed for clients that take it."""
@@ -95,9 +95,8 @@ class Application:
             )
         user = self._authentication.allow(request.header("authorization"), row.access, request.address())
         request.requester = "" if user is None else user.name
-        lacking = missing(row)
-        if lacking:
-            raise not_supported(f"{lacking} is not supported by this version")
+        if row.opcodes:
+            await self._check_needs(row)
         does: Any = row.does
         value = await does(
             Call(
@@ -110,6 +109,13 @@ class Application:
             )
         )
         return _rendered(request, value)
+
+    async def _check_needs(self, row: Resource) -> None:
+        """Refuse what the master does not carry out, by name. Raises `HttpError` (501)."""
+        there = await self._master.carries_out()
+        for opcode in row.opcodes:
+            if opcode.op_id() not in there:
+                raise not_supported(f"{opcode.op_id()} is not supported by this version")
 
     def _failed(self, request: RapiRequest, failure: Failure) -> bytes:
         """Answer a request that failed, whatever the failure."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from gnt.model.errors import Refused
 from gnt.opcodes.base import Opcode
+from gnt.opcodes.faults import in_words
 from gnt.opcodes.registry import MAX_DEPTH, decode_opcode, too_deep
 from gnt.rapi.errors import HttpError, bad_request
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 LIMIT: Final = 1024 * 1024
 CONTENT_TYPE: Final = "application/json"
@@ -48,6 +51,19 @@ def as_object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise bad_request(f"Body contents: Type is '{_kind(value)}', but 'dict' is expected")
     return value
+
+
+def as_form(value: Any, form: type[T]) -> T:
+    """Give a body as a struct. Raises `HttpError` (400) with the path of the fault."""
+    given = as_object(value)
+    for name in given:
+        if name not in form.__struct_fields__ and form.__struct_config__.forbid_unknown_fields:
+            raise bad_request(f"Invalid body parameters: $.{name[:80]}: no such parameter")
+    try:
+        return msgspec.convert(given, form)
+    except msgspec.ValidationError as error:
+        path, text = in_words(str(error))
+        raise bad_request(f"Invalid body parameters: {path}: {text}") from None
 
 
 def _kind(value: Any) -> str:

@@ -7,9 +7,10 @@ connections of their own and keep no others from being answered.
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import msgspec
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.endpoints import connectProtocol
@@ -41,7 +42,7 @@ WAITING_LINES: Final = 64
 """Connections for requests that wait for a job to change."""
 
 WAIT: Final = "WaitForJobChange"
-READING: Final = ("Query", WAIT)
+READING: Final = ("Query", "Abilities", WAIT)
 """How methods begin that change nothing: they may be asked again."""
 
 log: Final = Logger()
@@ -56,9 +57,10 @@ class _Line(Protocol):
 
     transport: Any
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[], None]) -> None:
         self.alive = True
         self.used = False
+        self._ended = ended
         self._splitter = FrameSplitter()
         self._waiting: Deferred[bytes] | None = None
         self._early: bytes | None = None
@@ -117,13 +119,15 @@ class _Line(Protocol):
         if self.alive:
             self.alive = False
             self.transport.abortConnection()
+            self._ended()
 
 
 class _Lines:
     """Connections for one kind of request, at most so many; those that rest are used again."""
 
-    def __init__(self, endpoint: IStreamClientEndpoint, most: int) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, most: int, ended: Callable[[], None]) -> None:
         self._endpoint = endpoint
+        self._ended = ended
         self._free = DeferredSemaphore(most)
         self._resting: list[_Line] = []
 
@@ -154,7 +158,7 @@ class _Lines:
         return await self._fresh()
 
     async def _fresh(self) -> _Line:
-        connecting: Deferred[_Line] = connectProtocol(self._endpoint, _Line())  # type: ignore[no-untyped-call]
+        connecting: Deferred[_Line] = connectProtocol(self._endpoint, _Line(self._ended))  # type: ignore[no-untyped-call]
         return await connecting
 
     def close(self) -> None:
@@ -181,8 +185,9 @@ class Master:
     ) -> None:
         self._clock = clock
         self._timeout = timeout
-        self._quick = _Lines(endpoint, quick)
-        self._waiting = _Lines(endpoint, waiting)
+        self._quick = _Lines(endpoint, quick, self._forget)
+        self._waiting = _Lines(endpoint, waiting, self._forget)
+        self._opcodes: frozenset[str] | None = None
 
     def close(self) -> None:
         """End the connections that rest."""
@@ -220,6 +225,22 @@ class Master:
         except ConnectError as problem:
             raise _not_connected(problem) from None
         return decode_response(answer)
+
+    async def carries_out(self) -> frozenset[str]:
+        """Give the `OP_ID`s of the opcodes that the master carries out.
+
+        Asked once for as long as no connection to it has ended: it may be another version by then.
+        """
+        if self._opcodes is None:
+            answer = await self.call("Abilities")
+            try:
+                self._opcodes = frozenset(msgspec.convert(answer["opcodes"], list[str]))
+            except (TypeError, KeyError, msgspec.ValidationError):
+                raise GntError("luxi_error", "the master answered Abilities with something else") from None
+        return self._opcodes
+
+    def _forget(self) -> None:
+        self._opcodes = None
 
     async def submit(self, opcodes: Sequence[Opcode]) -> int:
         """Submit a job and give its number; once begun, it is carried through."""

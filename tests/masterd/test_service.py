@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
+from gnt.masterd.operation import OPERATIONS
 from gnt.masterd.service import STOP_WAIT, MasterDaemon, Providers
-from gnt.model.errors import ConfigError, Failed, StaleEpoch
+from gnt.model.errors import ConfigError, Failed, Refused, StaleEpoch
 from gnt.model.layout import Layout
 from gnt.opcodes import test as test_opcodes
 from gnt.store.changes import Entry, Put, Space
@@ -210,4 +211,15 @@ def test_the_history_of_jobs_is_in_the_log(world: NodesWorld) -> None:
     rows = [change for entry in entries if isinstance(entry, Entry) for change in entry.changes]
     stored = [change for change in rows if isinstance(change, Put) and change.space is Space.JOB]
     assert [msgspec.json.decode(change.value)["ops"][0]["status"] for change in stored][-1] == "success"
+    master.stop()
+
+
+def test_what_it_carries_out_can_be_asked(world: NodesWorld) -> None:
+    """Exactly the opcodes that have an operation, so that faces refuse the others before there is a job."""
+    master = Master(world).start()
+    found = master.ask("Abilities")
+    assert found == {"opcodes": sorted(opcode.op_id() for opcode in OPERATIONS)}
+    assert "OP_INSTANCE_CREATE" in found["opcodes"]
+    with pytest.raises(Refused, match="takes no arguments"):
+        master.ask("Abilities", 1)
     master.stop()

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gnt.model.errors import GntError, JobLost, Refused
+from gnt.opcodes.registry import ALL
 from gnt.rapi.service import RemoteApi, Settings
 from gnt.wire.luxi import FrameSplitter, encode_failure, encode_response
 
@@ -62,10 +63,13 @@ class _Wire(StringTransport):
 
 @implementer(IStreamClientEndpoint)
 class FakeMaster:
-    """Answers methods from `answers`: a value, an error, a callable, or a Deferred. Remembers what was asked."""
+    """Answers methods from `answers`: a value, an error, a callable, or a Deferred. Remembers what was asked.
+
+    It carries out all opcodes that there are, unless a test says otherwise; being asked which is not remembered.
+    """
 
     def __init__(self) -> None:
-        self.answers: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {"Abilities": {"opcodes": sorted(ALL)}}
         self.asked: list[tuple[str, list[Any]]] = []
         self.wires: list[_Wire] = []
         self.down: ConnectError | None = None
@@ -83,7 +87,8 @@ class FakeMaster:
     def take(self, wire: _Wire, request: dict[str, Any]) -> None:
         """Answer a request."""
         method, args = request["method"], request["args"]
-        self.asked.append((method, args))
+        if method != "Abilities":
+            self.asked.append((method, args))
         answer = self.answers.get(method, GntError("bad_request", f"nobody expected {method}"))
         if callable(answer) and not isinstance(answer, Deferred):
             answer = answer(*args)

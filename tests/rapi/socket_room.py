@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from gnt.masterd.luxi_server import LuxiServer
 from gnt.model.layout import Layout
+from gnt.opcodes.registry import ALL
 from gnt.rapi.service import RemoteApi, Settings
 from gnt.rapi.tls import RapiTls
 from gnt.wire import certificates
@@ -34,7 +35,11 @@ class Methods:
 
     def __init__(self) -> None:
         self.waiting: list[Deferred[Any]] = []
-        self.answers: dict[str, Any] = {"QueryClusterInfo": {"name": "demo"}, "SubmitJob": 7}
+        self.answers: dict[str, Any] = {
+            "Abilities": {"opcodes": sorted(ALL)},
+            "QueryClusterInfo": {"name": "demo"},
+            "SubmitJob": 7,
+        }
 
     async def call(self, request: Request) -> Any:
         """Answer."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from twisted.internet.threads import deferToThread
 
+from gnt.opcodes.registry import ALL
 from tests.rapi.room import objects
 from tests.rapi.socket_room import SocketCase
 from tests.rapi.test_resources import NODE, WEB
@@ -74,6 +75,7 @@ class DebianClient(SocketCase):
         """Results, and errors as the client's exceptions."""
         jobs = {"id": 7, "status": "success", "opresult": [[["busybox", True, False, False, []]]]}
         self.methods.answers |= {
+            "Abilities": {"opcodes": sorted(ALL.keys() - {"OP_INSTANCE_REBOOT"})},
             "Query": objects(instance=[WEB], node=[NODE]),
             "QueryJobs": lambda _, fields: [[jobs.get(field) for field in fields]],
             "WaitForJobChange": [["success"], []],

@@ -157,20 +157,41 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
         return await call.master.submit([self.opcode_of(call)])
 
 
-class Later(msgspec.Struct, frozen=True):
-    """A resource whose opcode, or whatever it needs, this version does not have: it is named."""
+class Composed(msgspec.Struct, frozen=True, kw_only=True):
+    """Submits a job whose opcodes are made of a request in a way of their own, and gives its number.
 
-    needs: str
+    `opcodes`: those that it may be made of; `given` is the form of the body (a struct), if there may be one.
+    """
+
+    opcodes: Sequence[type[Opcode]]
+    make: Callable[[Call], Sequence[Opcode]]
+    query: Sequence[Argument] = ()
+    given: Any = None
+
+    async def __call__(self, call: Call) -> int:
+        """Submit the job."""
+        return await call.master.submit(self.make(call))
 
 
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
-    """A row. `path` is that of the specification, with `[parts]` that vary; `called` is its name in reason trails."""
+    """A row. `path` is that of the specification, with `[parts]` that vary; `called` is its name in reason trails.
+
+    `needs`: opcodes that it submits, where `does` does not say so itself.
+    """
 
     path: str
     method: str
     access: Access
-    does: Action | Later
+    does: Action
+    needs: Sequence[type[Opcode]] = ()
     called: str = ""
+
+    @property
+    def opcodes(self) -> Sequence[type[Opcode]]:
+        """Give the opcodes that this needs the master to carry out."""
+        if isinstance(self.does, Submit):
+            return (self.does.opcode,)
+        return self.does.opcodes if isinstance(self.does, Composed) else self.needs
 
     @property
     def reason_name(self) -> str:
@@ -186,12 +207,12 @@ def reason_name(path: str) -> str:
     return "_".join(named).replace("-", "_")
 
 
-def reads(path: str, does: Action | Later, access: Access = Access.OPEN) -> Resource:
+def reads(path: str, does: Action, access: Access = Access.OPEN, needs: Sequence[type[Opcode]] = ()) -> Resource:
     """Make a GET row."""
-    return Resource(path=path, method="GET", access=access, does=does)
+    return Resource(path=path, method="GET", access=access, does=does, needs=needs)
 
 
-def changes(method: str, path: str, does: Action | Later, *, called: str = "") -> Resource:
+def changes(method: str, path: str, does: Action, *, called: str = "") -> Resource:
     """Make a row that needs `write`."""
     return Resource(path=path, method=method, access=Access.WRITE, does=does, called=called)
 

@@ -125,6 +125,13 @@ async def query_fields(call: Call) -> Any:
     return await call.master.call("QueryFields", call.names["resource"], None if wanted is None else split(wanted))
 
 
+def settable(given: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what a remote client may not set: tools that the nodes then run as root. Raises `HttpError` (403)."""
+    if "compression_tools" in given:
+        raise HttpError(HTTPStatus.FORBIDDEN, "$.compression_tools: cannot be set over this API")
+    return given
+
+
 def tag_rows(path: str, kind: str, part: str = "") -> tuple[Resource, ...]:
     """Make the rows of an object's tags; `part` is the part of the path that names it."""
     within = {part: "name"} if part else {}
@@ -147,9 +154,9 @@ ROWS: Final = (
     reads("/version", version, Access.PUBLIC),
     reads("/2/info", info),
     reads("/2/features", features),
-    reads("/2/os", guest_systems),
+    reads("/2/os", guest_systems, needs=(OsDiagnose,)),
     changes("PUT", "/2/redistribute-config", Submit(opcode=ClusterRedistConf), called="redist_config"),
-    changes("PUT", "/2/modify", Submit(opcode=ClusterSetParams, body=True), called="cluster_modify"),
+    changes("PUT", "/2/modify", Submit(opcode=ClusterSetParams, body=True, prepare=settable), called="cluster_modify"),
     *tag_rows("/2/tags", "cluster"),
     reads("/2/query/[resource]", query, Access.READ),
     Resource(path="/2/query/[resource]", method="PUT", access=Access.READ, does=query_filtered),

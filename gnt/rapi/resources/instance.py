@@ -18,11 +18,11 @@ from gnt.opcodes.instance_modify import InstanceSetParams
 from gnt.opcodes.instance_move import InstanceFailover, InstanceMigrate
 from gnt.opcodes.instance_power import InstanceReboot, InstanceShutdown, InstanceStartup
 from gnt.rapi.errors import HttpError, bad_request
+from gnt.rapi.resources import forms
 from gnt.rapi.resources.base import (
     DRY_RUN,
     Access,
     Call,
-    Later,
     Submit,
     changes,
     flag,
@@ -76,15 +76,7 @@ def creation(given: dict[str, Any]) -> dict[str, Any]:
     version = given.get("__version__")
     if isinstance(version, bool) or version != DATA_VERSION:
         raise bad_request(f"$.__version__: must be {DATA_VERSION}; older forms are no longer supported")
-    return usb_devices({name: value for name, value in given.items() if name != "__version__"})
-
-
-def usb_devices(given: dict[str, Any]) -> dict[str, Any]:
-    """Turn the spaces of a list of USB devices into the commas that the hypervisor parameter wants."""
-    hvparams = given.get("hvparams")
-    if not isinstance(hvparams, dict) or not isinstance(hvparams.get("usb_devices"), str):
-        return given
-    return {**given, "hvparams": {**hvparams, "usb_devices": hvparams["usb_devices"].replace(" ", ",")}}
+    return forms.usb_devices({name: value for name, value in given.items() if name != "__version__"})
 
 
 _NAME: Final = {"instance_name": "instance_name"}
@@ -100,12 +92,11 @@ ROWS: Final = (
             opcode=InstanceCreate,
             query=_DRY,
             body=True,
-            renamed={"os": "os_type", "name": "instance_name"},
+            renamed=forms.CREATION_NAMES,
             prepare=creation,
         ),
     ),
-    # The creations within are opcodes of their own, with the same renames.
-    changes("POST", "/2/instances-multi-alloc", Later("OP_INSTANCE_MULTI_ALLOC")),
+    changes("POST", "/2/instances-multi-alloc", forms.MULTI_ALLOC),
     reads(_HERE, instance),
     changes(
         "DELETE",
@@ -136,10 +127,8 @@ ROWS: Final = (
         f"{_HERE}/shutdown",
         Submit(opcode=InstanceShutdown, path=_NAME, query=(flag("no_remember"), DRY_RUN), body=True),
     ),
-    # Two or three opcodes, from either form of request.
-    changes("POST", f"{_HERE}/reinstall", Later("OP_INSTANCE_REINSTALL")),
-    # Query and body exclude each other, and disks may be text.
-    changes("POST", f"{_HERE}/replace-disks", Later("OP_INSTANCE_REPLACE_DISKS")),
+    changes("POST", f"{_HERE}/reinstall", forms.REINSTALL),
+    changes("POST", f"{_HERE}/replace-disks", forms.REPLACE_DISKS),
     changes(
         "PUT",
         f"{_HERE}/activate-disks",
@@ -171,7 +160,7 @@ ROWS: Final = (
             path=_NAME,
             body=True,
             renamed={"custom_beparams": "beparams", "custom_hvparams": "hvparams"},
-            prepare=usb_devices,
+            prepare=forms.usb_devices,
         ),
     ),
     reads(f"{_HERE}/console", console, Access.READ),

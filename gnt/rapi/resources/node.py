@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from gnt.opcodes.node import NodeEvacuate, NodePowercycle, NodeSetParams
 from gnt.opcodes.node_storage import NodeQueryStorage, RepairNodeStorage
+from gnt.rapi.resources import forms
 from gnt.rapi.resources.base import (
     DRY_RUN,
     Access,
     Call,
-    Later,
     Submit,
     changes,
     flag,
@@ -38,8 +38,6 @@ _ROLE_FLAGS: Final[dict[str, dict[str, bool]]] = {
     "drained": {"drained": True},
     "offline": {"offline": True},
 }
-# Query and body exclude each other here.
-_MIGRATE: Final = Later("OP_NODE_MIGRATE")
 
 
 async def nodes(call: Call) -> list[dict[str, Any]]:
@@ -74,7 +72,7 @@ ROWS: Final = (
     ),
     changes("POST", f"{_HERE}/powercycle", Submit(opcode=NodePowercycle, path=NAME, query=(flag("force"),), body=True)),
     changes("POST", f"{_HERE}/evacuate", Submit(opcode=NodeEvacuate, path=NAME, query=(DRY_RUN,), body=True)),
-    changes("POST", f"{_HERE}/migrate", _MIGRATE),
+    changes("POST", f"{_HERE}/migrate", forms.NODE_MIGRATE),
     changes("POST", f"{_HERE}/modify", Submit(opcode=NodeSetParams, path=NAME, body=True)),
     reads(
         f"{_HERE}/storage",
@@ -85,8 +83,7 @@ ROWS: Final = (
         ),
         Access.WRITE,
     ),
-    # The query's parameter becomes part of an object.
-    changes("PUT", f"{_HERE}/storage/modify", Later("OP_NODE_MODIFY_STORAGE")),
+    changes("PUT", f"{_HERE}/storage/modify", forms.MODIFY_STORAGE),
     changes(
         "PUT",
         f"{_HERE}/storage/repair",

@@ -30,7 +30,7 @@ from gnt.masterd.jobs.explain import explain
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.join_port import Offer
-from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused, Unsupported
+from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
 from gnt.wire.luxi import LONGEST_WAIT, NO_CHANGE, Request, parse_job_id, unknown_method
@@ -173,6 +173,11 @@ class _Classic(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     use_locking: bool = False
 
 
+class _Exports(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    nodes: list[str] | None
+    use_locking: bool = False
+
+
 class _Locks(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     fields: list[str]
     sync: bool = False
@@ -233,9 +238,6 @@ class _TokenId(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     id: str
 
 
-NOT_YET: Final = frozenset({"QueryExports"})
-"""Methods that exist and belong to what this version does not have."""
-
 READING: Final = frozenset(
     {
         "WaitForJobChange",
@@ -246,7 +248,9 @@ READING: Final = frozenset(
         "QueryInstances",
         "QueryNodes",
         "QueryGroups",
+        "QueryNetworks",
         "QueryFilters",
+        "QueryExports",
         "PlanJob",
     }
 )
@@ -291,8 +295,6 @@ class LuxiMethods:
         method = self._methods.get(request.method)
         if method is not None:
             return await method(request.args)
-        if request.method in NOT_YET:
-            raise Unsupported(f"LUXI method {request.method} is not supported by this version yet")
         if request.method == "PickupJob":
             raise GntError("failed", "PickupJob is internal to another program")
         raise unknown_method(request.method)
@@ -336,7 +338,8 @@ class LuxiMethods:
             "QueryNodes": _method("QueryNodes", _Classic, self._classic("node")),
             "QueryGroups": _method("QueryGroups", _Classic, self._classic("group")),
             "QueryNetworks": _method("QueryNetworks", _Classic, self._classic("network")),
-            "QueryLocks": _method("QueryLocks", _Locks, lambda args: queries.classic("lock", (), args.fields)),
+            "QueryExports": _method("QueryExports", _Exports, self._query_exports),
+            "QueryLocks": _method("QueryLocks", _Locks, self._query_locks),
             "QueryConfigValues": _method("QueryConfigValues", _Fields, lambda args: queries.config_values(args.fields)),
             "QueryClusterInfo": _method("QueryClusterInfo", _Nothing, lambda _: queries.cluster_info()),
             "ForceOffline": _method(
@@ -385,11 +388,19 @@ class LuxiMethods:
 
     def _classic(self, what: str) -> Callable[[_Classic], Awaitable[list[list[Any]]]]:
         async def query(args: _Classic) -> list[list[Any]]:
-            if args.use_locking:
-                raise Refused(WRONG_INPUT, "Sync queries are not allowed")
+            _refuse_locking(args.use_locking)
             return await self._queries.classic(what, args.names or (), args.fields)
 
         return query
+
+    async def _query_locks(self, args: _Locks) -> list[list[Any]]:
+        _refuse_locking(args.sync)
+        return await self._queries.classic("lock", (), args.fields)
+
+    async def _query_exports(self, args: _Exports) -> list[list[Any]]:
+        """Give `[node, export]` pairs; null stands for the exports of a node that did not tell."""
+        _refuse_locking(args.use_locking)
+        return await self._queries.classic("export", args.nodes or (), ("node", "export"))
 
     async def _explain(self, args: _Id) -> dict[str, Any] | None:
         number = parse_job_id(args.id)
@@ -419,6 +430,11 @@ class LuxiMethods:
 
     async def _withdraw_token(self, args: _TokenId) -> Mapping[str, Any]:
         return self._tokens.withdraw(args.id)
+
+
+def _refuse_locking(wanted: bool) -> None:
+    if wanted:
+        raise Refused(WRONG_INPUT, "Sync queries are not allowed")
 
 
 def _method(name: str, wanted: type[A], function: Callable[[A], Awaitable[Any]]) -> Method:

@@ -175,11 +175,23 @@ class Layout:
 
         Below a moved root the machine's own directories follow the node's, so that packaged definitions serve all.
         """
-        names = ("srv/ganeti/os", "usr/local/lib/ganeti/os", "usr/lib/ganeti/os", "usr/share/ganeti/os")
-        own = tuple(self.root / name for name in names)
+        return self._searched("os")
+
+    def ext_storage_search_path(self) -> tuple[Path, ...]:
+        """Give the directories that are searched for external storage providers, as those of guest OS definitions."""
+        return self._searched("extstorage")
+
+    def _searched(self, what: str) -> tuple[Path, ...]:
+        places = ("srv/ganeti", "usr/local/lib/ganeti", "usr/lib/ganeti", "usr/share/ganeti")
+        own = tuple(self.root / place / what for place in places)
         if self.root == Path("/"):
             return own
-        return own + tuple(Path("/") / name for name in names)
+        return own + tuple(Path("/") / place / what for place in places)
+
+    @property
+    def exports(self) -> Path:
+        """Give the directory with one directory for each export: `spec/backup.md`, section 1."""
+        return self.root / "srv/ganeti/export"
 
     def default_file_storage(self) -> Path:
         """Give the default base of file disks."""

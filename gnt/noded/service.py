@@ -25,6 +25,7 @@ from gnt.noded.master_address import MasterAddress
 from gnt.noded.mastering import Address, Mastering, NoAddress, end_master, no_master
 from gnt.noded.membership import MembershipFile
 from gnt.noded.node import NodeItself
+from gnt.noded.offers import Offers
 from gnt.noded.perspective import Events, NodeDoor
 from gnt.noded.processes import IProcesses, Processes
 from gnt.noded.replica import Replica
@@ -92,7 +93,7 @@ class NodeDaemon:
             stop_master=providers.stop_master,
             own_uuid=lambda: self.membership.current.node_uuid if self.membership.current else "",
         )
-        parts = (guests, disks, guest_os, node, mastering, Keys(place), self.replica)
+        parts = (guests, disks, guest_os, node, mastering, Keys(place), Offers(place), self.replica)
         self.calls = Calls(
             place,
             _handlers(*(part.handlers() for part in parts)),

@@ -775,7 +775,9 @@ class OsCreate(NodeCall[None], tag="os_create", frozen=True, kw_only=True):
 
 def call_types() -> dict[str, type[NodeCall[Any]]]:
     """Give every call by its name on the wire."""
-    import gnt.wire.certificate_calls  # noqa: PLC0415  (these declare more of them, and need this module)
-    import gnt.wire.disk_calls  # noqa: F401, PLC0415
+    # These declare more of them, and need this module.
+    import gnt.wire.certificate_calls  # noqa: PLC0415
+    import gnt.wire.disk_calls  # noqa: PLC0415
+    import gnt.wire.offer_calls  # noqa: F401, PLC0415
 
     return {kind.tag(): kind for kind in NodeCall.__subclasses__()}

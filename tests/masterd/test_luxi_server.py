@@ -375,11 +375,23 @@ class LuxiServerTests(TestCase):
         assert (await client.call("QueryClusterInfo"))["success"]
 
     async def test_methods_that_there_are_not(self) -> None:
-        """Unknown ones, and those that this version does not have."""
+        """Unknown ones, and one that belongs to another program."""
         client = await self.client()
         assert (await client.call("Nonsense"))["result"] == "Caught exception: Invalid operation 'Nonsense'"
-        answer = await client.call("QueryExports", [], False)
-        assert answer["result"][1][0] == "LUXI method QueryExports is not supported by this version yet"
+        assert (await client.call("PickupJob", 7))["result"][0] == "GenericError"
+
+    async def test_exports_as_rows(self) -> None:
+        """Of all nodes or of those that are named; locks are not to be had."""
+        client = await self.client()
+        assert (await client.call("QueryExports", [], False))["result"] == [["export", [], ["node", "export"]]]
+        assert (await client.call("QueryExports", ["node1"]))["result"] == [["export", ["node1"], ["node", "export"]]]
+        for method, args in (
+            ("QueryExports", ([], True)),
+            ("QueryNodes", ([], ["name"], True)),
+            ("QueryLocks", (["name"], True)),
+        ):
+            refused = await client.call(method, *args)
+            assert refused["result"] == ["OpPrereqError", ["Sync queries are not allowed", "wrong_input"]], method
 
     async def test_arguments_of_the_wrong_kind_are_named(self) -> None:
         """Too few, too many, other types, numbers that are none."""

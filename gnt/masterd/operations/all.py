@@ -2,6 +2,7 @@
 
 from gnt.masterd.operations import (  # noqa: F401
     cluster,
+    ext_storage,
     instance_create,
     instance_data,
     instance_migrate,

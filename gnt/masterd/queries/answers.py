@@ -10,23 +10,27 @@ from typing import Any, Final, Protocol
 
 from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.locks import LockFacts
+from gnt.masterd.operations.ext_storage import merge_providers
 from gnt.masterd.operations.os import merge_definitions
 from gnt.masterd.queries.arranged import Tables, natural
 from gnt.masterd.queries.cluster import CLUSTER, ClusterState, cluster_info, config_values
-from gnt.masterd.queries.collector import AskAll, definitions, look
+from gnt.masterd.queries.collector import AskAll, exports_on, look, offered
 from gnt.masterd.queries.fields import Asks, Field, Fields
 from gnt.masterd.queries.filters import Filter, leaves, names_of, numbers_of, parse_filter, split
 from gnt.masterd.queries.group import GROUP
 from gnt.masterd.queries.instance import INSTANCE
 from gnt.masterd.queries.network import NETWORK
 from gnt.masterd.queries.node import NODE
-from gnt.masterd.queries.offers import EXPORT, EXT_STORAGE, OS
+from gnt.masterd.queries.offers import EXPORT, EXT_STORAGE, OS, Export, exports_of
 from gnt.masterd.queries.predicates import compile_filter, find_field
 from gnt.masterd.queries.rows import Row, make_rows
 from gnt.masterd.queries.view import View
 from gnt.masterd.queries.work import FILTER, JOB, LOCK, SeenJob
 from gnt.model.cluster import Cluster
 from gnt.model.errors import UNKNOWN_ENTITY, WRONG_INPUT, Refused
+from gnt.model.objects import Node
+from gnt.wire.calls import OsList
+from gnt.wire.offer_calls import ExtStorageList
 
 RESOURCES: Final[Mapping[str, Fields]] = {
     "cluster": CLUSTER,
@@ -180,9 +184,9 @@ class Answers:
         else:
             names = names_of(tree, known.key)
             if names is not None and what in _FINDERS:
-                find = _FINDERS[what]
-                by_uuid = {obj.uuid: obj for obj in (find(view.cluster, name) for name in names)}
-                found, tree = sorted(by_uuid.values(), key=lambda obj: natural(obj.name)), None
+                found, tree = _named(_FINDERS[what], view.cluster, names), None
+                if what == "export":
+                    found = await self._exports(found)
             else:
                 found = await self._all(what, view.cluster)
                 if names is not None:
@@ -209,8 +213,13 @@ class Answers:
             case "cluster":
                 return [self._state(cluster)]
             case "os":
-                return merge_definitions(cluster, await definitions(self._ask_all, cluster))
-        return []  # exports and storage providers: this version has none
+                return merge_definitions(cluster, await offered(self._ask_all, cluster, OsList()))
+            case "extstorage":
+                return merge_providers(cluster, await offered(self._ask_all, cluster, ExtStorageList()))
+        return await self._exports(self._tables.nodes.in_order(cluster.nodes))
+
+    async def _exports(self, nodes: Sequence[Node]) -> list[Export]:
+        return exports_of(nodes, await exports_on(self._ask_all, nodes))
 
     async def _some_jobs(self, tree: Filter | None, used: Sequence[Field]) -> tuple[list[SeenJob], Filter | None]:
         """Give jobs, and what of the filter is left to ask them.
@@ -242,13 +251,19 @@ _FINDERS: Final[Mapping[str, Callable[[Cluster, str], Any]]] = {
     "node": Cluster.node,
     "group": Cluster.group,
     "network": Cluster.network,
+    "export": Cluster.node,
 }
+"""How objects are found by the names that a filter has; exports are asked for by node."""
+
+
+def _named(find: Callable[[Cluster, str], Any], cluster: Cluster, names: Sequence[str]) -> list[Any]:
+    """Give the objects of these names, each once, in order."""
+    by_uuid = {obj.uuid: obj for obj in (find(cluster, name) for name in names)}
+    return sorted(by_uuid.values(), key=lambda obj: natural(obj.name))
 
 
 def _refuse_missing(what: str, known: Fields, found: Sequence[Any], names: Sequence[str], view: View) -> None:
-    """Refuse names that nothing has; where nothing can be, as of exports, nothing is missing."""
-    if what in {"export", "extstorage"}:
-        return
+    """Refuse names that nothing has."""
     get = known.get(known.key).bind(view)
     have = {get(obj)[1] for obj in found}
     for name in names:

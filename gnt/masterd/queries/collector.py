@@ -17,7 +17,8 @@ from gnt.model.errors import GntError, InDoubt
 from gnt.model.objects import Instance, Node
 from gnt.model.params import fill_hv
 from gnt.model.specs import instance_spec
-from gnt.wire.calls import GuestConsole, GuestList, NodeCall, NodeInfo, OsFacts, OsList, StorageUnit
+from gnt.wire.calls import GuestConsole, GuestList, NodeCall, NodeInfo, StorageUnit
+from gnt.wire.offer_calls import ExportList
 from gnt.wire.timing import or_passed
 
 R = TypeVar("R")
@@ -117,8 +118,14 @@ async def _consoles(ask_all: AskAll, view: View, instances: Iterable[Instance]) 
     return dict(zip(asked, await ask_all(wanted), strict=True))
 
 
-async def definitions(ask_all: AskAll, cluster: Cluster) -> dict[str, list[OsFacts]]:
-    """Ask all nodes that host instances for their guest OS definitions; those that answer, by name."""
+async def offered(ask_all: AskAll, cluster: Cluster, call: NodeCall[list[R]]) -> dict[str, list[R]]:
+    """Ask all nodes that host instances for what they offer; the answers of those that gave one, by name."""
     nodes = [node for node in cluster.sorted_nodes() if node.vm_capable and not node.offline]
-    answers = await ask_all([(node.uuid, OsList()) for node in nodes])
+    answers = await ask_all([(node.uuid, call) for node in nodes])
     return {node.name: answer for node, answer in zip(nodes, answers, strict=True) if isinstance(answer, list)}
+
+
+async def exports_on(ask_all: AskAll, nodes: Sequence[Node]) -> dict[str, list[str] | Exception]:
+    """Ask nodes for the names of their exports, by UUID; those marked offline are spared."""
+    asked = [node.uuid for node in nodes if not node.offline]
+    return dict(zip(asked, await ask_all([(uuid, ExportList()) for uuid in asked]), strict=True))

@@ -1,13 +1,13 @@
-"""The fields of what nodes offer: guest OS definitions, exports, storage providers.
-
-This version makes no exports and knows no storage providers, so there are no rows of these.
-"""
+"""The fields of what nodes offer: guest OS definitions, exports, storage providers."""
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
-from gnt.masterd.queries.fields import Field, FieldKind, Fields, attribute, fields, never, other, text
+from gnt.masterd.queries.arranged import natural
+from gnt.masterd.queries.fields import NO_DATA, NORMAL, OFFLINE, Cell, Field, FieldKind, Fields, attribute, fields
+from gnt.model.objects import Node
 
 _OS: Final[list[tuple[str, str, FieldKind, str]]] = [
     ("name", "Name", FieldKind.TEXT, "Name of the guest OS"),
@@ -28,20 +28,45 @@ OS: Final[Fields] = fields(
     [Field(name, title, kind, doc, attribute(name)) for name, title, kind, doc in _OS],
 )
 
+
+class Export(NamedTuple):
+    """An export on a node; or a node of which that could not be learned, whose `export` says why."""
+
+    node: str
+    export: Cell
+
+
+def exports_of(nodes: Sequence[Node], found: Mapping[str, list[str] | Exception]) -> list[Export]:
+    """Give a row for each export of these nodes, and one for each node that did not tell. `found` is by UUID."""
+    rows: list[Export] = []
+    for node in nodes:
+        names = found.get(node.uuid)
+        if node.offline:
+            rows.append(Export(node.name, OFFLINE))
+        elif isinstance(names, list):
+            rows.extend(Export(node.name, (NORMAL, name)) for name in sorted(names, key=natural))
+        else:
+            rows.append(Export(node.name, NO_DATA))
+    return rows
+
+
+# A row exists only because nodes were asked, so no field asks any more of them.
 EXPORT: Final[Fields] = fields(
     "node",
     [
-        text("node", "Node", "Node that keeps the export", never, hostname=True),
-        text("export", "Export", "Name of the export", never),
+        Field("node", "Node", FieldKind.TEXT, "Node that keeps the export", attribute("node"), hostname=True),
+        Field("export", "Export", FieldKind.TEXT, "Name of the export", lambda _view: lambda row: row.export),
     ],
 )
 
+_EXT_STORAGE: Final[list[tuple[str, str, FieldKind, str]]] = [
+    ("name", "Name", FieldKind.TEXT, "Name of the storage provider"),
+    ("node_status", "NodeStatus", FieldKind.OTHER, "What was found on each node"),
+    ("nodegroup_status", "NodegroupStatus", FieldKind.OTHER, "Whether all nodes of each group have it"),
+    ("parameters", "Parameters", FieldKind.OTHER, "Parameters that it takes"),
+]
+
 EXT_STORAGE: Final[Fields] = fields(
     "name",
-    [
-        text("name", "Name", "Name of the storage provider", never),
-        other("node_status", "NodeStatus", "What was found on each node", never),
-        other("nodegroup_status", "NodegroupStatus", "Whether all nodes of each group have it", never),
-        other("parameters", "Parameters", "Parameters that it takes", never),
-    ],
+    [Field(name, title, kind, doc, attribute(name)) for name, title, kind, doc in _EXT_STORAGE],
 )

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from gnt.model.errors import NotReached
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
 from gnt.wire.calls import GuestFacts, NodeVersion
+from gnt.wire.offer_calls import ExtStorageFacts
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.ground import Ground
 
@@ -177,6 +178,22 @@ def test_guest_os_definitions_of_all_nodes() -> None:
     rows = ground.run("OP_OS_DIAGNOSE", output_fields=["name", "valid", "variants"]).result
     assert rows == [["broken", False, []], ["debian", True, ["stable", "testing"]], ["noop", True, []]]
     assert "Unknown output fields" in ground.refused("OP_OS_DIAGNOSE", output_fields=["nope"])
+
+
+def test_storage_providers_of_all_nodes() -> None:
+    """Rows of the wanted fields; a provider that is on no node has none, a node that does not answer is said."""
+    ground = Ground()
+    ground.nodes.answers["ext_storage_list"] = lambda _n, _c: [
+        ExtStorageFacts(name="san", path="/s/san", valid=True, parameters=[("pool", "where")])
+    ]
+    ask = {"output_fields": ["name", "nodegroup_status", "parameters"]}
+    row = ["san", {"default": True}, [["pool", "where"]]]
+    assert ground.run("OP_EXT_STORAGE_DIAGNOSE", **ask).result == [row]
+    assert ground.run("OP_EXT_STORAGE_DIAGNOSE", **ask, names=["nope", "san"]).result == [row]
+    assert ground.run("OP_EXT_STORAGE_DIAGNOSE", **ask, names=["nope"]).result == []
+    assert "Unknown output fields selected: nope, no" in ground.refused(
+        "OP_EXT_STORAGE_DIAGNOSE", output_fields=["nope", "no"]
+    )
 
 
 def test_a_delay_sleeps_on_nodes_side_by_side() -> None:

@@ -45,6 +45,7 @@ from gnt.wire.calls import (
     OsList,
     StorageFacts,
 )
+from gnt.wire.offer_calls import ExportList, ExtStorageFacts, ExtStorageList
 
 
 def make_cluster() -> Cluster:
@@ -136,6 +137,8 @@ class Nodes:
             "n10": NotReached("no connection"),
         }
         self.systems: dict[str, list[OsFacts]] = {}
+        self.exports: dict[str, list[str]] = {}
+        self.providers: dict[str, list[ExtStorageFacts]] = {}
         self.boot_id = "b00t"
         self.silent: set[str] = set()
         self.made: list[tuple[str, NodeCall[Any]]] = []
@@ -158,6 +161,10 @@ class Nodes:
                 return self.facts(call)
             case OsList():
                 return self.systems.get(node, [])
+            case ExportList():
+                return self.exports.get(node, [])
+            case ExtStorageList():
+                return self.providers.get(node, [])
         raise AssertionError(call)
 
     def facts(self, call: NodeInfo) -> NodeFacts:

@@ -12,6 +12,7 @@ from gnt import __version__
 from gnt.model.errors import GntError
 from gnt.wire.calls import OsFacts
 from gnt.wire.luxi import decode_response, encode_response
+from gnt.wire.offer_calls import ExtStorageFacts
 from tests.masterd.queries.conftest import Desk
 
 
@@ -94,10 +95,49 @@ def test_guest_systems(desk: Desk) -> None:
         desk.query("os", ["name"], ["=", "name", "plan9"])
 
 
-def test_there_are_no_exports_and_providers(desk: Desk) -> None:
-    """This version makes none, and says so by an empty list, whichever node is named."""
-    assert desk.query("export", ["node", "export"], ["=", "node", "node1"]) == []
-    assert desk.query("extstorage", ["name"]) == []
+def test_exports(desk: Desk) -> None:
+    """A row for each export; one for a node that does not answer, one for a node that is offline and not asked."""
+    desk.nodes.exports = {"n1": ["web10.example.com", "web2.example.com"]}
+    assert desk.query("export", ["node", "export"]) == [
+        [[0, "node1.example.com"], [0, "web2.example.com"]],
+        [[0, "node1.example.com"], [0, "web10.example.com"]],
+        [[0, "node3.example.com"], [4, None]],
+        [[0, "node10.example.com"], [2, None]],
+    ]
+    assert sorted(desk.nodes.asked()) == ["n1", "n10", "n2"]
+
+
+def test_exports_of_some_nodes(desk: Desk) -> None:
+    """Only nodes that are named are asked; their names may be short; one that there is not is refused."""
+    desk.nodes.exports = {"n1": ["web2.example.com"], "n2": ["mail.example.com"]}
+    named = ["|", ["=", "node", "node2"], ["=", "node", "node2.example.com"]]
+    assert desk.query("export", ["export"], named) == [[[0, "mail.example.com"]]]
+    assert desk.nodes.asked() == ["n2"]
+    assert desk.query("export", ["node"], ["=", "export", "web2.example.com"])[0] == [[0, "node1.example.com"]]
+    with pytest.raises(GntError, match="node9"):
+        desk.query("export", ["export"], ["=", "node", "node9"])
+
+
+def test_storage_providers(desk: Desk) -> None:
+    """What each node has, where all nodes of a group have it, parameters that are everywhere."""
+    san = ExtStorageFacts(name="san", path="/s/san", valid=True, parameters=[("pool", "where"), ("fast", "")])
+    old = ExtStorageFacts(name="san", path="/t/san", valid=False, diagnose="File 'grow' is missing")
+    desk.nodes.guests["n10"] = []
+    desk.nodes.providers = {"n1": [san, old], "n2": [san], "n10": [replace(san, parameters=[("pool", "where")])]}
+    fields = ["name", "node_status", "nodegroup_status", "parameters"]
+    ((name, status, groups, parameters),) = desk.query("extstorage", fields)
+    assert (name, groups, parameters) == ([0, "san"], [0, {"default": True}], [0, [["pool", "where"]]])
+    assert status[1]["node1.example.com"] == [
+        ["/s/san", True, "", [["pool", "where"], ["fast", ""]]],
+        ["/t/san", False, "File 'grow' is missing", []],
+    ]
+    desk.nodes.providers["n2"] = [old]
+    desk.nodes.providers["n10"] = []
+    ((groups, status),) = desk.query("extstorage", ["nodegroup_status", "node_status"])
+    assert groups == [0, {"default": False}]
+    assert status[1]["node10.example.com"] == []
+    with pytest.raises(GntError, match="zfs"):
+        desk.query("extstorage", ["name"], ["=", "name", "zfs"])
 
 
 def test_rows_as_old_clients_want_them(desk: Desk) -> None:

@@ -37,7 +37,7 @@ from gnt.wire.luxi import END, MAX_REQUEST, FrameSplitter, Request, decode_reque
 SOCKET_MODE: Final = 0o660
 DIRECTORY_MODE: Final = 0o750
 BACKLOG: Final = 128
-MOST_CONNECTIONS: Final = 500
+MOST_CONNECTIONS: Final = 4000
 """More are closed with a line that says so: each is an open file, and other files must still open."""
 
 READ_AHEAD: Final = 64 * 1024
@@ -214,10 +214,14 @@ class _Factory(Factory):
 
 
 class LuxiServer:
-    """Listens where clients of all versions look. `start` after everything that answers is ready."""
+    """Listens where clients of all versions look. `start` after everything that answers is ready.
 
-    def __init__(self, methods: Methods, layout: Layout) -> None:
+    `room` is the number of files that may be open for clients.
+    """
+
+    def __init__(self, methods: Methods, layout: Layout, *, room: int = MOST_CONNECTIONS) -> None:
         self.methods = methods
+        self._room = room
         self._paths = (layout.master_socket, layout.query_socket)
         self._ports: list[IListeningPort] = []
         self._connections: set[LuxiConnection] = set()
@@ -253,7 +257,7 @@ class LuxiServer:
 
     def enter(self, connection: LuxiConnection) -> bool:
         """Take a client in; False if there are too many."""
-        if len(self._connections) >= MOST_CONNECTIONS:
+        if len(self._connections) >= min(self._room, MOST_CONNECTIONS):
             return False
         self._connections.add(connection)
         return True

@@ -19,6 +19,7 @@ from gnt.daemon.config_view import refuse_edited
 from gnt.daemon.files import make_directories
 from gnt.daemon.foreign import refuse_foreign
 from gnt.daemon.listening import noded_port
+from gnt.daemon.open_files import allow_many
 from gnt.daemon.options import (
     EXIT_FAILURE,
     EXIT_NODE_SETUP,
@@ -194,7 +195,7 @@ class MasterService(Service):
         await self._record()
         if not self.running:
             return
-        self._luxi = LuxiServer(self._daemon.methods, self._layout)
+        self._luxi = LuxiServer(self._daemon.methods, self._layout, room=allow_many() // 2)
         self._luxi.start(self._reactor)
         readiness.ready(os.environ, f"{self._host} is the master")
         log.info("{host} is ready", host=self._host)

@@ -21,6 +21,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
 
+from gnt.daemon.open_files import allow_many
 from gnt.masterd import luxi_server
 from gnt.masterd.join_port import Offer
 from gnt.masterd.luxi_methods import LuxiMethods
@@ -442,6 +443,15 @@ class LuxiServerTests(TestCase):
         client.send(b"x" * 20_000)
         assert (await client.answer())["success"] is False
         await client.gone
+
+    async def test_a_thousand_idle_clients_are_carried(self) -> None:
+        """They cost nothing: one that works beside them is answered as ever, and they themselves afterwards."""
+        allow_many()
+        idle = [await self.client() for _ in range(1000)]
+        assert (await (await self.client()).call("QueryClusterInfo"))["success"]
+        assert self.server.connections == 1001
+        for client in (idle[0], idle[500], idle[-1]):
+            assert (await client.call("QueryClusterInfo"))["success"]
 
     async def test_too_many_clients_are_told_so(self) -> None:
         """Those that are there are served on."""

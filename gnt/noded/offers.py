@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from gnt.model.errors import NodeFailure
-from gnt.noded.ext_providers import list_providers
 from gnt.noded.handler import CallContext, Handlers, Place
-from gnt.wire.offer_calls import ExportList, ExtStorageFacts, ExtStorageList
+from gnt.noded.storage.providers import list_providers
+from gnt.wire.disk_calls import ProviderFacts, ProviderList
+from gnt.wire.offer_calls import ExportList
 
 POOL: Final = "storage"
 
@@ -22,12 +23,12 @@ class Offers:
 
     def handlers(self) -> Handlers:
         """Give the calls that this part takes."""
-        return {ExportList: self._exports, ExtStorageList: self._providers}
+        return {ExportList: self._exports, ProviderList: self._providers}
 
     async def _exports(self, _call: ExportList, _context: CallContext) -> list[str]:
         return await self._pool.run(export_names, self._layout.exports)
 
-    async def _providers(self, _call: ExtStorageList, _context: CallContext) -> list[ExtStorageFacts]:
+    async def _providers(self, _call: ProviderList, _context: CallContext) -> list[ProviderFacts]:
         return await self._pool.run(list_providers, self._layout.ext_storage_search_path())
 
 

@@ -10,10 +10,11 @@ from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gnt.model.errors import NodeFailure
-from gnt.noded.ext_providers import REQUIRED, find_provider, list_providers, read_provider
 from gnt.noded.offers import Offers, export_names
+from gnt.noded.storage.providers import REQUIRED, find_provider, list_providers, read_provider
 from gnt.wire.calls import NodeCall
-from gnt.wire.offer_calls import ExportList, ExtStorageList
+from gnt.wire.disk_calls import ProviderList
+from gnt.wire.offer_calls import ExportList
 from tests.noded.places import context, place_below
 
 
@@ -89,7 +90,7 @@ def test_providers_in_search_order(tmp_path: Path) -> None:
 def test_the_node_lists_its_providers(tmp_path: Path) -> None:
     """Those below its own root, wherever in the search path."""
     make_provider(tmp_path / "usr/share/ganeti/extstorage", "san")
-    assert ("san", True) in [(facts.name, facts.valid) for facts in ask(tmp_path, ExtStorageList())]
+    assert ("san", True) in [(facts.name, facts.valid) for facts in ask(tmp_path, ProviderList())]
 
 
 def test_the_node_lists_its_exports(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.model.names import nice_key
 from gnt.opcodes.query import ExtStorageDiagnose
-from gnt.wire.offer_calls import ExtStorageFacts, ExtStorageList
+from gnt.wire.disk_calls import ProviderFacts, ProviderList
 
 
 class ExtStorageProvider(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,13 +31,13 @@ class ExtStorageProvider(msgspec.Struct, frozen=True, kw_only=True):
     parameters: list[list[str]]
 
 
-def merge_providers(cluster: Cluster, found: Mapping[str, Sequence[ExtStorageFacts]]) -> list[ExtStorageProvider]:
+def merge_providers(cluster: Cluster, found: Mapping[str, Sequence[ProviderFacts]]) -> list[ExtStorageProvider]:
     """Merge what the nodes (by name) have; the first of a name on a node is the one that counts there."""
     names = sorted({facts.name for each in found.values() for facts in each}, key=nice_key)
     return [_merge(cluster, name, found) for name in names]
 
 
-def _merge(cluster: Cluster, name: str, found: Mapping[str, Sequence[ExtStorageFacts]]) -> ExtStorageProvider:
+def _merge(cluster: Cluster, name: str, found: Mapping[str, Sequence[ProviderFacts]]) -> ExtStorageProvider:
     by_node = {node: [facts for facts in each if facts.name == name] for node, each in found.items()}
     usable = {node: each[0] for node, each in by_node.items() if each and each[0].valid}
     group_of = {node.name: cluster.groups[node.group].name for node in cluster.nodes.values()}
@@ -53,7 +53,7 @@ def _merge(cluster: Cluster, name: str, found: Mapping[str, Sequence[ExtStorageF
     )
 
 
-def _status(facts: ExtStorageFacts) -> list[Any]:
+def _status(facts: ProviderFacts) -> list[Any]:
     return [facts.path, facts.valid, facts.diagnose, [list(pair) for pair in facts.parameters]]
 
 
@@ -69,7 +69,7 @@ class DiagnoseExtStorage(Operation[ExtStorageDiagnose]):
     async def observe(self, cluster: Cluster, look: Look) -> dict[str, Any]:
         """Ask all online nodes side by side."""
         nodes = [node for node in cluster.sorted_nodes() if node.vm_capable and not node.offline]
-        answers = await look.ask_all({node.uuid: ExtStorageList() for node in nodes})
+        answers = await look.ask_all({node.uuid: ProviderList() for node in nodes})
         for node in nodes:
             if isinstance(answers[node.uuid], Exception):
                 look.note(f" - WARNING: {node.name}: {answers[node.uuid]}")

@@ -30,7 +30,7 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import UNKNOWN_ENTITY, WRONG_INPUT, Refused
 from gnt.model.objects import Node
 from gnt.wire.calls import OsList
-from gnt.wire.offer_calls import ExtStorageList
+from gnt.wire.disk_calls import ProviderList
 
 RESOURCES: Final[Mapping[str, Fields]] = {
     "cluster": CLUSTER,
@@ -215,7 +215,7 @@ class Answers:
             case "os":
                 return merge_definitions(cluster, await offered(self._ask_all, cluster, OsList()))
             case "extstorage":
-                return merge_providers(cluster, await offered(self._ask_all, cluster, ExtStorageList()))
+                return merge_providers(cluster, await offered(self._ask_all, cluster, ProviderList()))
         return await self._exports(self._tables.nodes.in_order(cluster.nodes))
 
     async def _exports(self, nodes: Sequence[Node]) -> list[Export]:

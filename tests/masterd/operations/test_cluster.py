@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from gnt.model.errors import NotReached
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
 from gnt.wire.calls import GuestFacts, NodeVersion
-from gnt.wire.offer_calls import ExtStorageFacts
+from gnt.wire.disk_calls import ProviderFacts
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.ground import Ground
 
@@ -183,8 +183,8 @@ def test_guest_os_definitions_of_all_nodes() -> None:
 def test_storage_providers_of_all_nodes() -> None:
     """Rows of the wanted fields; a provider that is on no node has none, a node that does not answer is said."""
     ground = Ground()
-    ground.nodes.answers["ext_storage_list"] = lambda _n, _c: [
-        ExtStorageFacts(name="san", path="/s/san", valid=True, parameters=[("pool", "where")])
+    ground.nodes.answers["provider_list"] = lambda _n, _c: [
+        ProviderFacts(name="san", path="/s/san", valid=True, parameters=[("pool", "where")])
     ]
     ask = {"output_fields": ["name", "nodegroup_status", "parameters"]}
     row = ["san", {"default": True}, [["pool", "where"]]]

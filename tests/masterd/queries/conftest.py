@@ -45,7 +45,8 @@ from gnt.wire.calls import (
     OsList,
     StorageFacts,
 )
-from gnt.wire.offer_calls import ExportList, ExtStorageFacts, ExtStorageList
+from gnt.wire.disk_calls import ProviderFacts, ProviderList
+from gnt.wire.offer_calls import ExportList
 
 
 def make_cluster() -> Cluster:
@@ -138,7 +139,7 @@ class Nodes:
         }
         self.systems: dict[str, list[OsFacts]] = {}
         self.exports: dict[str, list[str]] = {}
-        self.providers: dict[str, list[ExtStorageFacts]] = {}
+        self.providers: dict[str, list[ProviderFacts]] = {}
         self.boot_id = "b00t"
         self.silent: set[str] = set()
         self.made: list[tuple[str, NodeCall[Any]]] = []
@@ -163,7 +164,7 @@ class Nodes:
                 return self.systems.get(node, [])
             case ExportList():
                 return self.exports.get(node, [])
-            case ExtStorageList():
+            case ProviderList():
                 return self.providers.get(node, [])
         raise AssertionError(call)
 

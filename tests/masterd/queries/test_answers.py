@@ -11,8 +11,8 @@ from msgspec.structs import replace
 from gnt import __version__
 from gnt.model.errors import GntError
 from gnt.wire.calls import OsFacts
+from gnt.wire.disk_calls import ProviderFacts
 from gnt.wire.luxi import decode_response, encode_response
-from gnt.wire.offer_calls import ExtStorageFacts
 from tests.masterd.queries.conftest import Desk
 
 
@@ -120,8 +120,8 @@ def test_exports_of_some_nodes(desk: Desk) -> None:
 
 def test_storage_providers(desk: Desk) -> None:
     """What each node has, where all nodes of a group have it, parameters that are everywhere."""
-    san = ExtStorageFacts(name="san", path="/s/san", valid=True, parameters=[("pool", "where"), ("fast", "")])
-    old = ExtStorageFacts(name="san", path="/t/san", valid=False, diagnose="File 'grow' is missing")
+    san = ProviderFacts(name="san", path="/s/san", valid=True, parameters=[("pool", "where"), ("fast", "")])
+    old = ProviderFacts(name="san", path="/t/san", valid=False, diagnose="File 'grow' is missing")
     desk.nodes.guests["n10"] = []
     desk.nodes.providers = {"n1": [san, old], "n2": [san], "n10": [replace(san, parameters=[("pool", "where")])]}
     fields = ["name", "node_status", "nodegroup_status", "parameters"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from gnt.wire.offer_calls import ExtStorageFacts
+from gnt.wire.disk_calls import ProviderFacts
 
 REQUIRED: Final = ("create", "attach", "detach", "remove", "grow", "setinfo", "verify")
 OPTIONAL: Final = ("snapshot", "open", "close")
@@ -22,7 +22,7 @@ class _Broken(Exception):
     """What is wrong with a provider, in words."""
 
 
-def list_providers(search: Iterable[Path]) -> list[ExtStorageFacts]:
+def list_providers(search: Iterable[Path]) -> list[ProviderFacts]:
     """List every provider in search order; a name that comes again later is shadowed by the first."""
     return [
         read_provider(entry.name, entry)
@@ -32,18 +32,18 @@ def list_providers(search: Iterable[Path]) -> list[ExtStorageFacts]:
     ]
 
 
-def find_provider(search: Iterable[Path], name: str) -> ExtStorageFacts:
+def find_provider(search: Iterable[Path], name: str) -> ProviderFacts:
     """Find a provider by its name; what is found may be broken, see `valid`."""
     if name and "/" not in name and not name.startswith("."):
         for place in search:
             if (place / name).is_dir():
                 return read_provider(name, place / name)
-    return ExtStorageFacts(
+    return ProviderFacts(
         name=name, path="", valid=False, diagnose=f"Directory for external storage provider {name} not found"
     )
 
 
-def read_provider(name: str, directory: Path) -> ExtStorageFacts:
+def read_provider(name: str, directory: Path) -> ProviderFacts:
     """Read a provider, and say what is wrong with it."""
     try:
         for script in REQUIRED:
@@ -52,8 +52,8 @@ def read_provider(name: str, directory: Path) -> ExtStorageFacts:
             _check_script(directory, script, required=False)
         parameters = _parameters(directory / PARAMETERS)
     except _Broken as wrong:
-        return ExtStorageFacts(name=name, path=str(directory), valid=False, diagnose=str(wrong))
-    return ExtStorageFacts(name=name, path=str(directory), valid=True, parameters=parameters)
+        return ProviderFacts(name=name, path=str(directory), valid=False, diagnose=str(wrong))
+    return ProviderFacts(name=name, path=str(directory), valid=True, parameters=parameters)
 
 
 def _entries(place: Path) -> list[Path]:

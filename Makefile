@@ -4,7 +4,7 @@ SHELL := /bin/bash
 NODES ?= 3
 VENV := .venv/bin
 
-.PHONY: help setup demo cluster demo-stop test simulate lint bench man
+.PHONY: help setup demo cluster demo-stop test simulate mutants lint bench man
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ test: ## all tests, real guests included where this machine can
 simulate: ## stories told to a cluster in one process, with one fault at each point where one may fall (an hour)
 	@tools/setup.sh venv </dev/null
 	@$(VENV)/python -m gnt.sim exhaust </dev/null
+
+mutants: ## the tester tested: faults put into the code, each of which the simulator has to find
+	@tools/setup.sh venv </dev/null
+	@$(VENV)/python -m tools.mutants </dev/null
 
 lint: ## ruff, strict mypy, import contract
 	@tools/setup.sh venv </dev/null

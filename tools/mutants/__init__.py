@@ -1,0 +1,1 @@
+"""The tester tested: `make mutants`."""

@@ -15,12 +15,13 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensur
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from gnt.masterd.awaiting import WATCHES
 from gnt.masterd.hidden import debt_changes, hidden_rows, removal, undo_changes
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking, Resolver, Rows
 from gnt.masterd.operation import Operation, Stage
 from gnt.masterd.paying import Payer, Payment, debt_key, noted
-from gnt.masterd.plan import ByMaster, Forward, Note, Pause, Plan, Promote, Uncertain
+from gnt.masterd.plan import Await, ByMaster, Forward, Note, Pause, Plan, Promote, Release, Uncertain
 from gnt.masterd.segments import (
     Doing,
     OpenRow,
@@ -87,7 +88,7 @@ class Master(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What the engine works with. `sleep` waits on the daemon's clock, in seconds."""
+    """What the engine works with. `sleep` waits on the daemon's clock, in seconds; `now` reads it."""
 
     commits: Commits
     rows: Rows
@@ -96,6 +97,7 @@ class Tools:
     resolver: Resolver
     sleep: Callable[[float], Deferred[None]]
     master: Master | None = None
+    now: Callable[[], float] = lambda: 0.0
 
 
 class Engine:
@@ -247,6 +249,25 @@ class Course:
         finally:
             self._pauses = None
 
+    async def _await(self, step: Await) -> None:
+        """Ask until the answer is good; raises what the watch says is wrong."""
+        watch = WATCHES[step.until](step.arguments)
+        while True:
+            self._halt()
+            try:
+                answer = await self._calls.call(step.ask.node, step.ask.call)
+            except (NotReached, InDoubt, NodeFailure) as error:
+                verdict = watch.missed(error)
+            else:
+                verdict = watch.seen(answer, self._tools.now())
+            for line in verdict.said:
+                self._run.feedback(line)
+            if verdict.problem is not None:
+                raise verdict.problem
+            if verdict.again is None:
+                return
+            await self._pause(verdict.again)
+
     async def stages(self, stages: Sequence[Stage], look: Looking) -> Ending:
         """Run all stages, then commit the opcode's end."""
         run, plan = self._run, Plan()
@@ -313,6 +334,14 @@ class Course:
                 self._run.feedback(group.text)
             elif isinstance(group, Pause):
                 await self._pause(group.seconds)
+            elif isinstance(group, Await):
+                # What it waits for may take hours: what is true by now is on disk before.
+                await self._flush()
+                await self._await(group)
+            elif isinstance(group, Release):
+                await self._flush()
+                for level in group.levels:
+                    self._run.held.drop(level)
             elif isinstance(group, ByMaster):
                 # What nodes are to be told, or what the key is for, is committed first.
                 await self._flush()

@@ -11,6 +11,8 @@ simulator cuts it at every step. A step says what it is, so that a crash at any 
 * `Forget`    commits the removal of objects; a milestone likewise;
 * `Note`      a line for the job's log;
 * `Pause`     a wait on the master;
+* `Await`     the same question to a node until its answer is good (disks that come into step): nothing to undo;
+* `Release`   locks that are given up early;
 * `Promote`   a node is made ready to vote;
 * `Tell`, `Reconnect`, `Entrust`: what renewing certificates needs of the master itself; nothing to undo.
 """
@@ -21,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from gnt.masterd.jobs.lockset import Level
 from gnt.model.objects import ConfigObject
 from gnt.wire.calls import NodeCall
 
@@ -98,6 +101,24 @@ class Pause(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Await(msgspec.Struct, frozen=True):
+    """Ask a node until its answer is good; a stop or a kill ends the wait, and recovery has nothing to settle.
+
+    `ask` is a reading call, `until` a key of `gnt.masterd.awaiting`: what judges the answers, tells how far things are
+    and how soon to ask again. `arguments` are what it needs. It changes nothing, so it may stand anywhere.
+    """
+
+    ask: Action
+    until: str
+    arguments: dict[str, Any] = {}
+
+
+class Release(msgspec.Struct, frozen=True):
+    """Give up the locks of these levels: from here on others may work there."""
+
+    levels: tuple[Level, ...]
+
+
 class Promote(msgspec.Struct, frozen=True):
     """Prepare a node (its UUID) to vote: it gets the authority's key and a copy of the store, and follows the log.
 
@@ -133,7 +154,9 @@ class Together(msgspec.Struct, frozen=True):
 
 ByMaster = Tell | Reconnect | Entrust
 
-Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Pause | Promote | ByMaster | Together
+Waiting = Pause | Await
+
+Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Waiting | Release | Promote | ByMaster | Together
 
 
 class Plan(msgspec.Struct, frozen=True):

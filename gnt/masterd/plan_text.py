@@ -15,6 +15,7 @@ import msgspec
 from gnt.masterd.jobs.lockset import EVERY, LEVEL_NAMES, Level, Locks
 from gnt.masterd.plan import (
     Action,
+    Await,
     ByMaster,
     Entrust,
     Forget,
@@ -25,6 +26,7 @@ from gnt.masterd.plan import (
     Plan,
     Promote,
     Reconnect,
+    Release,
     Reserve,
     Step,
     Tell,
@@ -145,6 +147,11 @@ def _texts(number: int, step: Step, cluster: Cluster) -> Iterator[StepText]:
             yield StepText(number=number, kind="note", text=text.strip().removeprefix("- "))
         case Pause(seconds):
             yield StepText(number=number, kind="pause", text=f"{seconds:g} s")
+        case Await(ask, until, _):
+            node = node_name(ask.node, cluster)
+            yield StepText(number=number, kind="await", node=node, call=ask.call.tag(), text=f"until {until}")
+        case Release(levels):
+            yield StepText(number=number, kind="release", text=", ".join(LEVEL_NAMES[level] for level in levels))
         case Tell() | Reconnect() | Entrust():
             yield _by_master(number, step, cluster)
         case Promote(node):

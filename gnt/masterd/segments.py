@@ -14,6 +14,7 @@ import msgspec
 
 from gnt.masterd.plan import (
     Action,
+    Await,
     ByMaster,
     Entrust,
     Forget,
@@ -24,6 +25,7 @@ from gnt.masterd.plan import (
     Plan,
     Promote,
     Reconnect,
+    Release,
     Reserve,
     Step,
     Tell,
@@ -41,8 +43,8 @@ else:
     AnyCall = Union[tuple(call_types().values())]  # noqa: UP007
 
 
-NotCall: TypeAlias = Note | Pause | Promote | ByMaster
-NOT_CALLS: Final = (Note, Pause, Promote, Tell, Reconnect, Entrust)
+NotCall: TypeAlias = Note | Pause | Await | Release | Promote | ByMaster
+NOT_CALLS: Final = (Note, Pause, Await, Release, Promote, Tell, Reconnect, Entrust)
 
 
 class StoredObject(msgspec.Struct, frozen=True):
@@ -189,7 +191,7 @@ def segments_of(plan: Plan, prefix: str) -> list[Segment]:
     number, onward, called = 0, False, False
     for step in plan.steps:
         match step:
-            case Note() | Pause() | Promote() | Tell() | Reconnect() | Entrust():
+            case Note() | Pause() | Await() | Release() | Promote() | Tell() | Reconnect() | Entrust():
                 groups.append(step)
             case Reserve():
                 if called:

@@ -176,6 +176,7 @@ class _Parts:
                 resolver=resolver,
                 sleep=runtime.sleep,
                 master=Renewal(runtime, journal, nodes, self.publisher, promotion),
+                now=runtime.now,
             )
         )
         self.locks = LockManager(runtime.clock)

@@ -24,6 +24,7 @@ from gnt.masterd.paying import Payer, Payment, debt_key, noted
 from gnt.masterd.plan import Await, ByMaster, Forward, Note, Pause, Plan, Promote, Release, Uncertain
 from gnt.masterd.segments import (
     Doing,
+    NotCall,
     OpenRow,
     OpenStep,
     Segment,
@@ -330,30 +331,10 @@ class Course:
             await self._open(segment, rest)
         for group in segment.groups:
             self._halt()
-            if isinstance(group, Note):
-                self._run.feedback(group.text)
-            elif isinstance(group, Pause):
-                await self._pause(group.seconds)
-            elif isinstance(group, Await):
-                # What it waits for may take hours: what is true by now is on disk before.
-                await self._flush()
-                await self._await(group)
-            elif isinstance(group, Release):
-                await self._flush()
-                for level in group.levels:
-                    self._run.held.drop(level)
-            elif isinstance(group, ByMaster):
-                # What nodes are to be told, or what the key is for, is committed first.
-                await self._flush()
-                assert self._tools.master is not None, "nobody here renews certificates"  # noqa: S101
-                await self._tools.master.perform(group)
-            elif isinstance(group, Promote):
-                # The node may be new: it is reached only once the model that has it is committed.
-                await self._flush()
-                self._promoted.append(group.node)
-                await self._tools.voters.prepare(group.node)
-            else:
+            if isinstance(group, tuple):
                 await self._do_group(group, look)
+            else:
+                await self._do_by_itself(group)
         if segment.keep or segment.forget:
             if has_node(self._keep) and has_node(segment.keep):
                 await self._flush()
@@ -361,6 +342,29 @@ class Course:
             self._forget += segment.forget
             self._kept = True
             self._close_rows()
+
+    async def _do_by_itself(self, step: NotCall) -> None:
+        """Do what is no call of a row. What it waits for may take hours: what is true by now is committed before."""
+        if isinstance(step, Note):
+            self._run.feedback(step.text)
+            return
+        if isinstance(step, Pause):
+            await self._pause(step.seconds)
+            return
+        await self._flush()
+        match step:
+            case Await():
+                await self._await(step)
+            case Release(levels):
+                for level in levels:
+                    self._run.held.drop(level)
+            case Promote(node):
+                # The node may be new: it is reached only once the model that has it is committed.
+                self._promoted.append(node)
+                await self._tools.voters.prepare(node)
+            case _:
+                assert self._tools.master is not None, "nobody here renews certificates"  # noqa: S101
+                await self._tools.master.perform(step)
 
     async def _open(self, segment: Segment, rest: Sequence[Segment]) -> None:
         """Write the row of this segment and of all after it; the milestone before it goes in the same commit."""

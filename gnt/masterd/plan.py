@@ -154,9 +154,9 @@ class Together(msgspec.Struct, frozen=True):
 
 ByMaster = Tell | Reconnect | Entrust
 
-Waiting = Pause | Await
+ByItself = Note | Pause | Await | Release | Promote | ByMaster
 
-Step = Undoable | Forward | Uncertain | Reserve | Keep | Forget | Note | Waiting | Release | Promote | ByMaster | Together
+Step = Undoable | Forward | Uncertain | Together | Reserve | Keep | Forget | ByItself
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from gnt.masterd.jobs.lockset import EVERY, LEVEL_NAMES, Level, Locks
 from gnt.masterd.plan import (
     Action,
     Await,
+    ByItself,
     ByMaster,
     Entrust,
     Forget,
@@ -143,21 +144,26 @@ def _texts(number: int, step: Step, cluster: Cluster) -> Iterator[StepText]:
             words = _changes if not isinstance(step, Forget) else _named
             text = "; ".join(words(obj, cluster) for obj in objects)
             yield StepText(number=number, kind=_kind(step), text=text)
+        case _:
+            yield _by_itself(number, step, cluster)
+
+
+def _by_itself(number: int, step: ByItself, cluster: Cluster) -> StepText:
+    kind = _kind(step)
+    match step:
         case Note(text):
-            yield StepText(number=number, kind="note", text=text.strip().removeprefix("- "))
+            return StepText(number=number, kind=kind, text=text.strip().removeprefix("- "))
         case Pause(seconds):
-            yield StepText(number=number, kind="pause", text=f"{seconds:g} s")
+            return StepText(number=number, kind=kind, text=f"{seconds:g} s")
         case Await(ask, until, _):
             node = node_name(ask.node, cluster)
-            yield StepText(number=number, kind="await", node=node, call=ask.call.tag(), text=f"until {until}")
+            return StepText(number=number, kind=kind, node=node, call=ask.call.tag(), text=f"until {until}")
         case Release(levels):
-            yield StepText(number=number, kind="release", text=", ".join(LEVEL_NAMES[level] for level in levels))
-        case Tell() | Reconnect() | Entrust():
-            yield _by_master(number, step, cluster)
+            return StepText(number=number, kind=kind, text=", ".join(LEVEL_NAMES[level] for level in levels))
         case Promote(node):
-            yield StepText(
-                number=number, kind="promote", node=node_name(node, cluster), text="gets a copy of the store"
-            )
+            return StepText(number=number, kind=kind, node=node_name(node, cluster), text="gets a copy of the store")
+        case _:
+            return _by_master(number, step, cluster)
 
 
 def _by_master(number: int, step: ByMaster, cluster: Cluster) -> StepText:

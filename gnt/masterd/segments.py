@@ -15,7 +15,7 @@ import msgspec
 from gnt.masterd.plan import (
     Action,
     Await,
-    ByMaster,
+    ByItself,
     Entrust,
     Forget,
     Forward,
@@ -43,7 +43,7 @@ else:
     AnyCall = Union[tuple(call_types().values())]  # noqa: UP007
 
 
-NotCall: TypeAlias = Note | Pause | Await | Release | Promote | ByMaster
+NotCall: TypeAlias = ByItself
 NOT_CALLS: Final = (Note, Pause, Await, Release, Promote, Tell, Reconnect, Entrust)
 
 

@@ -180,6 +180,7 @@ class Run:
     index: int = 0
     said: list[str] = field(default_factory=list)
     end: OpcodeEnd | None = None
+    dropped: list[Level] = field(default_factory=list)
 
     @property
     def held(self) -> Any:
@@ -192,7 +193,8 @@ class Run:
         return Locks()
 
     def drop(self, level: Level, *names: str) -> None:
-        """Release nothing."""
+        """Note what is released."""
+        self.dropped.append(level)
 
     def share(self, level: Level, *names: str) -> None:
         """Share nothing."""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
+from gnt.masterd.awaiting import WATCHES, Verdict
 from gnt.masterd.engine import Engine, Tools
-from gnt.masterd.jobs.lockset import Locks
+from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.jobs.seam import LeftForRecovery
 from gnt.masterd.operation import Operation, Stage
 from gnt.masterd.plan import (
+    Await,
     Forget,
     Forward,
     Keep,
@@ -21,6 +23,7 @@ from gnt.masterd.plan import (
     Pause,
     Plan,
     Promote,
+    Release,
     Reserve,
     Step,
     Together,
@@ -31,11 +34,11 @@ from gnt.masterd.plan import (
 from gnt.masterd.segments import segments_of
 from gnt.masterd.settling import SETTLERS, settles
 from gnt.model.cluster import Cluster
-from gnt.model.errors import ConfigError, InDoubt, NodeFailure, NotReached, Refused
+from gnt.model.errors import ConfigError, Failed, GntError, InDoubt, NodeFailure, NotReached, Refused
 from gnt.model.objects import AdminState, Instance, Node
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Space
-from gnt.wire.calls import BridgeCheck, Delay, GuestStop, LogDiscard, NodeCall
+from gnt.wire.calls import BridgeCheck, Delay, GuestStop, LogDiscard, NodeCall, Version
 from gnt.wire.contract import CallProgress
 from tests.masterd.fakes import GROUP, NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
 
@@ -590,3 +593,83 @@ def test_a_store_that_takes_nothing_settles_nothing() -> None:
     with pytest.raises(ConfigError):
         world.run(planned(Undoable(on(NODE1, make(1)), undo=on(NODE1, take_back(1)))))
     assert world.nodes.made == []
+
+
+class Countdown:
+    """A watch that is content when a node answers 0."""
+
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        self._name = arguments["name"]
+
+    def seen(self, answer: int, now: float) -> Verdict:
+        """Wait as many seconds as there are left; a negative number is an error."""
+        if answer < 0:
+            return Verdict(problem=Failed(f"{self._name} went below"))
+        return Verdict([f"{self._name}: {answer} at {now:g}"], again=answer or None)
+
+    def missed(self, error: GntError) -> Verdict:
+        """Ask again soon."""
+        return Verdict([str(error)], again=0.5)
+
+
+@pytest.fixture
+def countdown(monkeypatch: pytest.MonkeyPatch) -> Await:
+    """Give a step that waits for node1's version to count down."""
+    monkeypatch.setitem(WATCHES, "counted down", Countdown)
+    return Await(on(NODE1, Version()), "counted down", {"name": "x"})
+
+
+def test_a_wait_asks_until_its_watch_is_content(countdown: Await) -> None:
+    """What the watch says is told, as soon as it wants to it is asked again; no answer is an answer too."""
+    answers: list[Any] = [3, NotReached("gone"), 1, 0]
+    world = World(version=lambda _n, _c: answers.pop(0))
+    run = world.run(planned(countdown, Undoable(on(NODE1, make(1)), None)))
+    assert run.end is not None
+    assert run.end.error is None
+    assert world.slept == [3, 0.5, 1]
+    assert run.said == ["x: 3 at 0", "gone", "x: 1 at 0", "x: 0 at 0"]
+    assert world.nodes.tags() == ["delay"]
+
+
+def test_a_wait_that_ends_badly_undoes_what_was_begun(countdown: Await) -> None:
+    """Like any step that fails; what was kept before it stays."""
+    world = World(version=lambda _n, _c: -1)
+    run = world.run(planned(Undoable(on(NODE1, make(1)), on(NODE1, take_back(1))), countdown))
+    assert run.end is not None
+    assert run.end.error is not None
+    assert "x went below" in run.end.error.text
+    assert world.nodes.tags() == ["delay", "guest_stop"]
+
+
+def test_what_was_kept_is_on_disk_before_a_wait_and_before_locks_are_given_up(countdown: Await) -> None:
+    """A wait may take hours: a master that takes over meanwhile must know the instance."""
+    world = World(version=lambda _n, _c: seen.append(len(world.journal.commits)) or 0)  # type: ignore[func-returns-value]
+    seen: list[int] = []
+    run = world.run(planned(Keep((WEB1,)), Release((Level.NODE, Level.NODE_RES)), countdown))
+    assert run.end is not None
+    assert run.end.error is None
+    assert seen == [1]
+    assert run.dropped == [Level.NODE, Level.NODE_RES]
+
+
+def test_a_stop_and_a_kill_end_a_wait(countdown: Await) -> None:
+    """The opcode of a stopped daemon is left for recovery, the killed one is settled."""
+    for end, expected in (("stop", "left"), ("kill", "killed")):
+        world = World(version=lambda _n, _c: 9)
+        sleeping: Deferred[None] = Deferred()
+        tools = Tools(world.journal, world.journal, world.nodes, world.nodes, Resolver(), lambda _s: sleeping)  # noqa: B023
+        world.engine = Engine(tools)
+        run = Run(SleepOpcode(duration=1))
+        operation = Scripted(run.op, None)  # type: ignore[arg-type]
+        operation.stages_ = (planned(countdown),)
+        ended: list[Any] = []
+        ensureDeferred(world.engine.run(run, operation)).addBoth(ended.append)
+        assert ended == []
+        if end == "stop":
+            world.engine.stop()
+            assert ended[0].check(LeftForRecovery), expected
+        else:
+            assert world.engine.kill(run.job)
+            assert run.end is not None
+            assert run.end.error is not None
+            assert run.end.error.code == "killed"

@@ -66,14 +66,15 @@ class SyncWatch:
         self._misses = 0
         if waits:
             self._looks = 0
-            return Verdict(said=said, again=None if self._once else max(LOOK_AGAIN, max(waits)))
+            return Verdict(said=said, again=None if self._once else max(LOOK_AGAIN, *waits))
         if not degraded:
             return Verdict(said=[f" - INFO: Instance {self._instance}'s disks are in sync"])
         self._looks += 1
         if self._looks <= TRIES:
             return Verdict(again=LOOK_AGAIN)
         text = f"{', '.join(degraded)} of {self._instance} {'is' if len(degraded) == 1 else 'are'} degraded"
-        return Verdict(problem=Failed(f"{text}, and no sync is under way", hint="gnt-instance activate-disks repairs it"))
+        problem = Failed(f"{text}, and no sync is under way", hint="gnt-instance activate-disks connects them")
+        return Verdict(problem=problem)
 
     def _progress(self, disk: Mapping[str, Any], percent: float, estimated: float | None, now: float) -> str:
         name, size = disk["name"], disk["size"]

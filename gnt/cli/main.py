@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from gnt import __version__
@@ -15,7 +16,7 @@ from gnt.cli.command import Command, Program
 from gnt.cli.failures import BROKEN_PIPE, FAILURE, INTERRUPTED, OK, exit_status, json_line, text_of
 from gnt.cli.journal import WHERE_PROBLEMS_ARE, record, record_problem
 from gnt.cli.options import COMMON
-from gnt.cli.parsing import BadUsage, Help, parse, with_environment
+from gnt.cli.parsing import BadUsage, Help, Parsed, parse, with_environment
 from gnt.cli.plans import Planned
 from gnt.cli.terminal import note, say
 from gnt.cli.usage import command_usage, program_usage
@@ -123,6 +124,10 @@ def _unknown(program: Program, word: str, *, as_json: bool) -> GntError:
     return BadUsage(f"there is no command {word[:60]}", hint=f"did you mean {near[0]}?" if near else "", status=FAILURE)
 
 
+def _call(program: Program, command: Command, parsed: Parsed) -> int:
+    return command.run(Call(program.name, command, parsed, os.environ))
+
+
 def _run_command(program: Program, command: Command, words: Sequence[str]) -> int:
     try:
         given = with_environment(command, words, os.environ)
@@ -131,6 +136,11 @@ def _run_command(program: Program, command: Command, words: Sequence[str]) -> in
         sys.stdout.write(command_usage(program, command))
         return OK
     try:
-        return command.run(Call(program.name, command, parsed, os.environ))
+        if parsed.options.get("watch"):
+            from gnt.cli.watching import watch  # noqa: PLC0415  (only watchers pay for it)
+
+            look = partial(_call, program, command, parsed)
+            return watch(look, as_json=bool(parsed.options.get("json")))
+        return _call(program, command, parsed)
     except Planned as shown:
         return shown.status

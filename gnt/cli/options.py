@@ -36,8 +36,9 @@ OUTPUT = option(
     "-o", "--output", metavar="FIELDS", parse=str, help="the fields to show; +FIELDS adds to the usual ones"
 )
 LONG_STATES = option("-v", "--verbose", help="write (offline) or (nodata) instead of a sign")
+WATCH = option("--watch", help="look every second, and write the list anew when it has changed, until interrupted")
 FILTER = option("-F", "--filter", help="the argument is a filter, whatever it looks like")
-TABLE: Final = (NO_HEADERS, SEPARATOR, OUTPUT, LONG_STATES)
+TABLE: Final = (NO_HEADERS, SEPARATOR, OUTPUT, LONG_STATES, WATCH)
 FIELDS_TABLE: Final = (NO_HEADERS, SEPARATOR)
 
 SYNC = unsupported("--sync", hint="lists never wait for locks")

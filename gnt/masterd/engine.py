@@ -356,6 +356,8 @@ class Course:
             case Await():
                 await self._await(step)
             case Release(levels):
+                await self._commits.enqueue(self._run.giving_up(levels), self._run.job)
+                self._begun = True
                 for level in levels:
                     self._run.held.drop(level)
             case Promote(node):

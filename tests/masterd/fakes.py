@@ -207,6 +207,10 @@ class Run:
         """Mark the job as running."""
         return (Put(Space.JOB, str(self.job), b"running"),)
 
+    def giving_up(self, levels: Sequence[Level]) -> tuple[Change, ...]:
+        """Mark the job as running with fewer locks."""
+        return (Put(Space.JOB, str(self.job), b"without " + b",".join(str(level).encode() for level in levels)),)
+
     def ending(self, end: OpcodeEnd) -> Ending:
         """Mark the job as ended."""
         self.end = end

@@ -648,8 +648,12 @@ def test_what_was_kept_is_on_disk_before_a_wait_and_before_locks_are_given_up(co
     run = world.run(planned(Keep((WEB1,)), Release((Level.NODE, Level.NODE_RES)), countdown))
     assert run.end is not None
     assert run.end.error is None
-    assert seen == [1]
+    assert seen == [2]
     assert run.dropped == [Level.NODE, Level.NODE_RES]
+    # The locks are given up on disk first, or recovery would take them again.
+    (given_up,) = world.journal.commits[1]
+    assert isinstance(given_up, Put)
+    assert given_up.value.startswith(b"without")
 
 
 def test_a_stop_and_a_kill_end_a_wait(countdown: Await) -> None:

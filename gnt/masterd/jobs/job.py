@@ -206,6 +206,15 @@ def locked(index: int, now: float, locks: tuple[Wanted, ...]) -> Change:
     return change
 
 
+def narrowed(index: int, locks: tuple[Wanted, ...]) -> Change:
+    """Let a running opcode hold these locks only, from now on."""
+
+    def change(job: Job) -> Job:
+        return _with(job, index, _replace(job.ops[index], locks=locks))
+
+    return change
+
+
 def succeeded(index: int, now: float, result: msgspec.Raw) -> Change:
     """End the opcode with a result; with the last opcode, the job."""
 

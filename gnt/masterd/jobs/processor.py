@@ -6,7 +6,7 @@ they were granted, because the model may have moved meanwhile. Then the engine h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -17,7 +17,7 @@ from gnt.daemon.runtime import Clock
 from gnt.masterd.jobs import job as jobs
 from gnt.masterd.jobs.live import LiveJob
 from gnt.masterd.jobs.locks import Claim, Held, LockManager, WaitCanceled
-from gnt.masterd.jobs.lockset import Locks
+from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.jobs.seam import Ending, Engine, LeftForRecovery, OpcodeEnd
 from gnt.masterd.jobs.states import Status
@@ -72,6 +72,12 @@ class Run:
     def beginning(self) -> tuple[Change, ...]:
         """Give the changes that record the opcode as running, with its locks."""
         return (self._live.row(),)
+
+    def giving_up(self, levels: Sequence[Level]) -> tuple[Change, ...]:
+        """Give the changes that record the locks of these levels as given up."""
+        kept = tuple(lock for lock in self.held.locks.in_order() if lock.level not in levels)
+        self._live.step(jobs.narrowed(self.index, kept))
+        return self.beginning()
 
     def ending(self, end: OpcodeEnd) -> Ending:
         """Give the end of the opcode as changes."""

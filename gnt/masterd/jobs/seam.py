@@ -14,7 +14,7 @@ The processor then shows the new state to those who wait, releases the locks and
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -94,6 +94,12 @@ class OpcodeRun(Protocol):
 
         They belong in the first commit that the engine makes for this opcode, whatever that is (an undo, a milestone).
         An opcode whose only commit is its last one needs none: if the master dies before, it starts again from queued.
+        """
+
+    def giving_up(self, levels: Sequence[Level]) -> tuple[Change, ...]:
+        """Give the changes that record the locks of these levels as given up; to be committed before they are dropped.
+
+        Otherwise recovery would take them again although somebody else has had them since.
         """
 
     def ending(self, end: OpcodeEnd) -> Ending:

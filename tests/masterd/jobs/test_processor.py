@@ -337,6 +337,23 @@ def test_interrupted_opcodes_have_their_locks_before_anything_starts(brain: Brai
     assert [again.status(number) for number in (first, second)] == ["error", "running"]
 
 
+def test_locks_that_were_given_up_are_not_taken_again(brain: Brain) -> None:
+    """Somebody else may have had them since: after a crash both opcodes are settled with what they held."""
+    brain.engine.hold = True
+    first = brain.submit(delay("instance/web1! node/a!"))
+    second = brain.submit(delay("node/a!"))
+    (run,) = brain.engine.runs
+    brain.journal.enqueue(run.giving_up((Level.NODE,)))
+    run.held.drop(Level.NODE)
+    assert [brain.status(number) for number in (first, second)] == ["running", "running"]
+    again = Brain(journal=brain.journal)
+    again.start()
+    assert [again.status(number) for number in (first, second)] == ["success", "success"]
+    held = dict(again.engine.recovered)
+    assert not [lock for lock in held[first].wanted if lock.level is Level.NODE]
+    assert [lock.name for lock in held[second].wanted if lock.level is Level.NODE] == ["a"]
+
+
 def test_settling_does_not_hold_up_what_needs_other_locks(brain: Brain) -> None:
     """A node that is away does not stop the cluster."""
     brain.submit(delay("instance/web1!"))

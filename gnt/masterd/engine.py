@@ -7,10 +7,12 @@ the engine settles what is open (`gnt.masterd.settling`) and the opcode ends in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol, cast
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -19,8 +21,9 @@ from gnt.masterd.awaiting import WATCHES
 from gnt.masterd.hidden import debt_changes, hidden_rows, removal, undo_changes
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking, Resolver, Rows
-from gnt.masterd.operation import Operation, Stage
-from gnt.masterd.paying import Payer, Payment, debt_key, noted
+from gnt.masterd.operation import OPERATIONS, Operation, Stage
+from gnt.masterd.owing import held_instances
+from gnt.masterd.paying import Locking, Payer, Payment, debt_key, noted
 from gnt.masterd.plan import Await, ByMaster, Forward, Note, Pause, Plan, Promote, Release, Uncertain
 from gnt.masterd.segments import (
     Doing,
@@ -47,9 +50,12 @@ from gnt.model.errors import (
     StaleEpoch,
 )
 from gnt.model.objects import ConfigObject
+from gnt.opcodes.base import Opcode
 from gnt.store.changes import Change, Put, Remove, Space
 from gnt.wire.calls import CallAbort, CallOutcome, Outcome
 from gnt.wire.contract import CallProgress, NodeEvent
+
+Then = Callable[[Cluster], tuple[tuple[Opcode, ...], ...]]
 
 
 class Commits(Protocol):
@@ -89,7 +95,10 @@ class Master(Protocol):
 
 @dataclass(frozen=True)
 class Tools:
-    """What the engine works with. `sleep` waits on the daemon's clock, in seconds; `now` reads it."""
+    """What the engine works with. `sleep` waits on the daemon's clock, in seconds; `now` reads it.
+
+    `owed` has the keys of all debts; `locking` takes the locks under which one is paid that no opcode pays first.
+    """
 
     commits: Commits
     rows: Rows
@@ -99,6 +108,12 @@ class Tools:
     sleep: Callable[[float], Deferred[None]]
     master: Master | None = None
     now: Callable[[], float] = lambda: 0.0
+    owed: Collection[str] = ()
+    locking: Locking | None = None
+
+    def payer(self) -> Payer:
+        """Make what has nodes pay."""
+        return Payer(self.commits, self.rows, self.calls, lambda uuid: node_name(self.commits.head, uuid), self.locking)
 
 
 class Engine:
@@ -163,7 +178,9 @@ class Engine:
         hidden = await hidden_rows(self._tools.rows, Space.UNDO, prefix)
         course = Course(self._tools, run, self._halt)
         await course.adopt(rows, hidden)
-        return await course.fail(Failed("This was interrupted while it ran", code="interrupted"))
+        operation = OPERATIONS.get(type(run.op))
+        then = partial(operation.after_cut_off, run.op) if operation is not None else None
+        return await course.fail(Failed("This was interrupted while it ran", code="interrupted"), then)
 
     def _halt(self) -> None:
         if self._stopped:
@@ -171,9 +188,11 @@ class Engine:
 
     async def pay(self, node: str) -> Payment:
         """Pay what a node owes now that it is back. A debt that fails again stays."""
-        tools = self._tools
-        payer = Payer(tools.commits, tools.rows, tools.calls, lambda uuid: node_name(tools.commits.head, uuid))
-        return await payer.pay(node)
+        return await self._tools.payer().pay(node)
+
+    async def forgive(self, node: str) -> list[str]:
+        """Drop what a node owes that has left the cluster; says what it was."""
+        return await self._tools.payer().forgive(node)
 
 
 class Course:
@@ -272,6 +291,8 @@ class Course:
     async def stages(self, stages: Sequence[Stage], look: Looking) -> Ending:
         """Run all stages, then commit the opcode's end."""
         run, plan = self._run, Plan()
+        if self._tools.owed and not run.op.dry_run:
+            await self._pay_first()
         for number, stage in enumerate(stages):
             await self._flush()
             look.cluster = self._commits.head
@@ -287,6 +308,20 @@ class Course:
         self._settling = True
         return await self._end(OpcodeEnd(result=plan.result, jobs=plan.jobs))
 
+    async def _pay_first(self) -> None:
+        """Have nodes pay what they owe of the instances that this opcode has locked, before it touches them."""
+        names = held_instances(self._run.held.locks)
+        if not names:
+            return
+        payment = await self._tools.payer().pay_first(names)
+        for text in payment.paid:
+            self._run.feedback(f"paid first, it was still owed: {text}")
+        if payment.unsafe:
+            raise Failed(
+                f"A node owes what would end the guest later, and cannot do it now: {payment.unsafe[0]}",
+                hint="gnt-cluster verify shows what is owed",
+            )
+
     async def adopt(self, rows: Mapping[str, bytes], hidden: Mapping[str, bytes]) -> None:
         """Take over what a former master left, and ask the nodes how its calls ended."""
         self._begun = True
@@ -295,8 +330,8 @@ class Course:
         steps = [step for row in self._rows.values() for segment in row.segments for step in segment.steps]
         await DeferredList([ensureDeferred(self._ask_outcome(step)) for step in steps])
 
-    async def fail(self, error: GntError) -> Ending:
-        """Settle what is open and commit the opcode's end in error."""
+    async def fail(self, error: GntError, then: Then | None = None) -> Ending:
+        """Settle what is open and commit the end in error, with the jobs that `then` gives for what is left."""
         run = self._run
         self._settling = True
         if self._killed and error.code != "killed":
@@ -313,7 +348,7 @@ class Course:
             self._owe(debt)
         if settlement.said:
             error = Failed(f"{error.text} ({settlement.text()})", code=error.code, hint=error.hint)
-        return await self._end(OpcodeEnd(error=error))
+        return await self._end(OpcodeEnd(error=error), then)
 
     async def _ask_outcome(self, step: OpenStep) -> None:
         """Ask how a call ended; a node that cannot be asked may have begun it."""
@@ -397,10 +432,14 @@ class Course:
                 self._begun = True
             await self._commits.enqueue(changes, self._run.job)
 
-    async def _end(self, end: OpcodeEnd) -> Ending:
+    async def _end(self, end: OpcodeEnd, then: Then | None = None) -> Ending:
         """Commit the last change of the model, the end of the opcode and the cleared rows, in one."""
         self._close_rows()
         changes = self._take()
+        if then is not None:
+            end = replace(end, jobs=then(self._commits.head))
+            for job in end.jobs:
+                self._run.feedback(f"goes on in a job of its own: {' '.join(op.summary() for op in job)}")
         ending = self._run.ending(end)
         await self._commits.enqueue([*changes, *ending.changes], self._run.job)
         return ending
@@ -465,7 +504,9 @@ class Course:
             self._owe(Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call, tolerant=True))
 
     def _owe(self, debt: Debt) -> None:
-        self._wait_for_commit(debt_changes(debt_key(debt), noted(debt, self._commits.head)))
+        names = sorted({*debt.instances, *held_instances(self._run.held.locks)})
+        debt = noted(msgspec.structs.replace(debt, instances=names), self._commits.head)
+        self._wait_for_commit(debt_changes(debt_key(debt), debt))
 
     def _node_name(self, uuid: str) -> str:
         return node_name(self._commits.head, uuid)

@@ -39,7 +39,8 @@ def debt_changes(key: str, debt: Debt) -> list[Put | Remove]:
     """Give the changes that write a row of `Space.DEBT`."""
     stub = None
     if _debt_has_secret(debt):
-        stub = msgspec.json.encode(Debt(opcode=debt.opcode, node=debt.node, id=debt.id, text=debt.text))
+        bare = Debt(opcode=debt.opcode, node=debt.node, id=debt.id, text=debt.text, instances=debt.instances)
+        stub = msgspec.json.encode(bare)
     return _written(Space.DEBT, key, msgspec.json.encode(debt), stub)
 
 

@@ -98,6 +98,14 @@ class Operation(Generic[O]):
         """Give the stages in order; the later ones see the model as the earlier ones left it."""
         return (Stage(self.observe, self.plan),)
 
+    @classmethod
+    def after_cut_off(cls, op: O, cluster: Cluster) -> tuple[tuple[Opcode, ...], ...]:  # noqa: ARG003
+        """Give jobs that make up for what a death of the master kept the opcode from; `cluster` is as it was left.
+
+        They are submitted in the commit that ends the opcode in error. By default nothing is to be made up for.
+        """
+        return ()
+
 
 OPERATIONS: dict[type[Opcode], type[Operation[Any]]] = {}
 

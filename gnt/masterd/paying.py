@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 
 from gnt.masterd.hidden import debt_changes, hidden_rows, removal
+from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.looking import Rows
+from gnt.masterd.owing import instances_of, lives_there, locks_of, not_owed, stops_guest
 from gnt.masterd.settling import Calls, Debt, Settlement, Settling
 from gnt.model.cluster import Cluster
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
@@ -35,10 +38,41 @@ class Commits(Protocol):
 
 
 class Payment(msgspec.Struct, frozen=True):
-    """What a node owed and how it was paid, for the log."""
+    """What a node owed and how it was paid, for the log.
+
+    `unsafe`: what is open and could end a guest later; `away`: nodes that could not be asked.
+    """
 
     paid: list[str]
     open: list[str]
+    unsafe: list[str] = []
+    away: set[str] = set()
+
+
+class Hold(Protocol):
+    """Locks that are held."""
+
+    def release(self) -> None:
+        """Let go of them."""
+
+
+class Locking(Protocol):
+    """What takes the locks under which a debt is paid."""
+
+    async def acquire(self, owner: str, names: Callable[[Cluster], Locks]) -> Hold:
+        """Take the locks that `names` gives for the model, asked again until the model agrees."""
+
+
+class NoLocking:
+    """For where nobody else works beside the payer."""
+
+    async def acquire(self, owner: str, names: Callable[[Cluster], Locks]) -> Hold:
+        """Take nothing."""
+        del owner, names
+        return self
+
+    def release(self) -> None:
+        """Let go of nothing."""
 
 
 def debt_key(debt: Debt) -> str:
@@ -70,41 +104,92 @@ def _version(obj: ConfigObject) -> int:
 class Payer:
     """Has a node pay. What fails again stays; a question is paid by settling what hung on its answer."""
 
-    def __init__(self, commits: Commits, rows: Rows, calls: Calls, name_of: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        commits: Commits,
+        rows: Rows,
+        calls: Calls,
+        name_of: Callable[[str], str],
+        locking: Locking | None = None,
+    ) -> None:
         self._commits = commits
         self._rows = rows
         self._calls = calls
         self._name_of = name_of
+        self._locking = locking or NoLocking()
 
     async def pay(self, node: str) -> Payment:
-        """Pay all that a node (its UUID) owes."""
-        rows = await self._rows.rows(Space.DEBT, "")
-        hidden = await hidden_rows(self._rows, Space.DEBT, "")
-        debts = {key: msgspec.json.decode(hidden.get(key, value), type=Debt) for key, value in rows.items()}
+        """Pay all that a node (its UUID) owes, each debt under the locks of what it touches."""
         payment = Payment([], [])
-        for key, debt in sorted(debts.items()):
-            if debt.node != node:
-                continue
+        for key, debt in sorted((await self._debts(f"{node}/")).items()):
+            hold = await self._locking.acquire(f"debt of {self._name_of(node)}", partial(locks_of, debt))
             try:
-                settlement = await self._pay_one(debt)
-            except (NotReached, InDoubt, NodeFailure) as error:
-                payment.open.append(f"{debt.text}: {error}")
-                continue
-            again = {debt_key(new): noted(new, self._commits.head) for new in settlement.debts}
-            if key in again:
-                payment.open.append(again[key].text)
-                continue
-            del debts[key]
-            debts.update(again)
-            payment.paid.append("; ".join([debt.text, *settlement.said]))
-            gone = removal(Space.DEBT, key, hidden=key in hidden)
-            await self._commit(gone, debt, settlement, again, debts)
+                await self._pay_now(key, payment)
+            finally:
+                hold.release()
         return payment
+
+    async def pay_first(self, names: Collection[str]) -> Payment:
+        """Pay what any node owes that touches these instances, whose locks the caller holds."""
+        payment = Payment([], [])
+        for key, debt in sorted((await self._debts("")).items()):
+            if instances_of(debt, self._commits.head).isdisjoint(names):
+                continue
+            before = len(payment.open)
+            await self._pay_now(key, payment)
+            answered = len(payment.open) > before and debt.node not in payment.away
+            if answered and stops_guest(debt) and lives_there(debt, self._commits.head, names):
+                payment.unsafe.append(payment.open[-1])
+        return payment
+
+    async def forgive(self, node: str) -> list[str]:
+        """Drop what a node owes that has left the cluster, and what was reserved for it; says what it was."""
+        gone = await self._debts(f"{node}/")
+        for key, debt in sorted(gone.items()):
+            debts = await self._debts("")
+            hidden = await hidden_rows(self._rows, Space.DEBT, key)
+            debts.pop(key, None)
+            await self._commit(removal(Space.DEBT, key, hidden=key in hidden), debt, Settlement(), {}, debts)
+        return [debt.text for _, debt in sorted(gone.items())]
+
+    async def _debts(self, prefix: str) -> dict[str, Debt]:
+        rows = await self._rows.rows(Space.DEBT, prefix)
+        hidden = await hidden_rows(self._rows, Space.DEBT, prefix)
+        return {key: msgspec.json.decode(hidden.get(key, value), type=Debt) for key, value in rows.items()}
+
+    async def _pay_now(self, key: str, payment: Payment) -> None:
+        """Pay one debt, if it stands there still, and take it from the books."""
+        hidden = await hidden_rows(self._rows, Space.DEBT, key)
+        debts = await self._debts("")
+        debt = debts.pop(key, None)
+        if debt is None:
+            return  # somebody else has paid it meanwhile
+        try:
+            settlement = await self._pay_one(debt)
+        except (NotReached, InDoubt, NodeFailure) as error:
+            if isinstance(error, NotReached):
+                payment.away.add(debt.node)
+            payment.open.append(f"{debt.text}: {error}")
+            return
+        again = {debt_key(new): self._as_before(new, debt) for new in settlement.debts}
+        if key in again:
+            payment.open.append(again[key].text)
+            return
+        debts.update(again)
+        payment.paid.append("; ".join([debt.text, *settlement.said]))
+        gone = removal(Space.DEBT, key, hidden=key in hidden)
+        await self._commit(gone, debt, settlement, again, debts)
+
+    def _as_before(self, new: Debt, debt: Debt) -> Debt:
+        return noted(msgspec.structs.replace(new, instances=debt.instances), self._commits.head)
 
     async def _pay_one(self, debt: Debt) -> Settlement:
         """Make the call that is owed, under an id of its own: an earlier one would be answered as it was then."""
         if debt.call is None:
             return await Settling(debt.opcode, self._calls, self._name_of, debt.outcomes).settle(debt.rows)
+        reason = not_owed(debt, self._commits.head)
+        if reason:
+            return Settlement(said=[f"not done any more: {reason}"])
         action = debt.call.action()
         try:
             await self._calls.call(action.node, action.call)

@@ -15,7 +15,7 @@ from gnt import __version__
 from gnt.daemon.runtime import Runtime
 from gnt.daemon.takeover import Takeover
 from gnt.masterd import abilities
-from gnt.masterd.debts import DebtCollector
+from gnt.masterd.debts import DebtCollector, DebtLocks
 from gnt.masterd.engine import Engine, Tools
 from gnt.masterd.jobs.explain import LockTable
 from gnt.masterd.jobs.locks import LockManager
@@ -29,6 +29,7 @@ from gnt.masterd.mastership import Term, take_mastership
 from gnt.masterd.newcomers import NodeCalls, Promotion
 from gnt.masterd.nodes import Connect
 from gnt.masterd.operation import operation_for
+from gnt.masterd.owing import OpenDebts
 from gnt.masterd.past import PastMethods
 from gnt.masterd.plan_text import lock_name
 from gnt.masterd.planning import Planner
@@ -109,14 +110,17 @@ class MasterDaemon:
         term.nodes.on_event(parts.engine.told)
         term.journal.on_commit(parts.queue.committed)
         term.journal.on_commit(parts.rulebook.committed)
+        term.journal.on_commit(parts.open_debts.committed)
         term.journal.on_commit(parts.debts.committed)
         term.journal.on_commit(parts.watcher_pause.committed)
         await self._restore(parts, term)
+        owed = sorted(await term.journal.rows(Space.DEBT))
+        parts.open_debts.keys.update(owed)
         parts.publisher.start()
         parts.address.start()
         parts.processor.start()
         parts.past.start()
-        parts.debts.start(sorted(await term.journal.rows(Space.DEBT)))
+        parts.debts.start(owed)
 
     async def _restore(self, parts: _Parts, term: Term) -> None:
         meta = await term.journal.rows(Space.META)
@@ -136,6 +140,7 @@ class MasterDaemon:
         if parts is not None:
             await parts.join_port.stop()
             parts.past.stop()
+            parts.debt_locks.stop()
             parts.debts.stop()
             await self._at_rest(parts.processor)
             await parts.address.stop()
@@ -167,6 +172,9 @@ class _Parts:
         self.publisher = Publisher(runtime, journal, nodes, __version__)
         self.address = MasterAddress(runtime, nodes, journal)
         promotion = Promotion(runtime, layout, calls, journal, self.publisher.forsake)
+        self.locks = LockManager(runtime.clock)
+        self.debt_locks = DebtLocks(self.locks, lambda: journal.head)
+        self.open_debts = OpenDebts()
         self.engine = Engine(
             Tools(
                 commits=journal,
@@ -177,9 +185,10 @@ class _Parts:
                 sleep=runtime.sleep,
                 master=Renewal(runtime, journal, nodes, self.publisher, promotion),
                 now=runtime.now,
+                owed=self.open_debts.keys,
+                locking=self.debt_locks,
             )
         )
-        self.locks = LockManager(runtime.clock)
         self.queue = JobQueue(journal, self.stored, runtime.clock)
         self.past = PastMethods(runtime, providers.vault, term.database, journal, self.queue)
         fresh = RuntimeFresh(runtime)

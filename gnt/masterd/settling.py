@@ -36,6 +36,7 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     `opcode` is "<job>/<index>": when the last debt of an opcode is paid, its `reserved` objects are dropped.
     A debt without a call is a question: `rows` are settled anew, with what was known (`outcomes`). Objects that are not
     in the version of `serials` any more are left as they are. A `tolerant` call may fail: then that is its end.
+    `instances` are the names of those that the opcode had locked: `gnt.masterd.owing` has what comes of that.
     """
 
     opcode: str
@@ -48,6 +49,7 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[OpenRow] = []
     outcomes: dict[str, str] = {}
     serials: dict[str, int] = {}
+    instances: list[str] = []
 
 
 class Calls(Protocol):

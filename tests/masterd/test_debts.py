@@ -4,16 +4,30 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, fail, succeed
 from twisted.internet.task import Clock
 
 from gnt.daemon.runtime import Runtime
-from gnt.masterd.debts import AGAIN, DebtCollector
+from gnt.masterd.debts import AGAIN, DebtCollector, DebtLocks
+from gnt.masterd.jobs.locks import LockManager
+from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.paying import Payment
 from gnt.model.errors import GntError, NoMajority, NotReached
 from gnt.store.changes import Put, Remove, Space
+from tests.masterd.fakes import cluster_of_three
+
+CLUSTER, OTHER = cluster_of_three(), cluster_of_three(cluster_name="other.example.com")
+
+
+def done(coroutine: Any) -> Any:
+    """Give the result of a coroutine that waits for nothing."""
+    result: list[Any] = []
+    ensureDeferred(coroutine).addBoth(result.append)
+    assert result, "it waits for something"
+    return result[0]
 
 
 class Debtors:
@@ -25,6 +39,8 @@ class Debtors:
         self.away: dict[str, list[Deferred[None]]] = {}
         self.gone: set[str] = set()
         self.asked: list[str] = []
+        self.forgiven: list[str] = []
+        self.trouble: GntError | None = None
         self.answers: list[Payment | GntError] = []
         self.collector = DebtCollector(runtime, self, self)
 
@@ -45,6 +61,13 @@ class Debtors:
         if isinstance(answer, GntError):
             raise answer
         return answer
+
+    async def forgive(self, node: str) -> list[str]:
+        """Drop what it owes."""
+        if isinstance(self.trouble, GntError):
+            raise self.trouble
+        self.forgiven.append(node)
+        return ["it"]
 
     def back(self, node: str) -> None:
         """Have a node back."""
@@ -89,11 +112,30 @@ def test_what_stays_open_is_tried_again(debtors: Debtors, first: Payment | GntEr
     assert debtors.clock.getDelayedCalls() == []
 
 
-def test_a_node_that_left_the_cluster_is_not_waited_for(debtors: Debtors) -> None:
-    """Its debt stays in the store."""
+def test_a_node_that_left_the_cluster_is_let_off(debtors: Debtors) -> None:
+    """Nobody waits for it: what it owes is dropped."""
     debtors.gone.add("a")
     debtors.collector.start(["a/1/1"])
-    assert debtors.asked == []
+    assert (debtors.asked, debtors.forgiven) == ([], ["a"])
+
+
+def test_what_cannot_be_dropped_now_is_dropped_at_the_next_start(debtors: Debtors) -> None:
+    """It stays in the store, and nobody tries for ever."""
+    debtors.gone.add("a")
+    debtors.trouble = NoMajority("alone")
+    debtors.collector.start(["a/1/1"])
+    assert debtors.forgiven == []
+    assert debtors.clock.getDelayedCalls() == []
+
+
+def test_a_node_that_leaves_between_two_tries_is_let_off_at_once(debtors: Debtors) -> None:
+    """The removal of the node ends the pause before the next try."""
+    debtors.answers = [Payment([], ["remove disk 0: busy"])]
+    debtors.collector.committed(None, [Put(Space.DEBT, "a/1/1", b"")])
+    debtors.gone.add("a")
+    debtors.collector.committed(None, [Remove(Space.OBJECT, "node/a")])
+    assert (debtors.asked, debtors.forgiven) == (["a"], ["a"])
+    assert debtors.clock.getDelayedCalls() == []
 
 
 def test_a_node_that_moves_while_it_is_waited_for_pays_at_its_new_place(debtors: Debtors) -> None:
@@ -113,7 +155,39 @@ def test_a_node_that_leaves_while_it_is_waited_for_is_let_go(debtors: Debtors) -
     debtors.collector.start(["a/1/1"])
     debtors.gone.add("a")
     debtors.away["a"].pop().errback(NotReached("the link to a was closed"))
-    assert debtors.asked == []
+    assert (debtors.asked, debtors.forgiven) == ([], ["a"])
+
+
+def test_payments_stand_in_line_for_locks_before_jobs_and_ask_again() -> None:
+    """The names are computed anew after the grant: a renamed instance is locked under its new name."""
+    locks, models = LockManager(Clock()), [CLUSTER]
+    line = DebtLocks(locks, lambda: models[0])
+    mine = done(locks.acquire(locks.claim(1, "job1", 0), Locks().exclusive(Level.INSTANCE, "cluster.example.com")))
+    job: list[Any] = []
+    pay: list[Any] = []
+    ensureDeferred(
+        locks.acquire(locks.claim(2, "job2", 0), Locks().exclusive(Level.INSTANCE, "cluster.example.com"))
+    ).addBoth(job.append)
+    names = lambda cluster: Locks().exclusive(Level.INSTANCE, cluster.settings.cluster_name)  # noqa: E731
+    ensureDeferred(line.acquire("debt of node1", names)).addBoth(pay.append)
+    models[0] = OTHER
+    mine.release()
+    [held] = pay
+    assert {lock.name for lock in held.locks.wanted if lock.level is Level.INSTANCE} == {"other.example.com"}
+    assert len(job) == 1  # what the payment did not want after all, the job has
+
+
+def test_a_stop_ends_waiting_for_locks() -> None:
+    """And nothing stays locked."""
+    locks = LockManager(Clock())
+    line = DebtLocks(locks, lambda: CLUSTER)
+    mine = done(locks.acquire(locks.claim(1, "job1", 0), Locks().whole_cluster()))
+    pay: list[Any] = []
+    ensureDeferred(line.acquire("debt", lambda _: Locks().exclusive(Level.INSTANCE, "web1"))).addBoth(pay.append)
+    line.stop()
+    assert pay[0].check(CancelledError)
+    mine.release()
+    assert locks.snapshot() == []
 
 
 def test_a_stop_ends_all_waiting(debtors: Debtors) -> None:

@@ -320,11 +320,12 @@ class JobQueue:
         """Give the end of an opcode as changes for somebody's commit; see `gnt.masterd.jobs.seam`."""
         new: list[NewJob] = []
         result = end.result
-        if end.error is None and end.jobs:
+        if end.jobs:
             made = self._make_many([children(live.opcode(index), ops) for ops in end.jobs])
             new = [one for one in made if isinstance(one, NewJob)]
             listed = [[True, one.number] if isinstance(one, NewJob) else [False, str(one)] for one in made]
-            result = {**(result or {}), "jobs": listed}
+            if end.error is None:
+                result = {**(result or {}), "jobs": listed}
         change = self._end(live.head.id, index, end.error, result)
         then = live.head = change(live.head)
 

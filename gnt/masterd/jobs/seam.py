@@ -44,7 +44,8 @@ class OpcodeEnd:
     """How an opcode ended: with a result (plain JSON), or with an error, or in success but for nothing (dry run).
 
     `jobs` are lists of opcodes, to be submitted in the same commit; the result, an object or None, then gets the
-    member `jobs`: `[[true, id], …]`, or `[false, text]` for one that the queue does not take.
+    member `jobs`: `[[true, id], …]`, or `[false, text]` for one that the queue does not take. With an error they are
+    those that make up for what was cut off.
     """
 
     result: Any = None

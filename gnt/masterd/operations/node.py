@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.operation import Look, Operation, Stage, executes
-from gnt.masterd.operations.pool import Certificates, promote, refill, see_certificates, shortage, wants
+from gnt.masterd.operations.pool import Certificates, catch_up, promote, refill, see_certificates, shortage, wants
 from gnt.masterd.plan import Forget, Forward, Keep, Note, Plan, Step, on
 from gnt.model.cluster import CONFIG_VERSION, Cluster
 from gnt.model.errors import (
@@ -25,6 +25,7 @@ from gnt.model.errors import (
 from gnt.model.names import check_ip, check_name
 from gnt.model.objects import Node, NodeGroup
 from gnt.model.params import check_nd
+from gnt.opcodes.base import Opcode
 from gnt.opcodes.node import NodeAdd, NodeRemove
 from gnt.wire.calls import LeaveCluster, NodeVerify, Peer, VerifyFacts
 
@@ -72,6 +73,13 @@ class AddNode(Operation[NodeAdd]):
         if not wants(cluster.put(node), node):
             return Plan((*joined, Note(f"{node.name} has joined as a regular node")))
         return Plan((*joined, *promote(cluster.put(node), node, seen.facts.certificate)))
+
+    @classmethod
+    def after_cut_off(cls, op: NodeAdd, cluster: Cluster) -> tuple[tuple[Opcode, ...], ...]:
+        """Have the node become the candidate that it was to be; one that was not recorded has to be added anew."""
+        if cluster.nodes.by_name(op.node_name) is None:
+            return ()
+        return catch_up(cluster, f"adding {op.node_name} was cut off")
 
     def _name(self, cluster: Cluster) -> str:
         name = check_name(self.op.node_name, "node")
@@ -158,9 +166,13 @@ class RemoveNode(Operation[NodeRemove]):
         cluster.node(self.op.node_name)
         return Locks().whole_cluster()
 
-    def plan(self, cluster: Cluster, seen: object) -> Plan:
+    async def observe(self, cluster: Cluster, look: Look) -> list[str]:
+        """See what it owes: that goes with it."""
+        node = cluster.node(self.op.node_name)
+        return [text for debtor, text in await look.debts() if debtor == node.uuid]
+
+    def plan(self, cluster: Cluster, seen: list[str]) -> Plan:
         """Take its vote first, then itself."""
-        del seen
         node = cluster.node(self.op.node_name)
         self._refuse(cluster, node)
         certificates = {uuid: digest for uuid, digest in cluster.settings.candidate_certs.items() if uuid != node.uuid}
@@ -169,7 +181,8 @@ class RemoveNode(Operation[NodeRemove]):
             settings = replace(cluster.settings, candidate_certs=certificates)
             demote = (Keep((replace(node, master_candidate=False), settings)),)
         leave = Forward(on(node.uuid, LeaveCluster()), tolerant=True, owed=False)
-        return Plan((*demote, leave, Forget((node,))))
+        owed = (Note(f" - WARNING: {node.name} owes, and is let off as it leaves: {text}") for text in seen)
+        return Plan((*demote, leave, *owed, Forget((node,))))
 
     def stages(self) -> Sequence[Stage]:
         """Give the removal, then the filling of the pool it may have left short."""
@@ -184,6 +197,11 @@ class RemoveNode(Operation[NodeRemove]):
     def plan_refill(self, cluster: Cluster, seen: Certificates) -> Plan:
         """Have others become candidates in its place."""
         return Plan(refill(cluster, seen))
+
+    @classmethod
+    def after_cut_off(cls, op: NodeRemove, cluster: Cluster) -> tuple[tuple[Opcode, ...], ...]:
+        """Fill the pool that the removal left short."""
+        return catch_up(cluster, f"removing {op.node_name} was cut off")
 
     def _refuse(self, cluster: Cluster, node: Node) -> None:
         if node.uuid == cluster.settings.master_node:

@@ -13,12 +13,13 @@ from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.operation import Look, Operation, Stage, executes
-from gnt.masterd.operations.pool import Certificates, promote, refill, see_certificates, shortage, wants
+from gnt.masterd.operations.pool import Certificates, catch_up, promote, refill, see_certificates, shortage, wants
 from gnt.masterd.plan import Keep, Note, Plan, Step
 from gnt.model.cluster import CONFIG_VERSION, Cluster
 from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, GntError, Refused, Unsupported
 from gnt.model.objects import Node
 from gnt.model.params import check_nd, fill_nd
+from gnt.opcodes.base import Opcode
 from gnt.opcodes.node import NodeSetParams
 from gnt.wire.calls import NodeVerify, Version
 
@@ -45,6 +46,12 @@ class ModifyNode(Operation[NodeSetParams]):
             Stage(self._observe_nothing, self.plan_itself, "change the node itself"),
             Stage(self._observe_itself, self.plan_promotion, "make it a candidate, if that is what it becomes"),
         )
+
+    @classmethod
+    def after_cut_off(cls, op: NodeSetParams, cluster: Cluster) -> tuple[tuple[Opcode, ...], ...]:
+        """Have candidates made where the opcode would have."""
+        promotes = op.auto_promote or op.offline is False or op.drained is False or op.master_capable
+        return catch_up(cluster, f"modifying {op.node_name} was cut off") if promotes else ()
 
     # Others
 

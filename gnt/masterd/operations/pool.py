@@ -10,6 +10,8 @@ from gnt.masterd.operation import Look
 from gnt.masterd.plan import Keep, Note, Promote, Step
 from gnt.model.cluster import Cluster
 from gnt.model.objects import Node
+from gnt.opcodes.base import Opcode
+from gnt.opcodes.node import NodeSetParams
 from gnt.wire.calls import NodeVerify, VerifyFacts
 
 Certificates = Mapping[str, str]
@@ -60,6 +62,16 @@ def promote(cluster: Cluster, node: Node, digest: str) -> tuple[Step, ...]:
         Note(f"{node.name} becomes a master candidate"),
         Promote(node.uuid),
         Keep((replace(node, master_candidate=True), settings)),
+    )
+
+
+def catch_up(cluster: Cluster, reason: str) -> tuple[tuple[Opcode, ...], ...]:
+    """Give a job for each candidate that is lacking: for when the opcode that would have promoted them was cut off."""
+    able = [node for node in cluster.sorted_nodes() if is_able(node) and not node.master_candidate]
+    why = [["gnt:masterd:recovery", reason, 0]]
+    return tuple(
+        (NodeSetParams(node_name=node.name, node_uuid=node.uuid, master_candidate=True, reason=why),)
+        for node in able[: shortage(cluster)]
     )
 
 

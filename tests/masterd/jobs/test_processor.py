@@ -275,6 +275,16 @@ def test_jobs_of_an_opcode_are_durable_with_its_end(brain: Brain) -> None:
     assert [brain.status(number) for number in (2, 3)] == ["success", "success"]
 
 
+def test_jobs_that_make_up_for_an_opcode_are_submitted_with_its_error(brain: Brain) -> None:
+    """The error stays what it was; the new job is there and runs."""
+    number = brain.submit(delay("node/a"))
+    brain.engine.hold = False
+    brain.engine.finish(number, OpcodeEnd(error=Failed("interrupted"), jobs=((delay(),),)))
+    assert brain.status(number) == "error"
+    assert results(brain, number) == [["OpExecError", ["interrupted"]]]
+    assert brain.status(2) == "success"
+
+
 # Logs
 
 

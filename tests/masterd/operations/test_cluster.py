@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import pytest
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
 
+from gnt.masterd.jobs.seam import OpcodeEnd
+from gnt.masterd.settling import Debt
 from gnt.model.errors import NotReached
+from gnt.opcodes.registry import decode_opcode
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
+from gnt.store.changes import Space
 from gnt.wire.calls import GuestFacts, NodeVersion
 from gnt.wire.disk_calls import ProviderFacts
-from tests.masterd.fakes import NODE1, NODE2
+from tests.masterd.fakes import NODE1, NODE2, NODE3, Run
 from tests.masterd.operations.ground import Ground
 
 
@@ -66,6 +73,66 @@ def test_a_dead_node_can_be_removed() -> None:
     assert any("WARNING" in line for line in ground.said)
     assert len(ground.journal.head.nodes) == 2
     assert not ground.journal.rows_.keys() & {key for key in ground.journal.rows_ if key[0] == "debt"}
+
+
+class Dead(BaseException):
+    """The master died here."""
+
+
+def cut_off(ground: Ground, op_id: str, moment: str, **parameters: Any) -> OpcodeEnd:
+    """Have the master die at a moment of an opcode, and another settle what is left."""
+
+    async def die(node: str) -> None:
+        raise Dead(node)
+
+    def die_at(_node: str, call: Any) -> None:
+        if call.tag() == moment:
+            raise Dead(moment)
+
+    prepare = ground.nodes.prepare
+    if moment == "prepare":
+        ground.nodes.prepare = die  # type: ignore[method-assign]
+    else:
+        ground.nodes.before = die_at
+    with pytest.raises(Dead):
+        ground.run(op_id, **parameters)
+    ground.nodes.prepare, ground.nodes.before = prepare, lambda _n, _c: None  # type: ignore[method-assign]
+    run = Run(decode_opcode({"OP_ID": op_id, **parameters}))
+    Deferred.fromCoroutine(ground.engine.recover(run))
+    assert run.end is not None
+    assert run.end.error is not None
+    return run.end
+
+
+def test_a_node_that_was_to_become_a_candidate_becomes_one_after_the_death_of_the_master() -> None:
+    """It was recorded already; a job of its own promotes it, submitted with the end of the one that was cut off."""
+    ground = Ground()
+    end = cut_off(ground, "OP_NODE_ADD", "prepare", node_name="node4.example.com")
+    assert not ground.journal.head.node("node4").master_candidate
+    [[op]] = end.jobs
+    assert (op.op_id(), op.node_name, op.master_candidate) == ("OP_NODE_SET_PARAMS", "node4.example.com", True)  # type: ignore[attr-defined]
+    assert op.reason[0][1] == "adding node4.example.com was cut off"
+    assert ground.run("OP_NODE_SET_PARAMS", node_name=op.node_name, master_candidate=True).error is None  # type: ignore[attr-defined]
+    assert ground.journal.head.node("node4").master_candidate
+
+
+def test_the_pool_is_filled_after_a_removal_that_was_cut_off() -> None:
+    """The removal itself is finished by recovery."""
+    ground = Ground(candidate_pool_size=3)
+    assert ground.run("OP_NODE_ADD", node_name="node4.example.com").error is None
+    ground.nodes.outcomes["7/0/0/1"] = "done"
+    end = cut_off(ground, "OP_NODE_REMOVE", "leave_cluster", node_name="node3")
+    assert "node3" not in {node.name.partition(".")[0] for node in ground.journal.head.nodes.values()}
+    assert [op.node_name for (op,) in end.jobs] == ["node4.example.com"]  # type: ignore[attr-defined]
+
+
+def test_what_a_node_owes_is_told_when_it_leaves() -> None:
+    """Nobody will pay it any more."""
+    ground = Ground()
+    debt = Debt(opcode="5/0", node=NODE3, id="5/0/0/1", text="undo disk_create: no connection")
+    ground.journal.rows_[Space.DEBT, f"{NODE3}/5/0/0/1"] = msgspec.json.encode(debt)
+    assert ground.run("OP_NODE_REMOVE", node_name="node3").error is None
+    assert any("is let off as it leaves: undo disk_create" in line for line in ground.said)
 
 
 def test_nodes_that_cannot_leave() -> None:

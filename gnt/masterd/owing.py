@@ -1,0 +1,132 @@
+"""What a debt touches, and whether it is still owed: pure functions of the debt and the model.
+
+Between the moment at which a node begins to owe a call and the moment at which it can make it, the world goes on: the
+instance may be back on that node. So a debt is paid under the locks of the instances that it touches, and only if the
+model, seen under these locks, does not say otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from gnt.masterd.jobs.lockset import EVERY, Level, Locks
+from gnt.masterd.segments import StoredCall
+from gnt.masterd.settling import Debt
+from gnt.model.cluster import Cluster
+from gnt.model.objects import Disk, Instance, disk_nodes
+from gnt.model.specs import DiskSpec, InstanceSpec
+from gnt.store.changes import Change, Put, Remove, Space
+from gnt.wire.calls import DiskRelease, DiskRemove, GuestStop, MigrationFinish
+
+
+class OpenDebts:
+    """The keys of all debts in the store, kept in memory so that who owes nothing costs nothing."""
+
+    def __init__(self) -> None:
+        self.keys: set[str] = set()
+
+    def committed(self, _position: object, changes: Collection[Change]) -> None:
+        """Hear of debts that were made and paid; for the journal's `on_commit`."""
+        for change in changes:
+            if isinstance(change, Put | Remove) and change.space is Space.DEBT:
+                if isinstance(change, Put):
+                    self.keys.add(change.key)
+                else:
+                    self.keys.discard(change.key)
+
+
+def instances_of(debt: Debt, cluster: Cluster) -> frozenset[str]:
+    """Give the names of the instances that paying a debt touches: those that its opcode had locked, and of its calls.
+
+    An instance that was renamed meanwhile is there under both names.
+    """
+    names = set(debt.instances)
+    for uuid, name in _touched(debt):
+        instance = cluster.instances.get(uuid) or cluster.owner(uuid)
+        names.add(instance.name if instance is not None else name)
+    return frozenset(names - {""})
+
+
+def locks_of(debt: Debt, cluster: Cluster) -> Locks:
+    """Give the locks under which a debt is paid."""
+    return Locks().exclusive(Level.INSTANCE, *sorted(instances_of(debt, cluster)))
+
+
+def held_instances(locks: Locks) -> tuple[str, ...]:
+    """Give the names of the instances that are locked exclusively."""
+    held = (lock.name for lock in locks.wanted if lock.level is Level.INSTANCE and lock.exclusive)
+    return tuple(sorted(name for name in held if name != EVERY))
+
+
+def not_owed(debt: Debt, cluster: Cluster) -> str:
+    """Say why the call of a debt must not be made any more; empty if it must."""
+    call = debt.call.call if debt.call is not None else None
+    node = debt.call.node if debt.call is not None else debt.node
+    match call:
+        case DiskRelease():
+            owner = cluster.owner(call.disk.uuid)
+            if owner is not None and owner.disks_active and _is_used_on(cluster, owner, call.disk.uuid, node):
+                return f"the disk is in use there by {owner.name}"
+        case DiskRemove():
+            stored = cluster.disks.get(call.disk.uuid)
+            if stored is not None and ("disk", stored.uuid) not in debt.reserved and _lies_on(stored, node):
+                return "the disk belongs to the cluster again"
+        case MigrationFinish():
+            instance = cluster.instances.get(call.instance.uuid)
+            if instance is not None and (instance.primary_node == node) is not call.arrived:
+                return f"{instance.name} {'has moved on' if call.arrived else 'is back there'}"
+    return ""
+
+
+def lives_there(debt: Debt, cluster: Cluster, names: Collection[str]) -> bool:
+    """Say whether one of these instances, which a debt touches, has its place on the node that owes it."""
+    for name in instances_of(debt, cluster) & set(names):
+        instance = cluster.instances.by_name(name)
+        if instance is not None and debt.node in (instance.primary_node, *cluster.secondary_uuids(instance)):
+            return True
+    return False
+
+
+def stops_guest(debt: Debt) -> bool:
+    """Say whether paying a debt ends a guest that runs."""
+    return debt.call is not None and isinstance(debt.call.call, GuestStop)
+
+
+def _is_used_on(cluster: Cluster, owner: Instance, disk: str, node: str) -> bool:
+    stored = cluster.disks.get(disk)
+    return node == owner.primary_node or (stored is not None and node in disk_nodes(stored))
+
+
+def _lies_on(disk: Disk, node: str) -> bool:
+    nodes = disk_nodes(disk)
+    return not nodes or node in nodes
+
+
+def _touched(debt: Debt) -> Iterator[tuple[str, str]]:
+    """Go through what a debt touches: UUIDs of instances or disks, with the name of the instance as it was then."""
+    if debt.call is not None:
+        yield from _touched_by(debt.call)
+    for row in debt.rows:
+        for segment in row.segments:
+            for step in segment.steps:
+                for call in (step.undo, step.forward):
+                    if call is not None:
+                        yield from _touched_by(call)
+            for stored in (*segment.reserved, *segment.keep, *segment.forget):
+                obj = stored.load()
+                if isinstance(obj, Instance | Disk):
+                    yield obj.uuid, obj.name if isinstance(obj, Instance) else ""
+
+
+def _touched_by(stored: StoredCall) -> Iterator[tuple[str, str]]:
+    call: Any = stored.call
+    for name in call.__struct_fields__:
+        value = getattr(call, name)
+        if isinstance(value, InstanceSpec):
+            yield value.uuid, value.name
+        elif isinstance(value, DiskSpec):
+            yield value.instance_uuid, value.instance_name
+            yield value.uuid, ""
+    if hasattr(call, "uuid") and hasattr(call, "name"):
+        yield call.uuid, call.name

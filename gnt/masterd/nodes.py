@@ -80,6 +80,7 @@ class Nodes:
         self._prefix = ""
         self._open_calls: Callable[[str], Collection[str]] = lambda _node: ()
         self._event_listeners: list[Callable[[str, NodeEvent], None]] = []
+        self._change_listeners: list[Callable[[str], None]] = []
         self._deposed_listeners: list[Callable[[StaleEpoch], None]] = []
         self._stopped = False
 
@@ -169,6 +170,10 @@ class Nodes:
         """Hear of events that nodes send: `listener(node uuid, event)`."""
         self._event_listeners.append(listener)
 
+    def on_changed(self, listener: Callable[[str], None]) -> None:
+        """Hear of each node (UUID) on which a call that changes something has ended, however it ended."""
+        self._change_listeners.append(listener)
+
     def on_deposed(self, listener: Callable[[StaleEpoch], None]) -> None:
         """Hear that a node follows a newer master."""
         self._deposed_listeners.append(listener)
@@ -208,6 +213,9 @@ class Nodes:
             line.under_way -= 1
             if line.retired:
                 self._retire(line)
+            if call.CHANGES and not isinstance(call, BEFORE_FENCE):
+                for listener in self._change_listeners:
+                    listener(node)
         return answer.result(call)
 
     async def ask_all(

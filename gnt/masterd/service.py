@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
@@ -35,7 +35,7 @@ from gnt.masterd.plan_text import lock_name
 from gnt.masterd.planning import Planner
 from gnt.masterd.publish import Publisher
 from gnt.masterd.queries.answers import Answers
-from gnt.masterd.queries.collector import within
+from gnt.masterd.queries.sightings import Sightings
 from gnt.masterd.renewal import Renewal
 from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, open_calls
 from gnt.masterd.unsafe import WayOut
@@ -108,6 +108,8 @@ class MasterDaemon:
         self._parts = parts = _Parts(self._runtime, self._layout, providers, term)
         term.journal.on_deposed(self._deposed)
         term.nodes.on_event(parts.engine.told)
+        term.nodes.on_event(parts.sightings.told)
+        term.nodes.on_changed(parts.sightings.forget)
         term.journal.on_commit(parts.queue.committed)
         term.journal.on_commit(parts.rulebook.committed)
         term.journal.on_commit(parts.open_debts.committed)
@@ -204,13 +206,13 @@ class _Parts:
         self.join_port = JoinPort(runtime, layout, journal, __version__, providers.listen)
         self.rulebook = Rulebook(journal, self.queue, fresh)
         self.watcher_pause = WatcherPause(journal, runtime)
-        clock: Any = runtime.clock
+        self.sightings = Sightings(nodes, runtime.clock)
         self.answers = Answers(
             snapshots=journal,
             jobs=self.queue,
             shelf=self.stored,
             locks=LockTable(self.queue, self.locks),
-            ask_all=within(nodes, clock),
+            ask_all=self.sightings.ask_all,
             watcher_pause=self.watcher_pause.until,
         )
         self.methods = LuxiMethods(

@@ -144,3 +144,15 @@ def test_stopping_closes_all_links() -> None:
     count = len(fixture.world.nodes["n"].requests)
     fixture.world.turn(60)
     assert len(fixture.world.nodes["n"].requests) == count
+
+
+def test_changes_are_told_when_they_have_ended() -> None:
+    """Well or badly; what only reads changes nothing, nor does the log tell of guests."""
+    fixture = Fixture()
+    told: list[str] = []
+    fixture.nodes.on_changed(told.append)
+    fixture.begin("n", NodeInfo()).addErrback(lambda _: None)
+    assert told == []
+    fixture.world.nodes["n"].failing[Delay] = REFUSED
+    fixture.fails("n", Delay(seconds=1))
+    assert told == ["n"]

@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
+from msgspec.structs import replace
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.python.failure import Failure
 
-from gnt.daemon.runtime import Clock
 from gnt.masterd.queries.fields import Asks
 from gnt.masterd.queries.node import PHYSICAL_VOLUMES, default_unit
 from gnt.masterd.queries.view import Facts, View
 from gnt.model.cluster import Cluster
-from gnt.model.errors import GntError, InDoubt
+from gnt.model.errors import GntError
 from gnt.model.objects import Instance, Node
 from gnt.model.params import fill_hv
 from gnt.model.specs import instance_spec
 from gnt.wire.calls import GuestConsole, GuestList, NodeCall, NodeInfo, StorageUnit
 from gnt.wire.offer_calls import ExportList
-from gnt.wire.timing import or_passed
 
 R = TypeVar("R")
 
-PATIENCE: Final = 5.0
-"""Seconds that a query waits for nodes; who has not answered by then is shown without data."""
-
 AskAll = Callable[[Sequence[tuple[str, NodeCall[Any]]]], Awaitable[list[Any]]]
 """Makes calls (node's UUID, call) side by side; gives a value or a `GntError` for each, in order."""
-
-
-class Calls(Protocol):
-    """What queries need of the connections to the nodes."""
-
-    async def call(self, node: str, call: NodeCall[R], *, deadline: float | None = None) -> R:
-        """Make a call that is given up after `deadline` seconds. Raises `GntError`."""
-
-
-def within(calls: Calls, clock: Clock, patience: float = PATIENCE) -> AskAll:
-    """Ask over the connections of the daemon; whoever has not answered after `patience` seconds is given up."""
-
-    def ask(node: str, call: NodeCall[Any]) -> Deferred[Any]:
-        answer = ensureDeferred(calls.call(node, call, deadline=patience))
-        return or_passed(clock, patience, answer, lambda: InDoubt(f"{node} did not answer within {patience:g} s"))
-
-    return side_by_side(ask)
 
 
 def side_by_side(ask: Callable[[str, NodeCall[Any]], Deferred[Any]]) -> AskAll:
@@ -68,7 +47,8 @@ async def look(ask_all: AskAll, view: View, asks: Asks, objects: Sequence[Any]) 
     """Ask what the fields need of the nodes that these instances or nodes concern; those marked offline are spared."""
     if Asks.FACTS in asks:
         nodes = [node for node in objects if not node.offline and node.vm_capable]
-        answers = await ask_all([(node.uuid, _node_info(view, node)) for node in nodes])
+        info = _node_info(view)
+        answers = await ask_all([(node.uuid, info(node)) for node in nodes])
         return Facts(nodes={node.uuid: answer for node, answer in zip(nodes, answers, strict=True)})
     if Asks.GUESTS not in asks:
         return Facts()
@@ -80,15 +60,18 @@ async def look(ask_all: AskAll, view: View, asks: Asks, objects: Sequence[Any]) 
     )
 
 
-def _node_info(view: View, node: Node) -> NodeInfo:
+def _node_info(view: View) -> Callable[[Node], NodeInfo]:
+    """Make what gives the question to a node; most nodes are asked the same."""
     cluster = view.cluster
     hypervisor = cluster.settings.default_hypervisor
     unit = default_unit(cluster)
     units = [] if unit is None else [unit]
+    usual = NodeInfo(storage=units, hypervisors={str(hypervisor): fill_hv(cluster, hypervisor, "", {})})
     group = cluster.settings.volume_group_name
-    if group and view.nd(node)["exclusive_storage"]:
-        units.append(StorageUnit(kind=PHYSICAL_VOLUMES, key=group))
-    return NodeInfo(storage=units, hypervisors={str(hypervisor): fill_hv(cluster, hypervisor, "", {})})
+    if not group:
+        return lambda _node: usual
+    spindles = replace(usual, storage=[*units, StorageUnit(kind=PHYSICAL_VOLUMES, key=group)])
+    return lambda node: spindles if view.nd(node)["exclusive_storage"] else usual
 
 
 async def _guests(ask_all: AskAll, view: View, instances: Iterable[Instance]) -> Mapping[str, Any]:

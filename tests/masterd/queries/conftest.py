@@ -15,7 +15,7 @@ from gnt.masterd.jobs.job import Job, JobOpcode
 from gnt.masterd.jobs.locks import LockFacts
 from gnt.masterd.jobs.states import Status
 from gnt.masterd.queries.answers import Answers
-from gnt.masterd.queries.collector import within
+from gnt.masterd.queries.sightings import Sightings
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError, NotReached
 from gnt.model.initial import Identities, new_cluster
@@ -237,7 +237,7 @@ class Desk:
             jobs=self.queue,
             shelf=self.queue,
             locks=self.queue,
-            ask_all=within(self.nodes, self.clock),
+            ask_all=Sightings(self.nodes, self.clock).ask_all,
             watcher_pause=lambda: self.pause,
         )
 
@@ -248,7 +248,11 @@ class Desk:
         return came
 
     def now(self, answer: Any) -> Any:
-        """Give what must be there at once, as a client gets it; errors are raised."""
+        """Give what must be there at once, as a client gets it; errors are raised.
+
+        Each question comes long after the one before it, so that nothing is left of what nodes said to that.
+        """
+        self.clock.advance(60)
         (came,) = self.begin(answer)
         if hasattr(came, "raiseException"):
             came.raiseException()

@@ -1,0 +1,157 @@
+"""What nodes were seen to be like: asked once, shared by all queries of the same second, never older.
+
+A question to a node is a *sighting*. It counts from the moment in which it was sent: what comes back was observed then
+or later. A query that begins within `FRESH` seconds shares it, whether the answer is there already or still under way;
+one that begins later has the node asked anew. Whatever the master does to a node ends its sightings: who has waited
+for a job sees what the job did.
+
+A node that stays silent costs the queries which run at that moment their whole patience, and those that come later only
+a moment (`GRACE`), until it has answered again. A question that nobody waits for any more goes on until its own
+deadline, so a node that comes back is noticed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.python.failure import Failure
+
+from gnt.daemon.runtime import Clock
+from gnt.model.errors import GntError, InDoubt
+from gnt.wire.calls import GuestList, NodeCall, NodeInfo, OsList
+from gnt.wire.contract import GuestChanged, NodeEvent
+from gnt.wire.disk_calls import ProviderList
+from gnt.wire.offer_calls import ExportList
+
+R = TypeVar("R")
+
+PATIENCE: Final = 5.0
+"""Seconds that a query waits for nodes; who has not answered by then is shown without data."""
+
+FRESH: Final = 1.0
+"""Seconds for which an answer serves, from the moment in which it was asked for."""
+
+GRACE: Final = 0.25
+"""Seconds that are given to a node which was silent the last time."""
+
+SHARED: Final = (GuestList, NodeInfo, OsList, ProviderList, ExportList)
+"""Calls that many queries make alike; all of them only read."""
+
+
+class Calls(Protocol):
+    """What queries need of the connections to the nodes."""
+
+    async def call(self, node: str, call: NodeCall[R], *, deadline: float | None = None) -> R:
+        """Make a call that is given up after `deadline` seconds. Raises `GntError`."""
+
+
+class _Sighting:
+    """One question to one node, and who waits for the answer. `answer` is a value or an error once it has ended."""
+
+    def __init__(self, call: NodeCall[Any], begun: float) -> None:
+        self.call = call
+        self.begun = begun
+        self.ended = False
+        self.answer: Any = None
+        self.fault: Failure | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    def end(self, answer: Any) -> None:
+        """Take the answer; a failure that is no error of the family is a fault of ours, and everybody's."""
+        self.ended = True
+        if not isinstance(answer, Failure):
+            self.answer = answer
+        elif isinstance(answer.value, GntError):
+            self.answer = answer.value
+        else:
+            self.fault = answer
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.called:  # who has run out of patience heard that already
+                one.callback(None)
+
+    def wait(self) -> Deferred[None]:
+        """Fire when the answer is there; may be cancelled."""
+        waiting: Deferred[None] = Deferred(lambda this: self._waiting.remove(this))  # noqa: PLW0108  (another list by then)
+        self._waiting.append(waiting)
+        return waiting
+
+
+class Sightings:
+    """Asks nodes for queries. `patience` and the other times are seconds on `clock`."""
+
+    def __init__(self, calls: Calls, clock: Clock, patience: float = PATIENCE) -> None:
+        self._calls = calls
+        self._clock = clock
+        self._patience = patience
+        self._seen: dict[tuple[str, type[NodeCall[Any]]], _Sighting] = {}
+        self._silent: set[str] = set()
+
+    def forget(self, node: str) -> None:
+        """Ask a node anew from now on: something there has changed, or may have."""
+        for kind in SHARED:
+            self._seen.pop((node, kind), None)
+
+    def told(self, node: str, event: NodeEvent) -> None:
+        """Hear what a node says of its own accord."""
+        if isinstance(event, GuestChanged):
+            self.forget(node)
+
+    async def ask_all(self, wanted: Sequence[tuple[str, NodeCall[Any]]]) -> list[Any]:
+        """Make calls (node's UUID, call) side by side; gives a value or a `GntError` for each, in order.
+
+        It takes `patience` at most. Raises what is no error of the family: a fault of ours.
+        """
+        asked = [self._sighting(node, call) for node, call in wanted]
+        waits = [
+            self._patiently(node, sighting)
+            for (node, _), sighting in zip(wanted, asked, strict=True)
+            if not sighting.ended
+        ]
+        for good, ended in await DeferredList(waits, consumeErrors=True) if waits else ():
+            if not good:
+                ended.raiseException()
+        return [self._answer(node, sighting) for (node, _), sighting in zip(wanted, asked, strict=True)]
+
+    def _answer(self, node: str, sighting: _Sighting) -> Any:
+        if sighting.fault is not None:
+            sighting.fault.raiseException()
+        return sighting.answer if sighting.ended else InDoubt(f"{node} did not answer in time")
+
+    def _sighting(self, node: str, call: NodeCall[Any]) -> _Sighting:
+        """Give the sighting that answers a call now: one of this second, or a new one."""
+        now = self._clock.seconds()
+        key = (node, type(call))
+        found = self._seen.get(key)
+        if found is not None and 0 <= now - found.begun <= FRESH and found.call == call and found.fault is None:
+            return found
+        fresh = _Sighting(call, now)
+        if isinstance(call, SHARED):
+            self._seen[key] = fresh
+        asking = Deferred.fromCoroutine(self._calls.call(node, call, deadline=self._patience))
+        asking.addBoth(self._ended, node, fresh)
+        return fresh
+
+    def _ended(self, answer: Any, node: str, sighting: _Sighting) -> None:
+        if isinstance(answer, Failure) and answer.check(InDoubt):
+            self._silent.add(node)
+        else:
+            self._silent.discard(node)
+        sighting.end(answer)
+
+    def _patiently(self, node: str, sighting: _Sighting) -> Deferred[None]:
+        """Wait for an answer, but not for ever."""
+        patience = GRACE if node in self._silent else self._patience
+        waiting = sighting.wait()
+        timer = self._clock.callLater(patience, waiting.callback, None)
+
+        def over(result: Failure | None) -> Failure | None:
+            if timer.active():
+                timer.cancel()
+            elif not sighting.ended:
+                self._silent.add(node)
+            return result
+
+        return waiting.addBoth(over)

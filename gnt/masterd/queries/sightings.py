@@ -110,9 +110,9 @@ class Sightings:
             for (node, _), sighting in zip(wanted, asked, strict=True)
             if not sighting.ended
         ]
-        for good, ended in await DeferredList(waits, consumeErrors=True) if waits else ():
-            if not good:
-                ended.raiseException()
+        for _, given_up in await DeferredList(waits, consumeErrors=True) if waits else ():
+            if isinstance(given_up, Failure):
+                given_up.raiseException()
         return [self._answer(node, sighting) for (node, _), sighting in zip(wanted, asked, strict=True)]
 
     def _answer(self, node: str, sighting: _Sighting) -> Any:
@@ -135,13 +135,13 @@ class Sightings:
         return fresh
 
     def _ended(self, answer: Any, node: str, sighting: _Sighting) -> None:
-        if isinstance(answer, Failure) and answer.check(InDoubt):
+        if isinstance(answer, Failure) and isinstance(answer.value, InDoubt):
             self._silent.add(node)
         else:
             self._silent.discard(node)
         sighting.end(answer)
 
-    def _patiently(self, node: str, sighting: _Sighting) -> Deferred[None]:
+    def _patiently(self, node: str, sighting: _Sighting) -> Deferred[Failure | None]:
         """Wait for an answer, but not for ever."""
         patience = GRACE if node in self._silent else self._patience
         waiting = sighting.wait()

@@ -79,7 +79,8 @@ async def _guests(ask_all: AskAll, view: View, instances: Iterable[Instance]) ->
     concerned: dict[str, None] = {}
     for instance in instances:
         concerned[instance.primary_node] = None
-        concerned.update(dict.fromkeys(view.secondary_uuids(instance)))
+        for uuid in view.secondary_uuids(instance):
+            concerned[uuid] = None
     cluster = view.cluster
     nodes = [uuid for uuid in concerned if uuid in view.nodes and not view.nodes[uuid].offline]
     hypervisors = {str(name): fill_hv(cluster, name, "", {}) for name in cluster.settings.enabled_hypervisors}
@@ -93,7 +94,7 @@ async def _consoles(ask_all: AskAll, view: View, instances: Iterable[Instance]) 
     asked: list[str] = []
     for instance in instances:
         for uuid in (instance.primary_node, *view.secondary_uuids(instance)):
-            if (uuid, instance.uuid) in view.guests:
+            if instance.uuid in view.guests.get(uuid, ()):
                 spec = instance_spec(view.cluster, instance)
                 wanted.append((uuid, GuestConsole(instance=spec, node_name=view.node_names[uuid])))
                 asked.append(instance.uuid)

@@ -20,44 +20,49 @@ from gnt.masterd.queries.fields import (
     Getter,
 )
 from gnt.masterd.queries.view import View
-from gnt.model.objects import Instance, InstanceStatus
+from gnt.model.objects import Instance
 from gnt.model.state import Observed, instance_status, user_shutdown_allowed
 from gnt.wire.calls import Console, GuestFacts
 
-_STATUS_CELLS: Final[dict[InstanceStatus, Cell]] = {status: (NORMAL, status) for status in InstanceStatus}
 
+def observer(view: View) -> Callable[[Instance], Observed]:
+    """Make what says what was learned about the guest of an instance."""
+    offline, guests, strays = view.offline, view.guests, view.strays
 
-def observed(view: View, instance: Instance) -> Observed:
-    """Say what was learned about the guest of an instance."""
-    node = view.nodes.get(instance.primary_node)
-    if node is not None and node.offline:
-        return Observed.NODE_OFFLINE
-    if not instance.primary_node:
-        return Observed.ABSENT  # it is only reserved, and not even a place for it
-    if not isinstance(view.facts.guests.get(instance.primary_node), list):
-        return Observed.NODE_DOWN
-    if instance.uuid in view.strays:
-        return Observed.WRONG_NODE
-    guest = view.guests.get((instance.primary_node, instance.uuid))
-    if guest is None:
-        return Observed.ABSENT
-    return Observed.USER_SHUTDOWN if guest.state == "user_down" else Observed.RUNNING
+    def observed(instance: Instance) -> Observed:
+        primary = instance.primary_node
+        if primary in offline:
+            return Observed.NODE_OFFLINE
+        seen = guests.get(primary)
+        if seen is None:
+            # One that is only reserved has not even a place for it.
+            return Observed.NODE_DOWN if primary else Observed.ABSENT
+        if instance.uuid in strays:
+            return Observed.WRONG_NODE
+        guest = seen.get(instance.uuid)
+        if guest is None:
+            return Observed.ABSENT
+        return Observed.USER_SHUTDOWN if guest.state == "user_down" else Observed.RUNNING
+
+    return observed
 
 
 def _status(view: View) -> Getter:
     enabled = view.cluster.settings.enabled_user_shutdown
+    observed = observer(view)
+    known: dict[tuple[Any, ...], Cell] = {}
 
     def cell(instance: Instance) -> Cell:
         allowed = enabled and user_shutdown_allowed(
             enabled=enabled, hypervisor=instance.hypervisor, hvparams=dict(view.hv(instance))
         )
-        status = instance_status(
-            instance.admin_state,
-            observed(view, instance),
-            source=instance.admin_state_source,
-            user_shutdown=allowed,
-        )
-        return _STATUS_CELLS[status]
+        case = (instance.admin_state, observed(instance), instance.admin_state_source, allowed)
+        found = known.get(case)
+        if found is None:
+            state, seen, source, _ = case
+            found = (NORMAL, instance_status(state, seen, source=source, user_shutdown=allowed))
+            known[case] = found
+        return found
 
     return cell
 
@@ -66,18 +71,16 @@ def _of_guest(get: Callable[[GuestFacts | None], Cell]) -> Bind:
     """Bind what the guest gives, None standing for one that no node knows."""
 
     def bind(view: View) -> Getter:
-        answers, nodes, guests, strays = view.facts.guests, view.nodes, view.guests, view.strays
+        offline, guests, strays = view.offline, view.guests, view.strays
 
         def cell(instance: Instance) -> Cell:
             primary = instance.primary_node
-            node = nodes.get(primary)
-            if node is not None and node.offline:
+            if primary in offline:
                 return OFFLINE
-            if not primary:
-                return get(None)
-            if not isinstance(answers.get(primary), list):
-                return NO_DATA
-            return get(guests.get((primary, instance.uuid)) or strays.get(instance.uuid))
+            seen = guests.get(primary)
+            if seen is None:
+                return NO_DATA if primary else get(None)
+            return get(seen.get(instance.uuid) or strays.get(instance.uuid))
 
         return cell
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,4 +33,10 @@ def make_rows(view: View, fields: Sequence[Field], objects: Sequence[Any]) -> li
     if not fields:
         return [()] * len(objects)
     with no_collector():
-        return list(zip(*(map(field.bind(view), objects) for field in fields), strict=True))
+        return list(zip(*(_column(view, field, objects) for field in fields), strict=True))
+
+
+def _column(view: View, field: Field, objects: Sequence[Any]) -> Iterable[Cell]:
+    if field.asks:
+        return map(field.bind(view), objects)
+    return view.tables.column(view.cluster, objects, field.name, lambda: list(map(field.bind(view), objects)))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from gnt.masterd.queries.arranged import Tables, in_order
+from gnt.masterd.queries.arranged import Seen, Tables, in_order
 from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, DiskTemplate, Instance, Node, NodeGroup, Params, disk_nodes
 from gnt.model.params import fill_be, fill_group_nd, fill_hv, fill_nd
@@ -110,13 +110,24 @@ class View:
         return self.cluster.disk_template(instance)
 
     def secondary_uuids(self, instance: Instance) -> list[str]:
-        """Give the UUIDs of all nodes of the instance's disks other than its primary node."""
+        """Give the UUIDs of all nodes of the instance's disks other than its primary node; not to be changed."""
+        kept = self._secondaries
+        found = kept.get(instance.uuid)
+        if found is None:
+            found = kept[instance.uuid] = self._find_secondaries(instance)
+        return found
+
+    def _find_secondaries(self, instance: Instance) -> list[str]:
         found: dict[str, None] = {}
         for disk in self.disks_of(instance):
             if disk.nodes or disk.children or disk.dev_type is DiskTemplate.DRBD:
                 found.update(dict.fromkeys(disk_nodes(disk)))
         found.pop(instance.primary_node, None)
         return list(found)
+
+    @cached_property
+    def _secondaries(self) -> dict[str, list[str]]:
+        return self.tables.secondaries(self.cluster)
 
     def secondaries(self, instance: Instance) -> list[Node]:
         """Give the secondary nodes of an instance."""
@@ -156,25 +167,25 @@ class View:
     # Guests
 
     @cached_property
-    def guests(self) -> dict[tuple[str, str], GuestFacts]:
-        """Give the guests that were seen, by the UUIDs of node and instance."""
-        return {
-            (node, guest.uuid): guest
-            for node, found in self.facts.guests.items()
-            if isinstance(found, list)
-            for guest in found
-        }
+    def offline(self) -> set[str]:
+        """Give the UUIDs of the nodes that are marked offline."""
+        return {uuid for uuid, node in self.nodes.items() if node.offline}
+
+    @cached_property
+    def guests(self) -> dict[str, dict[str, GuestFacts]]:
+        """Give the guests that were seen, by UUID, for each node (UUID) that has answered."""
+        return {node: seen.guests for node, seen in self._seen.items()}
 
     @cached_property
     def strays(self) -> dict[str, GuestFacts]:
-        """Give the guests that run on a node which is not their primary one, by the instance's UUID.
-
-        One that only waits there for a migration to come in does not run.
-        """
+        """Give the guests that run on a node which is not their primary one, by the instance's UUID."""
         instances = self.tables.instances.by_uuid(self.cluster.instances)
-        found = {}
-        for (node, uuid), guest in self.guests.items():
-            instance = instances.get(uuid)
-            if instance is not None and instance.primary_node != node and guest.state == "running":
-                found[uuid] = guest
+        found: dict[str, GuestFacts] = {}
+        for node, seen in self._seen.items():
+            found |= seen.strays(node, instances)
         return found
+
+    @cached_property
+    def _seen(self) -> dict[str, Seen]:
+        tables = self.tables
+        return {node: tables.seen(node, told) for node, told in self.facts.guests.items() if isinstance(told, list)}

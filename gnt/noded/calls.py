@@ -154,7 +154,7 @@ class Calls:
         self._all.add(entry)
         if entry.recorded:
             self._by_id[request.id] = entry
-        entry.turn = self._lanes.enter(request.call.lane)
+        entry.turn = self._lanes.enter(request.call.lanes, request.call.part_of)
         answer = self._wait(entry, request.deadline)
         Deferred.fromCoroutine(self._run(entry)).addErrback(
             lambda failure: log.failure("performing a call", failure=failure)
@@ -172,19 +172,16 @@ class Calls:
         if self._by_id.get(entry.id) is entry:
             del self._by_id[entry.id]
         entry.end(answer)
-        if entry.turn is None or entry.turn.called:
-            self._lanes.leave(entry.call.lane)
-        else:
-            # Answered from the table before its turn: its place passes on when the turn comes.
-            entry.turn.addCallback(lambda _: self._lanes.leave(entry.call.lane))
+        if entry.turn is not None:
+            self._lanes.leave(entry.turn)
 
     async def _through(self, entry: UnderWay) -> Answer:
         """Answer from the table, or wait for our turn and begin."""
         known = await self._known(entry)
         if known is not None:
             return known
-        if entry.turn is not None:
-            await entry.turn
+        if entry.turn is not None and entry.turn.ready is not None:
+            await entry.turn.ready
         return _dropped(entry.call) if entry.dropped else await self._begin(entry)
 
     async def _known(self, entry: UnderWay) -> Answer | None:
@@ -232,7 +229,7 @@ class Calls:
                 id=entry.id,
                 tag=entry.call.tag(),
                 epoch=entry.epoch,
-                lane=entry.call.lane,
+                lane=" ".join(filter(None, entry.call.lanes)),
                 state="started",
                 answer=None,
                 time=self._runtime.now(),
@@ -278,15 +275,15 @@ class Calls:
         granted = call.epoch == self._promised or call.epoch.number > self._promised.number
         if granted and not call.ask_only:
             self._saw(call.epoch)
-        turn = self._lanes.enter(call.lane)
-        if turn is not None:
-            await turn
+        turn = self._lanes.enter(call.lanes)
+        if turn.ready is not None:
+            await turn.ready
         try:
             answer = await self._grant(call, granted=granted)
         except Exception:
-            self._lanes.leave(call.lane)
+            self._lanes.leave(turn)
             raise
-        self._lanes.leave(call.lane)
+        self._lanes.leave(turn)
         return answer
 
     async def _grant(self, call: Promise, *, granted: bool) -> PromiseAnswer:

@@ -10,13 +10,12 @@ from typing import Final
 
 from gnt.model.errors import NodeFailure
 from gnt.model.secret import REDACTED
-from gnt.model.specs import InstanceSpec
 from gnt.noded.disks import Disks
 from gnt.noded.handler import CallContext, Handlers, Place
 from gnt.noded.os_definitions import check_parameters, check_variant, find_definition, list_definitions, split_os
 from gnt.noded.os_environment import core_environment, create_environment
 from gnt.noded.processes import IProcesses
-from gnt.wire.calls import FAST, DiskDevice, OsCheck, OsCreate, OsFacts, OsList
+from gnt.wire.calls import FAST, OsCheck, OsCreate, OsFacts, OsList
 
 POOL: Final = "storage"
 TAIL_LINES: Final = 20
@@ -88,7 +87,7 @@ class GuestOs:
             )
         _refuse_reserved(instance.osparams)
         _refuse_reserved(instance.osparams_private)
-        devices = await self._pool.run(self._devices, instance)
+        devices = await self._disks.devices(instance.disks)
         log = self.log_path("add", instance.os, instance.name)
         done = await self._processes.run(
             [f"{facts.path}/create"],
@@ -105,10 +104,6 @@ class GuestOs:
                 f"OS create script failed ({done.how}), last lines in the log file:\n{said}",
                 hint=f"the whole log is {log}",
             )
-
-    def _devices(self, instance: InstanceSpec) -> list[DiskDevice]:
-        """Find the devices of all disks of an instance. Blocks."""
-        return [self._disks.device(disk) for disk in instance.disks]
 
 
 def _refuse_broken(facts: OsFacts) -> None:

@@ -6,7 +6,7 @@ and pulls the plug. A driver that hears of changes wakes the wait; else the gues
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
@@ -120,14 +120,14 @@ class _Guest:
 class Guests:
     """Takes the calls about guests.
 
-    `disk_devices` finds the device of a disk that is assembled here (blocking; `NodeFailure` `not_found` if it is not).
+    `disk_devices` finds the devices of disks that are assembled here (`NodeFailure` `not_found` if one is not).
     """
 
     def __init__(
         self,
         place: Place,
         drivers: Mapping[str, IHypervisor],
-        disk_devices: Callable[[DiskSpec], calls.DiskDevice],
+        disk_devices: Callable[[Sequence[DiskSpec]], Awaitable[Sequence[calls.DiskDevice]]],
     ) -> None:
         self._place = place
         self._drivers = drivers
@@ -320,10 +320,7 @@ class Guests:
         return self._place.runtime.pools("hypervisor").run(work, *args, **kwargs)
 
     async def _devices(self, instance: InstanceSpec) -> Sequence[calls.DiskDevice]:
-        def look_up() -> list[calls.DiskDevice]:
-            return [self._disk_devices(disk) for disk in instance.disks]
-
-        return await self._run(look_up)
+        return await self._disk_devices(instance.disks)
 
     def _changed(self, uuid: str) -> None:
         for alarm in tuple(self._alarms.get(uuid, ())):

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from gnt.daemon.control import DaemonControl
 from gnt.noded.call_table import CallTable
 from gnt.noded.calls import Calls
-from gnt.noded.disks import Disks, real_templates
+from gnt.noded.disks import Disks
 from gnt.noded.guest_os import GuestOs
 from gnt.noded.guests import Guests
 from gnt.noded.handler import Handlers, Place
@@ -24,12 +24,14 @@ from gnt.noded.machine import IMachine, Machine
 from gnt.noded.master_address import MasterAddress
 from gnt.noded.mastering import Address, Mastering, NoAddress, end_master, no_master
 from gnt.noded.membership import MembershipFile
+from gnt.noded.mirrors import Mirrors
 from gnt.noded.node import NodeItself
 from gnt.noded.offers import Offers
 from gnt.noded.perspective import Events, NodeDoor
 from gnt.noded.processes import IProcesses, Processes
 from gnt.noded.replica import Replica
 from gnt.noded.storage.interface import IDiskTemplate
+from gnt.noded.storage.registry import real_templates
 from gnt.noded.storage.units import StorageUnits
 from gnt.store.vault import Vault
 
@@ -58,7 +60,7 @@ def real_providers(place: Place, reactor: Any) -> Providers:
     processes: Any = Processes(place, reactor)
     return Providers(
         hypervisors=drivers(place),
-        templates=real_templates(place.layout),
+        templates=real_templates(place, processes),
         machine=machine,
         processes=processes,
         master_address=MasterAddress(place.layout, machine.reach),
@@ -76,7 +78,7 @@ class NodeDaemon:
         self.events = Events()
         self.replica = Replica(place, providers.vault)
         disks = Disks(place, providers.templates)
-        guests = Guests(place, providers.hypervisors, disks.device)
+        guests = Guests(place, providers.hypervisors, disks.devices)
         guest_os = GuestOs(place, providers.processes, disks)
         node = NodeItself(
             place,
@@ -93,7 +95,8 @@ class NodeDaemon:
             stop_master=providers.stop_master,
             own_uuid=lambda: self.membership.current.node_uuid if self.membership.current else "",
         )
-        parts = (guests, disks, guest_os, node, mastering, Keys(place), Offers(place), self.replica)
+        mirrors = Mirrors(providers.templates)
+        parts = (guests, disks, mirrors, guest_os, node, mastering, Keys(place), Offers(place), self.replica)
         self.calls = Calls(
             place,
             _handlers(*(part.handlers() for part in parts)),

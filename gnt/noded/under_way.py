@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -64,7 +63,7 @@ class UnderWay:
         self.working = False
         self.dropped = False
         self.waiting: list[Deferred[Answer]] = []
-        self.turn: Deferred[None] | None = None
+        self.turn: Turn | None = None
 
     @property
     def recorded(self) -> bool:
@@ -91,29 +90,51 @@ class UnderWay:
             one.callback(answer)
 
 
+class Turn:
+    """A call's places in its lanes. `ready` fires when nothing that came before is in its way any more."""
+
+    def __init__(self, lanes: Collection[str], part_of: str) -> None:
+        self.alone = frozenset(lane for lane in lanes if lane)
+        self.beside = frozenset({part_of} if part_of else ()) - self.alone
+        self.ahead = 0
+        self.ready: Deferred[None] | None = None
+
+    def stands_back_for(self, other: Turn, lane: str) -> bool:
+        """Say whether the other, which came before, must leave this lane first."""
+        return lane in self.alone or lane in other.alone
+
+
 class Lanes:
-    """Queues by name: in each, one after the other in the order of arrival. The empty name is no lane."""
+    """Queues by name: in each, one after the other in the order of arrival; parts of one thing side by side."""
 
     def __init__(self) -> None:
-        self._lanes: dict[str, deque[Deferred[None]]] = {}
+        self._lanes: dict[str, list[Turn]] = {}
 
-    def enter(self, name: str) -> Deferred[None] | None:
-        """Take a place; gives what to wait for, or None when it is our turn already."""
-        if not name:
-            return None
-        if name not in self._lanes:
-            self._lanes[name] = deque()
-            return None
-        turn: Deferred[None] = Deferred()
-        self._lanes[name].append(turn)
+    def enter(self, lanes: Collection[str], part_of: str = "") -> Turn:
+        """Take a place in all of them at once, so that no two calls can wait for each other."""
+        turn = Turn(lanes, part_of)
+        for lane in turn.alone | turn.beside:
+            queue = self._lanes.setdefault(lane, [])
+            turn.ahead += sum(turn.stands_back_for(other, lane) for other in queue)
+            queue.append(turn)
+        if turn.ahead:
+            turn.ready = Deferred()
         return turn
 
-    def leave(self, name: str) -> None:
-        """Let the next one in."""
-        if not name:
-            return
-        lane = self._lanes[name]
-        if lane:
-            lane.popleft().callback(None)
-        else:
-            del self._lanes[name]
+    def leave(self, turn: Turn) -> None:
+        """Give the places up, also before they were ours, and let those in who waited for nothing else."""
+        free: list[Turn] = []
+        for lane in turn.alone | turn.beside:
+            queue = self._lanes[lane]
+            place = queue.index(turn)
+            for other in queue[place + 1 :]:
+                if other.stands_back_for(turn, lane):
+                    other.ahead -= 1
+                    if not other.ahead:
+                        free.append(other)
+            del queue[place]
+            if not queue:
+                del self._lanes[lane]
+        for other in free:
+            if other.ready is not None:
+                other.ready.callback(None)

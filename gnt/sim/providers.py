@@ -11,17 +11,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from zope.interface import implementer
 
 from gnt.daemon.runtime import Runtime
-from gnt.noded.disks import real_templates
 from gnt.noded.handler import CallContext, Place
 from gnt.noded.hypervisors.fake import FakeHypervisor
 from gnt.noded.machine import IMachine
 from gnt.noded.processes import Finished, IProcesses
 from gnt.noded.service import Providers
+from gnt.noded.storage.registry import real_templates
 
 MEMORY: Final = 65536
 # How long a program takes, in simulated seconds: between these.
@@ -97,9 +97,10 @@ def ends_well(_argv: Sequence[str]) -> Finished:
 def sim_providers(place: Place, source: random.Random, reachable: Callable[[str], bool], calls: list[str]) -> Providers:
     """Put together what is under one simulated node daemon; `calls` gets the id of each call that ran a program."""
     guests = FakeHypervisor(place.layout.run / "fake-hypervisor", memory=MEMORY)
+    processes: Any = SimProcesses(place.runtime, source, ends_well, calls)
     return Providers(
         hypervisors={"fake": guests},
-        templates=real_templates(place.layout),
+        templates=real_templates(place, processes),
         machine=SimMachine(place.name, reachable),
-        processes=SimProcesses(place.runtime, source, ends_well, calls),
+        processes=processes,
     )

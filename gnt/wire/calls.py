@@ -39,6 +39,19 @@ class NodeCall(msgspec.Struct, Generic[R], frozen=True, kw_only=True, tag_field=
         return ""
 
     @property
+    def lanes(self) -> tuple[str, ...]:
+        """Name all that this call works on, where that is more than one thing."""
+        return (self.lane,)
+
+    @property
+    def part_of(self) -> str:
+        """Name the whole that this call works on a part of.
+
+        In a whole's lane, calls about parts of it run side by side, but none beside a call about the whole.
+        """
+        return ""
+
+    @property
     def deadline(self) -> float:
         """Give the seconds after which the outcome is in doubt."""
         return self.DEADLINE
@@ -638,59 +651,69 @@ class DiskDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiskFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A disk that is there. `size` in MiB; `sync_percent` None when in sync."""
+    """A disk that is there. `size` in MiB; `sync_percent` None when in sync; `uri` for access without a device."""
 
     path: str
     size: int
+    uri: str | None = None
     sync_percent: float | None = None
     estimated_time: float | None = None
     degraded: bool = False
     local_status: str = "ok"
 
 
-class DiskCreate(NodeCall[None], tag="disk_create", frozen=True, kw_only=True):
+def disk_lanes(*disks: DiskSpec) -> tuple[str, ...]:
+    """Name all that a call about these disks works on: themselves and what they are made of."""
+    names = (one.uuid for disk in disks for one in (disk, *disk.children))
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+class OfOneDisk:
+    """What is done to one disk, in order. The other disks of its instance do not wait for it; the guest does."""
+
+    __slots__ = ()
+
+    disk: DiskSpec
+
+    @property
+    def lane(self) -> str:
+        """One disk, one thing at a time."""
+        return self.disk.uuid
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """A mirror and its volumes are one thing."""
+        return disk_lanes(self.disk)
+
+    @property
+    def part_of(self) -> str:
+        """A disk is a part of its instance."""
+        return self.disk.instance_uuid
+
+
+class DiskCreate(OfOneDisk, NodeCall[None], tag="disk_create", frozen=True, kw_only=True):
     """Make the disk unless it is there with this size already; NodeFailure `exists` if something else is there."""
 
     disk: DiskSpec
 
-    @property
-    def lane(self) -> str:
-        """One disk, one thing at a time."""
-        return self.disk.instance_uuid
 
-
-class DiskRemove(NodeCall[None], tag="disk_remove", frozen=True, kw_only=True):
+class DiskRemove(OfOneDisk, NodeCall[None], tag="disk_remove", frozen=True, kw_only=True):
     """Remove the disk; one that is not there is removed already."""
 
     disk: DiskSpec
 
-    @property
-    def lane(self) -> str:
-        """One disk, one thing at a time."""
-        return self.disk.instance_uuid
 
-
-class DiskAssemble(NodeCall[DiskDevice], tag="disk_assemble", frozen=True, kw_only=True):
+class DiskAssemble(OfOneDisk, NodeCall[DiskDevice], tag="disk_assemble", frozen=True, kw_only=True):
     """Make the disk usable on this node; `primary` also opens it for writing and makes the stable link."""
 
     disk: DiskSpec
     primary: bool
 
-    @property
-    def lane(self) -> str:
-        """One disk, one thing at a time."""
-        return self.disk.instance_uuid
 
-
-class DiskRelease(NodeCall[None], tag="disk_release", frozen=True, kw_only=True):
+class DiskRelease(OfOneDisk, NodeCall[None], tag="disk_release", frozen=True, kw_only=True):
     """Close the disk and take its link away; the data stays."""
 
     disk: DiskSpec
-
-    @property
-    def lane(self) -> str:
-        """One disk, one thing at a time."""
-        return self.disk.instance_uuid
 
 
 class DiskFind(NodeCall[DiskFacts | None], tag="disk_find", frozen=True, kw_only=True):

@@ -12,26 +12,12 @@ from typing import Any
 import msgspec
 
 from gnt.model.specs import DiskSpec
-from gnt.wire.calls import FAST, SLOW, URGENT, DiskFacts, NodeCall
-
-
-class _OfOneDisk:
-    """What is done to one disk, in order; another disk does not wait for it."""
-
-    __slots__ = ()
-
-    disk: DiskSpec
-
-    @property
-    def lane(self) -> str:
-        """One disk, one thing at a time."""
-        return self.disk.uuid
-
+from gnt.wire.calls import FAST, SLOW, URGENT, DiskFacts, NodeCall, OfOneDisk, disk_lanes
 
 # --- any template
 
 
-class DiskGrow(_OfOneDisk, NodeCall[None], tag="disk_grow", frozen=True, kw_only=True):
+class DiskGrow(OfOneDisk, NodeCall[None], tag="disk_grow", frozen=True, kw_only=True):
     """Make the disk at least `size` MiB large; one that is as large already is left alone, none is ever shrunk.
 
     `backing`: for a mirror, what lies below it on this node; without it, the mirror itself (on the primary node, when
@@ -44,7 +30,7 @@ class DiskGrow(_OfOneDisk, NodeCall[None], tag="disk_grow", frozen=True, kw_only
     backing: bool
 
 
-class DiskGrowCheck(_OfOneDisk, NodeCall[None], tag="disk_grow_check", frozen=True, kw_only=True):
+class DiskGrowCheck(OfOneDisk, NodeCall[None], tag="disk_grow_check", frozen=True, kw_only=True):
     """Check, without changing anything, that what lies below the disk could grow to `size` MiB here."""
 
     CHANGES = False
@@ -53,7 +39,7 @@ class DiskGrowCheck(_OfOneDisk, NodeCall[None], tag="disk_grow_check", frozen=Tr
     size: int
 
 
-class DiskRename(_OfOneDisk, NodeCall[None], tag="disk_rename", frozen=True, kw_only=True):
+class DiskRename(OfOneDisk, NodeCall[None], tag="disk_rename", frozen=True, kw_only=True):
     """Give the disk the name in `target.logical_id`, and the mark of `target.uuid`.
 
     One that has it already is left alone. `NodeFailure`: `exists` if both names are taken, `not_found` if neither is,
@@ -63,8 +49,13 @@ class DiskRename(_OfOneDisk, NodeCall[None], tag="disk_rename", frozen=True, kw_
     disk: DiskSpec
     target: DiskSpec
 
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """In order with what is done to either name."""
+        return disk_lanes(self.disk, self.target)
 
-class DiskSnapshot(_OfOneDisk, NodeCall[None], tag="disk_snapshot", frozen=True, kw_only=True):
+
+class DiskSnapshot(OfOneDisk, NodeCall[None], tag="disk_snapshot", frozen=True, kw_only=True):
     """Make `target` a copy of the disk as it is now (for a mirror: of its data here); it is removed like any disk.
 
     If it is there already, it is left as it is.
@@ -73,8 +64,13 @@ class DiskSnapshot(_OfOneDisk, NodeCall[None], tag="disk_snapshot", frozen=True,
     disk: DiskSpec
     target: DiskSpec
 
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """In order with what is done to either name."""
+        return disk_lanes(self.disk, self.target)
 
-class DiskLabel(_OfOneDisk, NodeCall[None], tag="disk_label", frozen=True, kw_only=True):
+
+class DiskLabel(OfOneDisk, NodeCall[None], tag="disk_label", frozen=True, kw_only=True):
     """Write for people, on the device itself, whose it is: `originstname+NAME` (SetInfo of spec/storage.md)."""
 
     DEADLINE = FAST
@@ -83,7 +79,7 @@ class DiskLabel(_OfOneDisk, NodeCall[None], tag="disk_label", frozen=True, kw_on
     text: str
 
 
-class DiskWipe(_OfOneDisk, NodeCall[None], tag="disk_wipe", frozen=True, kw_only=True):
+class DiskWipe(OfOneDisk, NodeCall[None], tag="disk_wipe", frozen=True, kw_only=True):
     """Overwrite `size` MiB of an assembled disk from `offset` MiB with zeros."""
 
     DEADLINE = SLOW
@@ -93,7 +89,7 @@ class DiskWipe(_OfOneDisk, NodeCall[None], tag="disk_wipe", frozen=True, kw_only
     size: int
 
 
-class DiskCopy(_OfOneDisk, NodeCall[None], tag="disk_copy", frozen=True, kw_only=True):
+class DiskCopy(OfOneDisk, NodeCall[None], tag="disk_copy", frozen=True, kw_only=True):
     """Copy the data of `source` onto `disk`, both assembled on this node; progress is told in per cent."""
 
     DEADLINE = SLOW
@@ -101,9 +97,28 @@ class DiskCopy(_OfOneDisk, NodeCall[None], tag="disk_copy", frozen=True, kw_only
     source: DiskSpec
     disk: DiskSpec
 
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """What is read is not taken away meanwhile."""
+        return disk_lanes(self.disk, self.source)
 
-class DiskPull(_OfOneDisk, NodeCall[None], tag="disk_pull", frozen=True, kw_only=True):
-    """Copy onto `disk` (assembled here) the data of `source`, which the node with the `ticket` serves."""
+
+class DiskOffer(OfOneDisk, NodeCall[dict[str, Any]], tag="disk_offer", frozen=True, kw_only=True):
+    """Offer the data of an assembled disk for `DiskPull`, once, to the node with the UUID `reader`; gives the ticket.
+
+    The node listens at `address`, one of its own, until the reader has come or some minutes have passed. A release of
+    the disk takes the offer back.
+    """
+
+    DEADLINE = FAST
+
+    disk: DiskSpec
+    reader: str
+    address: str
+
+
+class DiskPull(OfOneDisk, NodeCall[None], tag="disk_pull", frozen=True, kw_only=True):
+    """Copy onto `disk` (assembled here) the data of `source`, as the `ticket` of its `DiskOffer` says."""
 
     DEADLINE = SLOW
 
@@ -112,14 +127,14 @@ class DiskPull(_OfOneDisk, NodeCall[None], tag="disk_pull", frozen=True, kw_only
     ticket: dict[str, Any]
 
 
-class DiskPromote(_OfOneDisk, NodeCall[None], tag="disk_promote", frozen=True, kw_only=True):
+class DiskPromote(OfOneDisk, NodeCall[None], tag="disk_promote", frozen=True, kw_only=True):
     """Open an assembled disk for writing on this node, without taking it from another (migration: `shared`)."""
 
     disk: DiskSpec
     shared: bool = False
 
 
-class DiskDemote(_OfOneDisk, NodeCall[None], tag="disk_demote", frozen=True, kw_only=True):
+class DiskDemote(OfOneDisk, NodeCall[None], tag="disk_demote", frozen=True, kw_only=True):
     """Close an assembled disk for writing; it stays assembled."""
 
     disk: DiskSpec
@@ -144,7 +159,7 @@ class DiskStates(NodeCall[list[DiskState]], tag="disk_states", frozen=True, kw_o
 # --- mirrors, as drbd makes them
 
 
-class MirrorConnect(_OfOneDisk, NodeCall[None], tag="mirror_connect", frozen=True, kw_only=True):
+class MirrorConnect(OfOneDisk, NodeCall[None], tag="mirror_connect", frozen=True, kw_only=True):
     """Connect the mirror to its peer; `dual`: both sides may write (only while a guest migrates).
 
     One that is connected in the other way is disconnected first. Does not wait for the peer.
@@ -154,19 +169,19 @@ class MirrorConnect(_OfOneDisk, NodeCall[None], tag="mirror_connect", frozen=Tru
     dual: bool = False
 
 
-class MirrorDisconnect(_OfOneDisk, NodeCall[None], tag="mirror_disconnect", frozen=True, kw_only=True):
+class MirrorDisconnect(OfOneDisk, NodeCall[None], tag="mirror_disconnect", frozen=True, kw_only=True):
     """Disconnect the mirror from its peer; answered when it stands alone."""
 
     disk: DiskSpec
 
 
-class MirrorDetach(_OfOneDisk, NodeCall[None], tag="mirror_detach", frozen=True, kw_only=True):
+class MirrorDetach(OfOneDisk, NodeCall[None], tag="mirror_detach", frozen=True, kw_only=True):
     """Take the local volumes away from a mirror, which goes on over the network; the volumes stay."""
 
     disk: DiskSpec
 
 
-class MirrorAttach(_OfOneDisk, NodeCall[None], tag="mirror_attach", frozen=True, kw_only=True):
+class MirrorAttach(OfOneDisk, NodeCall[None], tag="mirror_attach", frozen=True, kw_only=True):
     """Give a mirror that has no local volumes those in `disk.children`, with fresh metadata: a full resync follows.
 
     One that has them already is left alone.
@@ -175,7 +190,7 @@ class MirrorAttach(_OfOneDisk, NodeCall[None], tag="mirror_attach", frozen=True,
     disk: DiskSpec
 
 
-class MirrorPause(_OfOneDisk, NodeCall[None], tag="mirror_pause", frozen=True, kw_only=True):
+class MirrorPause(OfOneDisk, NodeCall[None], tag="mirror_pause", frozen=True, kw_only=True):
     """Pause the resync of an assembled mirror, or let it go on."""
 
     DEADLINE = FAST

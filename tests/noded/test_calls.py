@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
@@ -14,6 +15,8 @@ from twisted.python.failure import Failure
 
 from gnt.model.epoch import START, Epoch, Position
 from gnt.model.errors import ConfigError, InDoubt, NodeFailure
+from gnt.model.objects import DiskTemplate
+from gnt.model.specs import DiskSpec
 from gnt.noded.call_table import KEEP_SECONDS, CallTable
 from gnt.noded.calls import Calls
 from gnt.noded.handler import CallContext, Place
@@ -22,6 +25,7 @@ from gnt.wire.calls import (
     CallAbort,
     CallOutcome,
     Delay,
+    DiskRelease,
     Fence,
     GuestStop,
     InstallAuthority,
@@ -34,6 +38,7 @@ from gnt.wire.calls import (
     Version,
 )
 from gnt.wire.contract import Caller, NodeEvent
+from gnt.wire.disk_calls import DiskRename
 from gnt.wire.envelope import (
     BAD_REQUEST,
     IN_DOUBT,
@@ -50,6 +55,7 @@ from tests.noded.places import InlinePool, place_below
 MASTER = Caller(digest="aa", common_name="node1.example.com")
 ONE = Epoch(number=1, node="node-a")
 TWO = Epoch(number=2, node="node-b")
+TAKEN = (GuestStop, Delay, LogAppend, InstallAuthority, Version, DiskRelease, DiskRename)
 
 
 class Hands:
@@ -69,7 +75,7 @@ class Hands:
 
     def handlers(self) -> dict[type[NodeCall[Any]], Callable[[Any, CallContext], Any]]:
         """Give the table."""
-        return dict.fromkeys((GuestStop, Delay, LogAppend, InstallAuthority, Version), self.take)
+        return dict.fromkeys(TAKEN, self.take)
 
 
 class Log:
@@ -151,6 +157,11 @@ def stop(uuid: str = "u1") -> GuestStop:
     return GuestStop(hypervisor="fake", name="web1", uuid=uuid, timeout=10)
 
 
+def disk(uuid: str) -> DiskSpec:
+    """Give a disk of the instance u1."""
+    return DiskSpec(index=0, uuid=uuid, dev_type=DiskTemplate.FILE, size=1, instance_uuid="u1")
+
+
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     """Give a fresh node."""
@@ -219,6 +230,38 @@ def test_same_lane_runs_in_order_of_arrival_other_lanes_at_once(node: Node) -> N
     assert rows(node) == [("1", "started"), ("3", "started")]
     node.hands.ends[0].callback(None)
     assert [context.id for _, context in node.hands.begun] == ["1", "3", "2"]
+
+
+def test_disks_side_by_side_but_not_beside_their_guest(node: Node) -> None:
+    """Two disks of an instance at once; what is done to the guest waits for both, and what comes after it for it."""
+    first, second = disk("d1"), disk("d2")
+    node.send(DiskRelease(disk=first), name="1")
+    node.send(DiskRelease(disk=second), name="2")
+    node.send(DiskRelease(disk=first), name="3")
+    node.send(stop("u1"), name="4")
+    node.send(DiskRelease(disk=second), name="5")
+    assert [context.id for _, context in node.hands.begun] == ["1", "2"]
+    node.hands.ends[1].callback(None)
+    assert [context.id for _, context in node.hands.begun] == ["1", "2"]
+    node.hands.ends[0].callback(None)
+    assert [context.id for _, context in node.hands.begun] == ["1", "2", "3"]
+    node.hands.ends[2].callback(None)
+    assert [context.id for _, context in node.hands.begun] == ["1", "2", "3", "4"]
+    node.hands.ends[3].callback(None)
+    assert [context.id for _, context in node.hands.begun] == ["1", "2", "3", "4", "5"]
+
+
+def test_a_disk_and_its_volumes_and_its_new_name_are_one_thing(node: Node) -> None:
+    """A call about a mirror's volume waits for the mirror; one about a name that is being given waits as well."""
+    mirror = msgspec.structs.replace(disk("d1"), children=(disk("data"), disk("meta")))
+    node.send(DiskRelease(disk=mirror), name="1")
+    node.send(DiskRelease(disk=disk("meta")), name="2")
+    node.send(DiskRename(disk=disk("old"), target=disk("new")), name="3")
+    node.send(DiskRelease(disk=disk("new")), name="4")
+    assert [context.id for _, context in node.hands.begun] == ["1", "3"]
+    for end in node.hands.ends[:2]:
+        end.callback(None)
+    assert [context.id for _, context in node.hands.begun] == ["1", "3", "2", "4"]
 
 
 def test_answer_from_the_table_does_not_wait_for_the_lane_and_does_not_block_it(node: Node) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
-from gnt.noded.disks import Disks, real_templates
+from gnt.noded.disks import Disks
+from gnt.noded.processes import Finished
+from gnt.noded.storage.registry import real_templates
 from gnt.wire.calls import (
     DiskAssemble,
     DiskCreate,
@@ -20,7 +23,19 @@ from gnt.wire.calls import (
     DiskRemove,
     StorageCheck,
 )
+from gnt.wire.disk_calls import (
+    DiskDemote,
+    DiskGrow,
+    DiskGrowCheck,
+    DiskPromote,
+    DiskRename,
+    DiskStates,
+)
 from tests.noded.places import ask, place_below, refused
+from tests.noded.storage.drive import at_once
+from tests.noded.storage.test_units import Scripted
+
+NO_PROGRAMS: Any = Scripted(Finished(status=127, signal=None))
 
 
 @pytest.fixture
@@ -28,7 +43,7 @@ def disks(tmp_path: Path) -> Disks:
     """Give the part under test, with the built-in directory for file disks."""
     place = place_below(tmp_path)
     place.layout.default_file_storage().mkdir(parents=True)
-    return Disks(place, real_templates(place.layout))
+    return Disks(place, real_templates(place, NO_PROGRAMS))
 
 
 @pytest.fixture
@@ -56,7 +71,7 @@ def test_life_of_a_disk(disks: Disks, disk: DiskSpec, tmp_path: Path) -> None:
         answer = ask(disks, DiskAssemble(disk=disk, primary=True))
         assert answer == DiskDevice(path=path, link=str(link))
     assert str(link.readlink()) == path
-    assert disks.device(disk) == DiskDevice(path=path, link=str(link))
+    assert at_once(disks.devices([disk])) == [DiskDevice(path=path, link=str(link))]
     for _ in range(2):
         ask(disks, DiskRelease(disk=disk))
     assert not link.is_symlink()
@@ -97,7 +112,7 @@ def test_templates_that_come_later_are_refused_by_name(disks: Disks, disk: DiskS
 def test_a_device_that_is_not_there(disks: Disks, disk: DiskSpec) -> None:
     """The text names disk and instance."""
     with pytest.raises(NodeFailure, match=r"'disk/0' of web1 is not set up"):
-        disks.device(disk)
+        at_once(disks.devices([disk]))
 
 
 @pytest.mark.parametrize("name", ["../web1", "", "..", "a/b"])
@@ -113,3 +128,61 @@ def test_checking_storage(disks: Disks, tmp_path: Path) -> None:
     assert ask(disks, StorageCheck(kind="file", directory=str(tmp_path / "srv/ganeti/file-storage"))) is None
     assert refused(disks, StorageCheck(kind="file", directory=str(tmp_path))).code == "not_allowed"
     assert refused(disks, StorageCheck(kind="rados", directory=str(tmp_path))).code == "unsupported"
+
+
+# The calls that came with real disks
+
+
+def elsewhere(disk: DiskSpec, tmp_path: Path) -> DiskSpec:
+    """Give another disk of the same instance."""
+    path = tmp_path / "srv/ganeti/file-storage/web1/u2.file.disk1"
+    return msgspec.structs.replace(disk, uuid="u2", index=1, logical_id=("loop", str(path)))
+
+
+def test_a_disk_grows(disks: Disks, disk: DiskSpec) -> None:
+    """The wanted size is reached, whatever came before; the check changes nothing."""
+    ask(disks, DiskCreate(disk=disk))
+    ask(disks, DiskGrowCheck(disk=disk, size=3))
+    assert ask(disks, DiskFind(disk=disk)).size == 2
+    for _ in range(2):
+        ask(disks, DiskGrow(disk=disk, size=3, backing=True))
+    assert ask(disks, DiskFind(disk=disk)).size == 3
+
+
+def test_a_disk_is_renamed(disks: Disks, disk: DiskSpec, tmp_path: Path) -> None:
+    """The old one is gone, the new one there; a name does not change the template."""
+    other = elsewhere(disk, tmp_path)
+    ask(disks, DiskCreate(disk=disk))
+    ask(disks, DiskRename(disk=disk, target=other))
+    assert ask(disks, DiskFind(disk=disk)) is None
+    assert ask(disks, DiskFind(disk=other)).size == 2
+    stranger = msgspec.structs.replace(other, dev_type=DiskTemplate.SHAREDFILE)
+    assert refused(disks, DiskRename(disk=other, target=stranger)).code == "wrong_input"
+
+
+def test_states_of_many_disks(disks: Disks, disk: DiskSpec, tmp_path: Path) -> None:
+    """In the order asked for; what this node does not serve is a problem of its own and hides no other."""
+    other = elsewhere(disk, tmp_path)
+    strange = msgspec.structs.replace(disk, dev_type=DiskTemplate.GLUSTER)
+    ask(disks, DiskCreate(disk=other))
+    found = ask(disks, DiskStates(disks=[disk, strange, other]))
+    assert [state.facts.size if state.facts else None for state in found] == [None, None, 2]
+    assert [state.problem for state in found] == ["", "Disk template gluster is not supported yet", ""]
+
+
+def test_a_problem_with_one_disk_of_a_guest_is_told(disks: Disks, disk: DiskSpec) -> None:
+    """A guest does not start with a disk of which nobody knows."""
+    bad = msgspec.structs.replace(disk, logical_id=("loop", "/etc/passwd"))
+    with pytest.raises(NodeFailure, match="uses a forbidden prefix"):
+        at_once(disks.devices([bad]))
+
+
+def test_promotion_makes_the_link_and_demotion_takes_it(disks: Disks, disk: DiskSpec, tmp_path: Path) -> None:
+    """As a migration needs it on the target and on the source."""
+    link = tmp_path / "var/run/ganeti/instance-disks/web1:0"
+    ask(disks, DiskCreate(disk=disk))
+    ask(disks, DiskAssemble(disk=disk, primary=False))
+    ask(disks, DiskPromote(disk=disk, shared=True))
+    assert str(link.readlink()) == str(disk.logical_id[1])
+    ask(disks, DiskDemote(disk=disk))
+    assert not link.is_symlink()

@@ -15,10 +15,11 @@ from twisted.trial.unittest import TestCase
 
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import InstanceSpec
-from gnt.noded.disks import Disks, real_templates
+from gnt.noded.disks import Disks
 from gnt.noded.guest_os import GuestOs
 from gnt.noded.os_environment import create_environment
 from gnt.noded.processes import Processes
+from gnt.noded.storage.registry import real_templates
 from gnt.wire.calls import DiskCreate, NodeCall, OsCheck, OsCreate, OsFacts, OsList
 from tests.noded.os_kit import make_definition, web1
 from tests.noded.places import ThreadPool, begin, place_below
@@ -38,8 +39,9 @@ class GuestOsTests(TestCase):
         self.definitions = self.root / "srv/ganeti/os"
         self.storage = place.layout.default_file_storage()
         self.storage.mkdir(parents=True)
-        self.disks = Disks(place, real_templates(place.layout))
-        self.part = GuestOs(place, Processes(place, reactor, grace=0.3), self.disks)  # type: ignore[arg-type]
+        processes: Any = Processes(place, reactor, grace=0.3)  # type: ignore[arg-type]
+        self.disks = Disks(place, real_templates(place, processes))
+        self.part = GuestOs(place, processes, self.disks)
         self.logs = place.layout.os_log
 
     async def ask(self, call: NodeCall[Any]) -> Any:
@@ -77,7 +79,7 @@ class GuestOsTests(TestCase):
         await self.ask(OsCreate(instance=instance))
         facts = next(facts for facts in await self.ask(OsList()) if facts.path == str(path))
         told = dict(part.split("=", 1) for part in (path / "env").read_text().split("\0") if part)
-        devices = [self.disks.device(disk) for disk in instance.disks]
+        devices = await self.disks.devices(instance.disks)
         # bash itself sets these, whatever it is given
         for name in ("PWD", "SHLVL", "_", "OLDPWD"):
             told.pop(name, None)
@@ -209,6 +211,7 @@ class GuestOsTests(TestCase):
         instance = msgspec.structs.replace(instance, disks=(disk,))
         await begin(self.disks, DiskCreate(disk=disk))
         await self.ask(OsCreate(instance=instance))
-        assert os.stat(self.disks.device(disk).path).st_blocks > 0  # noqa: PTH116
+        (device,) = await self.disks.devices(instance.disks)
+        assert os.stat(device.path).st_blocks > 0  # noqa: PTH116
 
     test_packaged_debootstrap_installs.timeout = 1800  # type: ignore[attr-defined]

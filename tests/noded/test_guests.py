@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -65,14 +65,14 @@ class Node:
         self.fake = FakeHypervisor(self.directory)
         self.looked_up: list[DiskSpec] = []
         place = Place(layout=Layout(root / name), name=name, runtime=runtime)
-        self.guests = Guests(place, {"fake": self.fake}, self.device)
+        self.guests = Guests(place, {"fake": self.fake}, self.devices)
         self.told: list[str] = []
         self.context = CallContext(id="c1", epoch=None, progress=self.told.append)
 
-    def device(self, disk: DiskSpec) -> calls.DiskDevice:
+    async def devices(self, disks: Sequence[DiskSpec]) -> list[calls.DiskDevice]:
         """Find any disk."""
-        self.looked_up.append(disk)
-        return calls.DiskDevice(path=f"/disks/{disk.uuid}")
+        self.looked_up += disks
+        return [calls.DiskDevice(path=f"/disks/{disk.uuid}") for disk in disks]
 
     def call(self, call: calls.NodeCall[T]) -> Deferred[T]:
         """Take a call."""

@@ -16,10 +16,14 @@ from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
-from gnt.noded.storage.file import FileDisks, mark_name
+from gnt.noded.storage.file import FileDisks
+from gnt.noded.storage.marked_tree import mark_name
+from tests.noded.places import place_below
 from tests.noded.storage.contract import DataContract, Untouched
+from tests.noded.storage.drive import Driven
 
 UUID = "6a1cd4c5-0f0e-4d3c-8f55-3f3f0e1c7a10"
+OTHER = "0e2b8a54-7a54-4c43-8f0b-6a4c5be1d2c3"
 
 
 @pytest.fixture(params=["file", "sharedfile"])
@@ -41,9 +45,9 @@ def base(tmp_path: Path, kind: str) -> Path:
 
 
 @pytest.fixture
-def template(tmp_path: Path, base: Path, kind: str) -> FileDisks:
+def template(tmp_path: Path, base: Path, kind: str) -> Driven:
     """Give the template under test."""
-    return FileDisks(Layout(tmp_path), kind)
+    return Driven(FileDisks(place_below(tmp_path), kind))
 
 
 @pytest.fixture
@@ -52,11 +56,17 @@ def disk(base: Path, kind: str) -> DiskSpec:
     return disk_at(base / "web1.example.com" / f"{UUID}.{kind}.disk0", kind)
 
 
-def disk_at(path: Path | str, kind: str = "file") -> DiskSpec:
+@pytest.fixture
+def other(base: Path, kind: str) -> DiskSpec:
+    """Give another disk, in a directory of its own."""
+    return disk_at(base / "renamed.example.com" / f"{OTHER}.{kind}.disk0", kind, uuid=OTHER)
+
+
+def disk_at(path: Path | str, kind: str = "file", uuid: str = UUID) -> DiskSpec:
     """Describe a disk at a path."""
     return DiskSpec(
         index=0,
-        uuid=UUID,
+        uuid=uuid,
         dev_type=DiskTemplate(kind),
         size=3,
         logical_id=("loop", str(path)),
@@ -76,18 +86,20 @@ def plant() -> Callable[[DiskSpec], Untouched]:
 
     def planting(disk: DiskSpec) -> Untouched:
         path = path_of(disk)
-        path.parent.mkdir(parents=True)
-        path.write_bytes(b"mine")
-        return lambda: path.read_bytes() == b"mine" and sorted(path.parent.iterdir()) == [path]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"mine" * 1048576)
+        return lambda: path.read_bytes() == b"mine" * 1048576 and sorted(path.parent.iterdir()) == [path]
 
     return planting
 
 
 class TestFileDisks(DataContract):
-    """The contract of every disk template."""
+    """The contract of every disk template, on a file system that shares no data between files."""
+
+    can_snapshot = False
 
 
-def test_the_file_is_sparse_and_private(template: FileDisks, disk: DiskSpec) -> None:
+def test_the_file_is_sparse_and_private(template: Driven, disk: DiskSpec) -> None:
     """Exactly size MiB long, next to nothing on disk, readable by nobody else."""
     template.create(disk)
     found = path_of(disk).stat()
@@ -97,14 +109,14 @@ def test_the_file_is_sparse_and_private(template: FileDisks, disk: DiskSpec) -> 
     assert path_of(disk).parent.stat().st_mode & 0o777 == 0o750
 
 
-def test_nothing_remains_of_a_removed_disk(template: FileDisks, disk: DiskSpec, base: Path) -> None:
+def test_nothing_remains_of_a_removed_disk(template: Driven, disk: DiskSpec, base: Path) -> None:
     """File, mark and the instance's directory go; the allowed directory stays."""
     template.create(disk)
     template.remove(disk)
     assert list(base.iterdir()) == []
 
 
-def test_the_directory_stays_while_another_disk_is_in_it(template: FileDisks, disk: DiskSpec) -> None:
+def test_the_directory_stays_while_another_disk_is_in_it(template: Driven, disk: DiskSpec) -> None:
     """Two disks of an instance share its directory."""
     other = msgspec.structs.replace(disk, uuid="other", logical_id=("loop", f"{disk.logical_id[1]}x"))
     template.create(disk)
@@ -113,7 +125,7 @@ def test_the_directory_stays_while_another_disk_is_in_it(template: FileDisks, di
     assert template.find(other) is not None
 
 
-def test_the_mark_of_another_disk_is_foreign(template: FileDisks, disk: DiskSpec) -> None:
+def test_the_mark_of_another_disk_is_foreign(template: Driven, disk: DiskSpec) -> None:
     """Two disks that claim one path: the first keeps it, whatever is asked for the second."""
     template.create(disk)
     other = msgspec.structs.replace(disk, uuid="another-uuid")
@@ -124,7 +136,7 @@ def test_the_mark_of_another_disk_is_foreign(template: FileDisks, disk: DiskSpec
     assert template.find(disk) is not None
 
 
-def test_a_creation_cut_short_is_finished(template: FileDisks, disk: DiskSpec) -> None:
+def test_a_creation_cut_short_is_finished(template: Driven, disk: DiskSpec) -> None:
     """After a crash between mark, file and size the repeated call completes the disk."""
     path_of(disk).parent.mkdir()
     (path_of(disk).parent / mark_name(path_of(disk).name)).write_text(f"{UUID}\n")
@@ -135,7 +147,7 @@ def test_a_creation_cut_short_is_finished(template: FileDisks, disk: DiskSpec) -
     assert path_of(disk).stat().st_size == 3 * 1024 * 1024
 
 
-def test_a_removal_cut_short_is_finished(template: FileDisks, disk: DiskSpec, base: Path) -> None:
+def test_a_removal_cut_short_is_finished(template: Driven, disk: DiskSpec, base: Path) -> None:
     """After a crash between file and mark the repeated call removes the mark."""
     template.create(disk)
     path_of(disk).unlink()
@@ -146,7 +158,7 @@ def test_a_removal_cut_short_is_finished(template: FileDisks, disk: DiskSpec, ba
 @pytest.mark.parametrize("call", ["truncate", "mkdir", "fsync", "write"])
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_leaves_nothing_behind(
-    template: FileDisks, disk: DiskSpec, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+    template: Driven, disk: DiskSpec, monkeypatch: pytest.MonkeyPatch, call: str, number: int
 ) -> None:
     """Wherever the space runs out: a definite failure, and the directory as it was."""
 
@@ -174,7 +186,7 @@ def test_a_full_disk_leaves_nothing_behind(
         "{base}/a\0b",
     ],
 )
-def test_paths_outside_are_refused(template: FileDisks, base: Path, tmp_path: Path, kind: str, path: str) -> None:
+def test_paths_outside_are_refused(template: Driven, base: Path, tmp_path: Path, kind: str, path: str) -> None:
     """No call of the template accepts them, nothing is made."""
     bad = disk_at(path.format(base=base), kind)
     for work in (template.create, template.find, template.remove, template.release):
@@ -184,7 +196,7 @@ def test_paths_outside_are_refused(template: FileDisks, base: Path, tmp_path: Pa
     assert not (tmp_path / "outside").exists()
 
 
-def test_a_symbolic_link_to_a_directory_is_not_followed(template: FileDisks, base: Path, tmp_path: Path) -> None:
+def test_a_symbolic_link_to_a_directory_is_not_followed(template: Driven, base: Path, tmp_path: Path) -> None:
     """A link below the allowed directory leads nowhere: neither creation nor removal goes through it."""
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -198,7 +210,7 @@ def test_a_symbolic_link_to_a_directory_is_not_followed(template: FileDisks, bas
     assert [path.name for path in outside.iterdir()] == ["disk0"]
 
 
-def test_a_symbolic_link_in_place_of_the_file_is_foreign(template: FileDisks, disk: DiskSpec, tmp_path: Path) -> None:
+def test_a_symbolic_link_in_place_of_the_file_is_foreign(template: Driven, disk: DiskSpec, tmp_path: Path) -> None:
     """Even with the right mark beside it, a link is not the disk."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"mine")
@@ -215,7 +227,7 @@ def test_a_symbolic_link_in_place_of_the_file_is_foreign(template: FileDisks, di
     assert victim.read_bytes() == b"mine"
 
 
-def test_a_missing_base_is_named(template: FileDisks, disk: DiskSpec, base: Path) -> None:
+def test_a_missing_base_is_named(template: Driven, disk: DiskSpec, base: Path) -> None:
     """A file system that is not mounted is not papered over."""
     base.rmdir()
     with pytest.raises(NodeFailure) as caught:
@@ -237,7 +249,7 @@ def tiny(base: Path) -> Iterator[None]:
 
 
 @pytest.mark.root
-def test_a_file_system_that_is_really_full(template: FileDisks, disk: DiskSpec, base: Path, tiny: None) -> None:
+def test_a_file_system_that_is_really_full(template: Driven, disk: DiskSpec, base: Path, tiny: None) -> None:
     """Directory and mark fit, the file does not: all of it is taken back, and the next smaller wish works."""
     with pytest.raises(NodeFailure) as caught:
         template.create(disk)

@@ -45,7 +45,7 @@ ELSEWHERE = frozenset({"promise", "fence", "call_outcome", "call_abort", "log_st
 LATER = frozenset(
     {
         *("disk_wipe", "disk_copy", "disk_offer", "disk_pull", "device_sizes"),
-        *("storage_list", "storage_modify", "storage_repair", "volume_list", "provider_list"),
+        *("storage_list", "storage_modify", "storage_repair", "volume_list"),
     }
 )
 

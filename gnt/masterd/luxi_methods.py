@@ -16,6 +16,7 @@ Beside those there are, for clients of our own:
   `{"state", "uuid", "digest", "tries", "problem"}`.
 * `WithdrawToken(id)`: make it worthless; the same answer.
 * `History`, `ObjectAt`, `ConfigDiff`: what was: `gnt.masterd.past`.
+* `AddApiToken`, `ApiTokens`, `RevokeApiToken`, `CheckApiToken`: tokens for the remote API: `gnt.masterd.api_tokens`.
 * `Abilities()`: which opcodes this version carries out: `gnt.masterd.abilities`.
 """
 

@@ -15,6 +15,7 @@ from gnt import __version__
 from gnt.daemon.runtime import Runtime
 from gnt.daemon.takeover import Takeover
 from gnt.masterd import abilities
+from gnt.masterd.api_tokens import ApiTokens
 from gnt.masterd.debts import DebtCollector, DebtLocks
 from gnt.masterd.engine import Engine, Tools
 from gnt.masterd.jobs.explain import LockTable
@@ -115,6 +116,7 @@ class MasterDaemon:
         term.journal.on_commit(parts.open_debts.committed)
         term.journal.on_commit(parts.debts.committed)
         term.journal.on_commit(parts.watcher_pause.committed)
+        term.journal.on_commit(parts.api_tokens.committed)
         await self._restore(parts, term)
         owed = sorted(await term.journal.rows(Space.DEBT))
         parts.open_debts.keys.update(owed)
@@ -134,6 +136,7 @@ class MasterDaemon:
             drained=msgspec.json.decode(meta.get("drained", b"false")),
         )
         parts.watcher_pause.restore(meta.get(WATCHER_PAUSE))
+        parts.api_tokens.restore(secrets)
         parts.rulebook.start()
 
     async def stop(self) -> None:
@@ -207,6 +210,7 @@ class _Parts:
         self.rulebook = Rulebook(journal, self.queue, fresh)
         self.watcher_pause = WatcherPause(journal, runtime)
         self.sightings = Sightings(nodes, runtime.clock)
+        self.api_tokens = ApiTokens(journal, runtime)
         self.answers = Answers(
             snapshots=journal,
             jobs=self.queue,
@@ -228,3 +232,4 @@ class _Parts:
         )
         self.methods.extend(self.past.table())
         self.methods.extend(abilities.table())
+        self.methods.extend(self.api_tokens.table())

@@ -93,7 +93,7 @@ class Application:
                 f"Method {method} is unsupported for path {request.path.decode('latin-1')}",
                 headers={"Allow": ", ".join(sorted(methods))},
             )
-        user = self._authentication.allow(request.header("authorization"), row.access, request.address())
+        user = await self._authentication.allow(request.header("authorization"), row.access, request.address())
         request.requester = "" if user is None else user.name
         if row.opcodes:
             await self._check_needs(row)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from twisted.internet.interfaces import IProtocolFactory, IStreamClientEndpoint
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from gnt.daemon.runtime import Clock
+from gnt.daemon.runtime import Clock, Pools
 from gnt.rapi.access_log import AccessLog
 from gnt.rapi.app import Application
 from gnt.rapi.authentication import Authentication
@@ -34,11 +34,15 @@ class Settings:
 
 
 class RemoteApi:
-    """The remote API without its port: `factory` is what listens. `endpoint` leads to the master daemon."""
+    """The remote API without its port: `factory` is what listens. `endpoint` leads to the master daemon.
 
-    def __init__(self, settings: Settings, endpoint: IStreamClientEndpoint, clock: Clock) -> None:
+    `pools`: of threads, for slow hashes of passwords.
+    """
+
+    def __init__(self, settings: Settings, endpoint: IStreamClientEndpoint, clock: Clock, pools: Pools) -> None:
         self.master = Master(endpoint, clock)
-        authentication = Authentication(Users(settings.users), Throttle(clock), open_reads=settings.open_reads)
+        users = Users(settings.users, pools("passwords"))
+        authentication = Authentication(users, self.master, Throttle(clock), clock, open_reads=settings.open_reads)
         self.application = Application(self.master, authentication, clock)
         access = AccessLog(settings.access_log) if settings.access_log is not None else None
         self.site = RapiSite(self.application.resource, clock, access, most_clients=settings.most_clients)

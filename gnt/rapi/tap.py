@@ -27,6 +27,7 @@ from gnt.daemon.options import (
     DaemonOptions,
     refuse_start,
 )
+from gnt.daemon.pools import ThreadPools
 from gnt.daemon.reactor import the_reactor
 from gnt.model.errors import GntError
 from gnt.model.layout import Layout, host_name
@@ -128,7 +129,9 @@ class RapiService(Service):
     def __init__(self, settings: Settings, layout: Layout, listening: socket.socket) -> None:
         self._reactor: Any = the_reactor()
         endpoint = UNIXClientEndpoint(self._reactor, str(layout.master_socket), timeout=CONNECT_TIMEOUT)  # type: ignore[no-untyped-call]
-        self._api = RemoteApi(settings, endpoint, self._reactor)
+        # One at a time: a hash takes 16 MiB, and who guesses must not take all processors.
+        self._pools = ThreadPools(self._reactor, {"passwords": 1})
+        self._api = RemoteApi(settings, endpoint, self._reactor, self._pools)
         self._settings = settings
         self._listening = listening
         self._port: Any = None
@@ -155,3 +158,4 @@ class RapiService(Service):
         if self._port is not None:
             await self._port.stopListening()
         self._api.stop()
+        await self._pools.stop()

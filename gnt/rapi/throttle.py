@@ -39,6 +39,12 @@ class Throttle:
         if len(self._empty_at) > MOST_ADDRESSES:
             self._forget(now)
 
+    def forgive(self, address: str) -> None:
+        """Take back the last failure: it was none."""
+        key = _customer(address)
+        if key in self._empty_at:
+            self._empty_at[key] -= self._seconds_each
+
     def _forget(self, now: float) -> None:
         """Forget empty buckets; if all hold something, the one that was filled longest ago."""
         self._empty_at = {key: until for key, until in self._empty_at.items() if until > now}

@@ -19,7 +19,8 @@ class Space(StrEnum):
     JOB = "job"  # key: decimal id; value: JSON of the job
     UNDO = "undo"  # key "<job>/<opcode index>/<number>"; value: JSON of a step that is open
     DEBT = "debt"  # key "<node uuid>/<job>/<number>"; value: JSON of an action that the node owes
-    SECRET = "secret"  # key "<job>/…" (gone when the job ends) or "object/<kind>/<uuid>"; value: bytes  # noqa: S105
+    # Keys: "<job>/…" (gone when the job ends), "object/<kind>/<uuid>", "rapi-token/<id>"; value: bytes.
+    SECRET = "secret"  # noqa: S105
     META = "meta"  # key: name; value: JSON ("last_job", "drained", "cluster_serial", …)
 
 

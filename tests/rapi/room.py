@@ -179,6 +179,42 @@ class Client(StringTransport):
             self.channel.connectionLost(Failure(ConnectionDone()))
 
 
+class InlinePools:
+    """Pools whose work is done at once, or, with `held`, when `go` is called."""
+
+    def __init__(self) -> None:
+        self.held = False
+        self.done = 0
+        self._waiting: list[Callable[[], None]] = []
+
+    def __call__(self, name: str) -> InlinePools:
+        """Give the pool."""
+        del name
+        return self
+
+    def run(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Deferred[Any]:
+        """Do work."""
+        result: Deferred[Any] = Deferred()
+
+        def do() -> None:
+            self.done += 1
+            value = work(*args, **kwargs)
+            if not result.called:
+                result.callback(value)
+
+        if self.held:
+            self._waiting.append(do)
+        else:
+            do()
+        return result
+
+    def go(self) -> None:
+        """Do what was held."""
+        self.held, waiting, self._waiting = False, self._waiting, []
+        for do in waiting:
+            do()
+
+
 class Room:
     """The remote API, its master and its clock. `ask` sends one request over a new connection."""
 
@@ -186,12 +222,13 @@ class Room:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.master = FakeMaster()
+        self.pools = InlinePools()
         self.users = directory / "users"
         self.users.write_text(USERS)
         self.users.chmod(0o640)
         self.access_log = directory / "rapi-access.log"
         self.api = RemoteApi(
-            Settings(users=self.users, access_log=self.access_log, **settings), self.master, self.clock
+            Settings(users=self.users, access_log=self.access_log, **settings), self.master, self.clock, self.pools
         )
 
     def client(self, address: str = "192.0.2.7") -> Client:

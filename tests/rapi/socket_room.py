@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.trial.unittest import TestCase
 
+from gnt.daemon.pools import ThreadPools
 from gnt.masterd.luxi_server import LuxiServer
 from gnt.model.layout import Layout
 from gnt.opcodes.registry import ALL
@@ -81,7 +82,9 @@ class SocketCase(TestCase):
         self.tls = RapiTls(self.pem, self.pem)
         self.tls.check()
         endpoint = UNIXClientEndpoint(reactor, str(layout.master_socket))
-        self.api = RemoteApi(Settings(users=users, tls=self.tls, most_clients=self.most_clients), endpoint, reactor)
+        self.pools = ThreadPools(reactor)
+        settings = Settings(users=users, tls=self.tls, most_clients=self.most_clients)
+        self.api = RemoteApi(settings, endpoint, reactor, self.pools)
         self.port: Any = reactor.listenTCP(0, self.api.factory, interface="127.0.0.1")
         self.number: int = self.port.getHost().port
         self.addCleanup(self.stop)
@@ -94,6 +97,7 @@ class SocketCase(TestCase):
             if not waiting.called:
                 waiting.callback("nochange")
         await self.luxi.stop()
+        await self.pools.stop()
         gone: Deferred[None] = Deferred()
         reactor.callLater(0.01, gone.callback, None)
         await gone

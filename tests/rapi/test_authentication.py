@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from gnt.rapi.resources.base import Access
 from gnt.rapi.resources.table import ROWS
 from gnt.rapi.throttle import MOST_ADDRESSES, Throttle
 from gnt.rapi.users import Users, parse_users
-from tests.rapi.room import PLAIN, READER, WRITER, Room
+from tests.rapi.room import PLAIN, READER, WRITER, InlinePools, Room
 
 # Status by user: nobody, one without options, `read`, `write`; 200 stands for any that is no refusal.
 MATRIX = {
@@ -140,7 +141,10 @@ def test_no_secret_in_words() -> None:
 
 def test_users_that_never_were(tmp_path: Path) -> None:
     """A missing file is no error."""
-    assert Users(tmp_path / "nowhere/users").check(b"a", b"b") is None
+    users = Users(tmp_path / "nowhere/users", InlinePools())
+    found: list[Any] = []
+    ensureDeferred(users.check(b"a", b"b")).addCallback(found.append)
+    assert found == [None]
 
 
 def test_who_guesses_is_slowed_down(room: Room) -> None:

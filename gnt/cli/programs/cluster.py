@@ -17,6 +17,7 @@ from gnt.cli.many import jobs_of, wait_each
 from gnt.cli.mastership import COMMANDS as MASTERSHIP
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, ROMAN, YES_DO_IT
 from gnt.cli.past import AT, DIFF, HISTORY, info_at
+from gnt.cli.rapi_access import COMMANDS as RAPI_ACCESS
 from gnt.cli.renewal import RENEW
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import show
@@ -209,6 +210,7 @@ PROGRAM = Program(
             examples=("gnt-cluster watcher pause 2h", "gnt-cluster watcher info"),
         ),
         *MASTERSHIP,
+        *RAPI_ACCESS,
         Command(name="getmaster", help="say which node is the master; works on every node", run=_getmaster),
         Command(
             name="verify",

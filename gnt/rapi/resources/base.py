@@ -24,6 +24,9 @@ class Access(Enum):
     PUBLIC = auto()
     """Anybody, always."""
 
+    METRICS = auto()
+    """Every user, and tokens for nothing else; anybody, if the administrator has opened reading to all."""
+
     OPEN = auto()
     """Every user; anybody, if the administrator has opened reading to all."""
 

@@ -4,7 +4,7 @@ SHELL := /bin/bash
 NODES ?= 3
 VENV := .venv/bin
 
-.PHONY: help setup demo cluster demo-stop test simulate mutants lint bench man
+.PHONY: help setup demo cluster demo-stop test test-disks simulate mutants lint bench man
 
 help: ## say what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ demo-stop: ## end what demo or cluster left running; nothing remains
 test: ## all tests, real guests included where this machine can
 	@tools/setup.sh venv packages guest tests </dev/null
 	@$(VENV)/python -m pytest $(TESTS) </dev/null
+
+test-disks: ## all of tests/real_disks: real volumes and mirrors in machines of their own (some minutes; no root needed)
+	@tools/setup.sh venv tests </dev/null
+	@$(VENV)/python -m pytest -m "long_disks or not long_disks" tests/real_disks </dev/null
 
 simulate: ## stories told to a cluster in one process, with one fault at each point where one may fall (an hour)
 	@tools/setup.sh venv </dev/null

@@ -79,6 +79,8 @@ class Live:
     prefix: str
     names: tuple[str, ...]
     background: list[subprocess.Popen[str]] = field(default_factory=list)
+    # Seconds that a command has.
+    patience: float = 60.0
 
     # Where things are
 
@@ -105,6 +107,10 @@ class Live:
             "GNT_SSH": str(self.base / "ssh"),
         }
 
+    def enter(self, node: str, argv: Sequence[str | Path]) -> list[str | Path]:
+        """Give the command line that runs a program where a node lives: here, on this machine."""
+        return list(argv)
+
     # What people do
 
     def command(
@@ -112,12 +118,12 @@ class Live:
     ) -> subprocess.CompletedProcess[str]:
         """Run a gnt-* command on a node with `given` on its standard input; a failure is an error if `check`."""
         done = subprocess.run(
-            [BIN / program, *arguments],
+            self.enter(node, [BIN / program, *arguments]),
             env=self.environ(node),
             input=given or "",
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=self.patience,
             check=False,
         )
         assert "Traceback" not in done.stdout + done.stderr, done.stderr
@@ -140,7 +146,7 @@ class Live:
     def spawn(self, node: str, program: str, *arguments: str) -> subprocess.Popen[str]:
         """Start a command and let it run; it ends with the cluster at the latest."""
         started = subprocess.Popen(
-            [BIN / program, *arguments],
+            self.enter(node, [BIN / program, *arguments]),
             env=self.environ(node),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

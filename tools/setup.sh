@@ -12,6 +12,8 @@ DEMO_PACKAGES="libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients python3
     busybox-static cpio e2fsprogs iproute2 procps curl util-linux"
 TEST_PACKAGES="mandoc ganeti-os-noop ganeti-instance-debootstrap libxml2-utils openssl openssh-client
     python3-ganeti-rapi ganeti-htools"
+# Machines with real disks, for tests/real_disks: a kernel that runs as a process, with LVM and DRBD.
+DISK_PACKAGES="user-mode-linux drbd-utils lvm2 thin-provisioning-tools kmod busybox-static iproute2 util-linux"
 
 # missing PACKAGE...: print those that are not installed.
 missing() {
@@ -126,6 +128,8 @@ setup_packages() {
 setup_tests() {
     # shellcheck disable=SC2086
     install $TEST_PACKAGES || note "cost: the tests that use them are skipped, by name"
+    # shellcheck disable=SC2086
+    install $DISK_PACKAGES || note "cost: the tests on real volumes and mirrors are skipped, by name"
 }
 
 setup_guest() {

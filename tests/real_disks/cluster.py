@@ -1,0 +1,236 @@
+"""A cluster whose master is on the host and whose other nodes are user-mode-linux machines with real disks.
+
+The nodes join while their machines boot: their trees are made on the host, under the addresses that the machines take
+over afterwards (a Python there takes five times as long to begin as here).
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeVar
+
+from gnt.model.cluster import Cluster
+from gnt.model.epoch import Epoch
+from gnt.store.reading import Reader
+from gnt.wire.calls import NodeCall
+from gnt.wire.envelope import Request, decode_answer, encode_request
+from tests.live import Live, add_rapi_user, lay_out, wait_until
+from tests.real_disks.machine import DISK, Machine
+from tests.real_disks.room import HOST, MIRRORS, NETWORK, Room
+
+R = TypeVar("R")
+
+GROUP: Final = "xenvg"
+START_TIME: Final = 90.0
+CALL_TIME: Final = 120.0
+
+
+@dataclass
+class RealCluster(Live):
+    """A cluster in a room; `machines` by the name of their node."""
+
+    room: Room = field(default_factory=Room)
+    machines: dict[str, Machine] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.patience = 300.0
+        self._driver: _Driver | None = None
+
+    def enter(self, node: str, argv: Sequence[str | Path]) -> list[str | Path]:
+        """Give the command line that runs a program in the room."""
+        return list(self.room.enter(argv))
+
+    # Machines
+
+    def start_noded(self, node: str) -> None:
+        """Start the node daemon in a machine that was booted, and wait until it serves."""
+        machine = self.machines[node]
+        root = self.root(node)
+        pid_file = f"{root}/var/run/ganeti/gnt-noded.pid"
+        twistd = "from twisted.scripts.twistd import run; run()"
+        machine.shell(f"mkdir -p {root}/var/run/ganeti; rm -f {pid_file}")
+        machine.send(
+            *(sys.executable, "-c", twistd, "-n", f"--pidfile={pid_file}", "--umask=077", "--rundir=/", "gnt-noded"),
+            env={"GNT_ROOTDIR": str(root), "GNT_HOSTNAME": node},
+        )
+
+    def wait_for_noded(self, *nodes: str) -> None:
+        """Wait until the master has a connection to node daemons."""
+
+        def connected() -> bool:
+            rows = self.luxi("QueryNodes", list(nodes), ["name", "bootid"], False)
+            return all(boot for _, boot in rows)
+
+        wait_until(connected, f"the master does not reach {' '.join(nodes)}", START_TIME)
+
+    def reboot(self, node: str) -> None:
+        """Switch a machine without power on again, and start its node daemon."""
+        machine = self.machines[node]
+        machine.switch_on()
+        machine.take_addresses()
+        machine.shell(f"vgchange -qay {GROUP}")
+        self.start_noded(node)
+
+    def clean(self) -> None:
+        """Bring every machine back to an empty volume group, with its node daemon."""
+        off = [node for node, machine in self.machines.items() if not machine.is_on]
+        for node in off:
+            self.reboot(node)
+        self.wait_for_noded(*off)
+        for machine in self.machines.values():
+            machine.empty(GROUP)
+
+    # Node calls
+
+    def ask(self, node: str, call: NodeCall[R], *, seconds: float = CALL_TIME) -> R:
+        """Make a node call as the master does and give its result; raises `NodeFailure` and its family."""
+        if self._driver is None:
+            argv = self.enter("node1", [sys.executable, "-m", "tests.real_disks.driver", self.root("node1")])
+            self._driver = _Driver(argv)
+        request = Request(id=self._driver.fresh_id(), epoch=self.epoch(), deadline=seconds, call=call)
+        return decode_answer(self._driver.ask(node, encode_request(request), seconds)).result(call)
+
+    def epoch(self) -> Epoch:
+        """Give the epoch in which the master speaks."""
+        reader = Reader.open(self.layout("node1").config_db)
+        try:
+            return reader.log_end().epoch
+        finally:
+            reader.close()
+
+    def model(self) -> Cluster:
+        """Give the configuration as the master's store has it."""
+        reader = Reader.open(self.layout("node1").config_db)
+        try:
+            return reader.load_cluster()
+        finally:
+            reader.close()
+
+    def end(self) -> None:
+        """Switch everything off."""
+        if self._driver is not None:
+            self._driver.end()
+        for started in self.background:
+            started.kill()
+            started.wait()
+            if started.stdout is not None:
+                started.stdout.close()
+        for machine in self.machines.values():
+            machine.lose_power()
+        self.room.end()
+
+
+class _Driver:
+    """The process that makes node calls, and its standard streams."""
+
+    def __init__(self, argv: Sequence[str | Path]) -> None:
+        self._ids = itertools.count(1)
+        self._process = subprocess.Popen(
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=Path(__file__).parents[2],
+        )
+
+    def fresh_id(self) -> str:
+        """Give an id that no call had before."""
+        return f"test-{self._process.pid}-{next(self._ids)}"
+
+    def ask(self, node: str, request: bytes, seconds: float) -> bytes:
+        """Send a request and wait for its answer."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        number = next(self._ids)
+        said = {"id": number, "node": node, "request": base64.b64encode(request).decode()}
+        self._process.stdin.write(json.dumps(said) + "\n")
+        self._process.stdin.flush()
+        watch = threading.Timer(seconds + 30, self._process.kill)
+        watch.start()
+        try:
+            line = self._process.stdout.readline()
+        finally:
+            watch.cancel()
+        assert line, f"{node} did not answer within {seconds + 30:.0f} s"
+        answer = json.loads(line)
+        assert answer["id"] == number
+        return base64.b64decode(answer["answer"])
+
+    def end(self) -> None:
+        """Close the streams and wait."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()
+
+
+def _prepare(cluster: RealCluster) -> None:
+    """Make the cluster and let the nodes join, each under its later address."""
+    secondary = ("-s", f"{MIRRORS}.{HOST}")
+    init = ("--enabled-hypervisors", "fake", "--master-netdev", "lo", "--no-ssh-init", "--no-etc-hosts")
+    # Only the master votes: a machine may lose its power without stopping the cluster.
+    cluster.command("node1", "gnt-cluster", "init", *init, *secondary, "-C", "1", "cluster")
+    add_rapi_user(cluster)
+    for node in cluster.machines:
+        number = node.removeprefix("node")
+        for network, bridge in ((NETWORK, "br0"), (MIRRORS, "br1")):
+            cluster.room.run("ip", "addr", "add", f"{network}.{number}/24", "dev", bridge)
+        adding = cluster.spawn("node1", "gnt-node", "add", "--json", "--token", "-s", f"{MIRRORS}.{number}", node)
+        assert adding.stdout is not None
+        token = json.loads(adding.stdout.readline())["token"]
+        cluster.command(node, "gnt-node", "join", given=token)
+        assert adding.wait(cluster.patience) == 0, adding.stdout.read()
+        pid_file = cluster.layout(node).pid_file("gnt-noded")
+        pid = pid_file.read_text().strip()
+        cluster.room.run("kill", pid)
+        wait_until(lambda: not pid_file.exists(), "the node daemon does not end")  # noqa: B023 - within the turn
+        for network, bridge in ((NETWORK, "br0"), (MIRRORS, "br1")):
+            cluster.room.run("ip", "addr", "del", f"{network}.{number}/24", "dev", bridge)
+
+
+@contextmanager
+def real_cluster(nodes: int = 2) -> Iterator[RealCluster]:
+    """Give a running cluster of node1 (the master, without volumes) and machines node2, node3, ..."""
+    base = Path(tempfile.mkdtemp(prefix="gnt.", dir="/tmp"))
+    names = tuple(f"node{number}" for number in range(1, nodes + 2))
+    cluster = RealCluster(base, NETWORK, names)
+    try:
+        lay_out(cluster)
+        cluster.machines = {name: Machine(cluster.room, base, int(name.removeprefix("node"))) for name in names[1:]}
+        booting = [threading.Thread(target=_boot, args=(machine,)) for machine in cluster.machines.values()]
+        for thread in booting:
+            thread.start()
+        try:
+            _prepare(cluster)
+        finally:
+            for thread in booting:
+                thread.join()
+        for node, machine in cluster.machines.items():
+            machine.take_addresses()
+            cluster.start_noded(node)
+        cluster.wait_for_noded(*cluster.machines)
+        yield cluster
+    finally:
+        cluster.end()
+        shutil.rmtree(base)
+
+
+def _boot(machine: Machine) -> None:
+    machine.switch_on()
+    machine.shell(f"pvcreate -q {DISK} && vgcreate -q {GROUP} {DISK}")

@@ -1,0 +1,226 @@
+"""One user-mode-linux node: switching it on, losing its power, and running programs in it.
+
+The programs go over a serial line (`agent.py`), so they reach a node whose networks are cut.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.real_disks.room import MIRRORS, NETWORK, Room
+
+HERE: Final = Path(__file__).parent
+LINUX: Final = Path("/usr/bin/linux.uml")
+MODULES: Final = Path("/usr/lib/uml/modules")
+BOOT_TIME: Final = 60.0
+COMMAND_TIME: Final = 120.0
+DISK: Final = "/dev/ubda"
+
+
+class Machine:
+    """A node `nodeN` below `base`; its disk `/dev/ubda` and its tree `base/nodeN` outlive the loss of its power."""
+
+    def __init__(self, room: Room, base: Path, number: int, *, size: int = 2048, memory: int = 256) -> None:
+        self.name = f"node{number}"
+        self._room = room
+        self._base = base
+        self._number = number
+        self._memory = memory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._line: socket.socket | None = None
+        self._ids = itertools.count(1)
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._changed = threading.Condition()
+        self.disk = base / f"{self.name}.img"
+        with self.disk.open("wb") as image:
+            image.truncate(size << 20)
+        modules = base / "mods/lib"
+        modules.mkdir(parents=True, exist_ok=True)
+        if not (modules / "modules").is_symlink():
+            (modules / "modules").symlink_to(MODULES)
+
+    @property
+    def calls_card(self) -> str:
+        """Name the room's end of the card for the calls."""
+        return f"tap{self._number}"
+
+    @property
+    def mirror_card(self) -> str:
+        """Name the room's end of the card for the mirrors."""
+        return f"mir{self._number}"
+
+    @property
+    def address(self) -> str:
+        """Give the address for the calls."""
+        return f"{NETWORK}.{self._number}"
+
+    @property
+    def mirror_address(self) -> str:
+        """Give the address for the mirrors."""
+        return f"{MIRRORS}.{self._number}"
+
+    @contextmanager
+    def without_mirrors(self) -> Iterator[None]:
+        """Have the cable of the mirrors' network out for a while."""
+        self._room.plug(self.mirror_card, "down")
+        try:
+            yield
+        finally:
+            self._room.plug(self.mirror_card, "up")
+
+    def empty(self, group: str) -> None:
+        """Take all mirrors and volumes away."""
+        self.shell(
+            "drbdsetup show | sed -n 's/^resource \\(.*\\) {/\\1/p' | while read -r one; do drbdsetup down $one; done\n"
+            f'lvremove -qq -f {group} >/dev/null 2>&1; [ -z "$(lvs --noheadings)" ]'
+        )
+
+    def switch_on(self) -> None:
+        """Boot, and wait until programs can be run."""
+        assert self._process is None, f"{self.name} is on"
+        shutil.rmtree(self._base / f"{self._base.name}-{self.name}", ignore_errors=True)
+        self._room.tap(self.calls_card, "br0")
+        self._room.tap(self.mirror_card, "br1")
+        self._line, far = socket.socketpair()
+        hardware = f"fe:fd:00:00:{{}}:{self._number:02x}"
+        arguments = {
+            "mem": f"{self._memory}M",
+            "umid": f"{self._base.name}-{self.name}",
+            "uml_dir": f"{self._base}/",
+            "root": "none",
+            "rootfstype": "hostfs",
+            "rootflags": "/",
+            "ubda": self.disk,
+            "eth0": f"tuntap,{self.calls_card},{hardware.format('00')}",
+            "eth1": f"tuntap,{self.mirror_card},{hardware.format('01')}",
+            "con": "null",
+            "con0": "null,fd:1",
+            "ssl0": f"fd:{far.fileno()}",
+            "init": HERE / "init.sh",
+            "node": self.name,
+            "work": self._base,
+            "mods": self._base / "mods",
+            "python": sys.executable,
+            "agent": HERE / "agent.py",
+        }
+        words = [f"{name}={value}" for name, value in arguments.items()]
+        with self.console.open("ab") as console:
+            self._process = subprocess.Popen(
+                self._room.enter(["env", "TMPDIR=/dev/shm", LINUX, *words, "ro", "quiet"]),
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=subprocess.STDOUT,
+                pass_fds=[far.fileno()],
+            )
+        far.close()
+        threading.Thread(target=self._hear, args=(self._line,), daemon=True).start()
+        self._wait_for(0, BOOT_TIME, "does not boot")
+
+    def take_addresses(self) -> None:
+        """Bring the networks up."""
+        cards = {"eth0": self.address, "eth1": self.mirror_address}
+        up = [f"ip addr add {address}/24 dev {card}; ip link set {card} up" for card, address in cards.items()]
+        self.shell("\n".join(["set -e", *up]))
+
+    @property
+    def console(self) -> Path:
+        """Give the file with all that its kernel and its first process have said."""
+        return self._base / f"{self.name}.console"
+
+    def lose_power(self) -> None:
+        """End the machine at once: nothing is written any more, as when the power goes."""
+        if self._process is None:
+            return
+        # The kernel is the leader of a group of processes, as which its own processes run.
+        self._room.run("kill", "-KILL", "--", f"-{self._pid()}")
+        self._process.wait(10)
+        self._process = None
+        assert self._line is not None
+        self._line.close()
+        with self._changed:
+            self._answers.clear()
+            self._changed.notify_all()
+
+    def _pid(self) -> int:
+        """Give the kernel's process, as the room numbers it."""
+        return int((self._base / f"{self._base.name}-{self.name}/pid").read_text())
+
+    @property
+    def is_on(self) -> bool:
+        """Say whether the machine runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def run(
+        self,
+        *argv: str | Path,
+        given: str = "",
+        env: Mapping[str, str] | None = None,
+        check: bool = True,
+        seconds: float = COMMAND_TIME,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program in the node; a failure is an error if `check`."""
+        number = self.send(*argv, given=given, env=env)
+        answer = self._wait_for(number, seconds, f"{argv} does not end")
+        words = [str(word) for word in argv]
+        done = subprocess.CompletedProcess(
+            words, int(answer["status"]), _text(answer["stdout"]), _text(answer["stderr"])
+        )
+        if check:
+            assert done.returncode == 0, f"{self.name}: {words}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def shell(self, script: str, *, check: bool = True) -> str:
+        """Run a shell script in the node; gives what it wrote."""
+        return self.run("/bin/bash", "-c", script, check=check).stdout
+
+    def send(self, *argv: str | Path, given: str = "", env: Mapping[str, str] | None = None) -> int:
+        """Start a program in the node without waiting for it; gives a number under which it is known."""
+        number = next(self._ids)
+        request = {
+            "id": number,
+            "argv": [str(word) for word in argv],
+            "env": dict(env or {}),
+            "stdin": base64.b64encode(given.encode()).decode(),
+        }
+        assert self._line is not None
+        self._line.sendall(json.dumps(request).encode() + b"\n")
+        return number
+
+    def _hear(self, line: socket.socket) -> None:
+        """Note the answers that come in, until the line is closed."""
+        kept = b""
+        try:
+            while piece := line.recv(65536):
+                *lines, kept = (kept + piece).split(b"\n")
+                for one in lines:
+                    answer = json.loads(one)
+                    with self._changed:
+                        self._answers[answer["id"]] = answer
+                        self._changed.notify_all()
+        except OSError:
+            return
+
+    def _wait_for(self, number: int, seconds: float, failure: str) -> dict[str, Any]:
+        with self._changed:
+            came = self._changed.wait_for(lambda: number in self._answers or not self.is_on, seconds)
+            assert came, f"{self.name}: {failure} within {seconds:.0f} s: {self._last_words()}"
+            assert number in self._answers, f"{self.name}: {failure}, it is off: {self._last_words()}"
+            return self._answers.pop(number)
+
+    def _last_words(self) -> str:
+        return self.console.read_text(errors="replace")[-2000:]
+
+
+def _text(encoded: str) -> str:
+    return base64.b64decode(encoded).decode(errors="replace")

@@ -69,8 +69,18 @@ def described(info: Info) -> Pairs:
             ("Default disk parameters", info["diskparams"]),
             ("Instance policy - limits for instances", _policy(info["ipolicy"])),
             ("Data collectors", _collectors(info)),
+            *_unsafe(info),
         ]
     )
+
+
+def _unsafe(info: Info) -> list[tuple[str, Any]]:
+    """Say what was done without a majority, where anything was."""
+    lines = [
+        f"{_when(change['time'])}: {change['by']} struck off {' '.join(change['nodes'])} (epoch {change['epoch'].partition('@')[0]})"
+        for change in info.get("unsafe_changes", ())
+    ]
+    return [("Changes without a majority", lines)] if lines else []
 
 
 def _when(seconds: float) -> str:

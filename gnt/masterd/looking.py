@@ -10,6 +10,7 @@ from twisted.internet.defer import DeferredList, ensureDeferred
 from twisted.python.failure import Failure
 
 from gnt.masterd.settling import Calls, Debt
+from gnt.masterd.unsafe import UnsafeRecord, unsafe_changes
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError
 from gnt.model.objects import Instance
@@ -81,6 +82,10 @@ class Looking:
         rows = await self._rows.rows(Space.DEBT, "")
         debts = [msgspec.json.decode(row, type=Debt) for row in rows.values()]
         return [(debt.node, debt.text) for debt in debts]
+
+    async def unsafe_changes(self) -> list[UnsafeRecord]:
+        """Read what was done without a majority."""
+        return await unsafe_changes(self._rows)
 
     async def resolve(self, name: str) -> str:
         """Resolve a host name."""

@@ -17,6 +17,7 @@ Beside those there are, for clients of our own:
 * `WithdrawToken(id)`: make it worthless; the same answer.
 * `History`, `ObjectAt`, `ConfigDiff`: what was: `gnt.masterd.past`.
 * `AddApiToken`, `ApiTokens`, `RevokeApiToken`, `CheckApiToken`: tokens for the remote API: `gnt.masterd.api_tokens`.
+* `UnsafeChanges()`: what was done without a majority, the oldest first: `[{"time", "epoch", "nodes", "by"}]`.
 * `Abilities()`: which opcodes this version carries out: `gnt.masterd.abilities`.
 """
 

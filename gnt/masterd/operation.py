@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.plan import Plan
+from gnt.masterd.unsafe import UnsafeRecord
 from gnt.model.cluster import Cluster
 from gnt.model.errors import Unsupported
 from gnt.model.objects import Instance
@@ -52,6 +53,9 @@ class Look(Protocol):
 
     async def debts(self) -> list[tuple[str, str]]:
         """Give what nodes owe: the UUID of the node, and what, for people."""
+
+    async def unsafe_changes(self) -> list[UnsafeRecord]:
+        """Give what was done without a majority, the oldest first."""
 
     async def resolve(self, name: str) -> str:
         """Resolve a host name to an address off the reactor's thread; raises `Refused(RESOLVER)`."""

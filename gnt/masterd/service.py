@@ -14,7 +14,7 @@ import gnt.masterd.operations.all  # noqa: F401  (each registers what it execute
 from gnt import __version__
 from gnt.daemon.runtime import Runtime
 from gnt.daemon.takeover import Takeover
-from gnt.masterd import abilities
+from gnt.masterd import abilities, unsafe
 from gnt.masterd.api_tokens import ApiTokens
 from gnt.masterd.debts import DebtCollector, DebtLocks
 from gnt.masterd.engine import Engine, Tools
@@ -233,3 +233,4 @@ class _Parts:
         self.methods.extend(self.past.table())
         self.methods.extend(abilities.table())
         self.methods.extend(self.api_tokens.table())
+        self.methods.extend(unsafe.table(journal))

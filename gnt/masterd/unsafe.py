@@ -6,7 +6,7 @@ store as unsafe, with what was said and when.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -33,6 +33,30 @@ class UnsafeRecord(msgspec.Struct, frozen=True, kw_only=True):
     epoch: str
     nodes: list[str]
     by: str
+
+
+class Rows(Protocol):
+    """Where rows are read."""
+
+    async def rows(self, space: Space, prefix: str) -> Mapping[str, bytes]:
+        """Give the rows of a space whose keys begin with `prefix`."""
+
+
+async def unsafe_changes(rows: Rows) -> list[UnsafeRecord]:
+    """Give what was done without a majority, the oldest first."""
+    found = await rows.rows(Space.META, PREFIX)
+    return [msgspec.json.decode(value, type=UnsafeRecord) for _, value in sorted(found.items())]
+
+
+def table(rows: Rows) -> Mapping[str, Callable[[list[Any]], Awaitable[Any]]]:
+    """Give the LUXI method `UnsafeChanges`."""
+
+    async def told(args: list[Any]) -> list[Any]:
+        if args:
+            raise Refused(WRONG_INPUT, "UnsafeChanges: takes no arguments")
+        return [msgspec.to_builtins(record) for record in await unsafe_changes(rows)]
+
+    return {"UnsafeChanges": told}
 
 
 class Journal(Protocol):

@@ -15,6 +15,7 @@ from gnt.daemon.config_view import write_config_data
 from gnt.daemon.files import remove_durably, write_atomically
 from gnt.daemon.leaving import forget_cluster
 from gnt.model.errors import GntError, NodeFailure
+from gnt.model.layout import Layout
 from gnt.noded.handler import CallContext, Handlers, Place
 from gnt.noded.machine import IMachine
 from gnt.noded.membership import MembershipFile
@@ -57,6 +58,12 @@ class Hypervisors(Protocol):
 
     async def check(self, hypervisor: str, parameters: Mapping[str, Any]) -> None:
         """Check filled parameters."""
+
+
+def _kept_aside(layout: Layout) -> list[str]:
+    """Give the files that hold what this node's log has lost to a newer master's (`gnt.store.aside`). Blocks."""
+    store = layout.config_db
+    return sorted(map(str, store.parent.glob(f"{store.name}.lost-*")))
 
 
 class NodeItself:
@@ -140,6 +147,7 @@ class NodeItself:
             certificate=certificate,
             certificate_ends=ends,
             orphan_calls=self._orphans(),
+            kept_aside=await self._pool.run(_kept_aside, self._layout),
         )
 
     async def _bridges(self, call: BridgeCheck, _context: CallContext) -> list[str]:

@@ -149,7 +149,10 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer to `NodeVerify`: what was asked for, problems as text by subject."""
+    """Answer to `NodeVerify`: what was asked for, problems as text by subject.
+
+    `kept_aside` are files beside the store, with changes that were cut off from this node's log.
+    """
 
     version: NodeVersion
     time: float
@@ -162,6 +165,7 @@ class VerifyFacts(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str = ""
     certificate_ends: float = 0.0
     orphan_calls: list[str] = []
+    kept_aside: list[str] = []
 
 
 class NodeVerify(NodeCall[VerifyFacts], tag="node_verify", frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ class FakeMaster:
         self.plans: list[Job | str] = []
         self.rows: dict[str, list[dict[str, Any]]] = {}
         self.cluster: dict[str, Any] = {}
+        self.unsafe: list[dict[str, Any]] = []
         self.next_job = 11
         self.answers: dict[str, Handler | GntError] = {}
         self._listener = socket.socket(socket.AF_UNIX)
@@ -186,6 +187,10 @@ class FakeMaster:
     def do_QueryClusterInfo(self) -> dict[str, Any]:
         """Describe the cluster."""
         return self.cluster
+
+    def do_UnsafeChanges(self) -> list[dict[str, Any]]:
+        """Give what was done without a majority."""
+        return self.unsafe
 
     def do_CancelJob(self, number: int, kill: bool = False) -> list[Any]:
         """Cancel jobs with odd numbers."""

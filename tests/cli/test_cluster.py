@@ -253,7 +253,12 @@ def test_the_cluster_is_described(gnt: Run, master: FakeMaster) -> None:
     assert "  uid pool: 1, 3-5\n" in out
     assert "  enabled disk templates: file, diskless\n" in out
     assert "  bounds specs: \n    - min/0: \n        cpu-count: 1\n      max/0: \n        cpu-count: 8\n" in out
-    assert json.loads(gnt("cluster", "show", "--json").out) == INFO
+    assert "without a majority" not in out
+    assert json.loads(gnt("cluster", "show", "--json").out) == {**INFO, "unsafe_changes": []}
+    master.unsafe = [{"time": 0.0, "epoch": "4@u", "nodes": ["node2", "node3"], "by": "gnt-masterd --no-voting"}]
+    out = gnt("cluster", "info").out
+    assert "Changes without a majority: \n  - 1970-01-01 " in out
+    assert "gnt-masterd --no-voting struck off node2 node3 (epoch 4)" in out
 
 
 VERIFY_JOBS = {"jobs": [[True, 21], [True, 22]]}

@@ -101,6 +101,9 @@ def test_a_cut_off_majority_needs_a_word(live: Live) -> None:
     live.command("node1", "gnt-instance", "add", *DISKLESS, "-n", "node1", "alone")
     rows = live.json("gnt-node", "list", "-o", "name,role")
     assert {row["name"]: row["role"] for row in rows} == {"node1": "M", "node2": "O", "node3": "O"}
+    assert "--force struck off node3" in live.command("node1", "gnt-cluster", "info").stdout
+    verified = live.command("node1", "gnt-cluster", "verify", check=False)
+    assert "struck off node2 without a majority" in verified.stdout
 
 
 def test_two_nodes() -> None:

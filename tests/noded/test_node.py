@@ -207,6 +207,17 @@ def test_verify_everything_else(kit: Kit, tmp_path: Path) -> None:
     assert answer.certificate == digest(kit.layout.node_pem.read_bytes())
     assert answer.certificate_ends == NOW + 2 * 365 * 86400
     assert answer.orphan_calls == ["call-7"]
+    assert answer.kept_aside == []
+
+
+def test_files_with_what_the_log_has_lost_are_told(kit: Kit) -> None:
+    """By their paths, the store itself and what else lies there left out."""
+    store = kit.layout.config_db
+    store.parent.mkdir(parents=True, exist_ok=True)
+    lost = store.with_name("config.db.lost-2-7-9")
+    for path in (store, lost, store.with_name("config.db.aside")):
+        path.touch()
+    assert ask(kit.part, NodeVerify()).kept_aside == [str(lost)]
 
 
 def test_bridges(kit: Kit) -> None:

@@ -50,6 +50,7 @@ def _info(call: Call) -> int:
     if call.option("at") is not None:
         return info_at(call, "cluster")
     found = call.client.query_cluster_info()
+    found["unsafe_changes"] = call.client.call("UnsafeChanges")
     if call.json:
         call.print_json(found)
     else:

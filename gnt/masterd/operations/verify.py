@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
 from gnt.masterd.operations.verify_report import Report
 from gnt.masterd.plan import Plan
+from gnt.masterd.unsafe import UnsafeRecord
 from gnt.masterd.voting import voters
 from gnt.model.checks import verify_config
 from gnt.model.cluster import Cluster
@@ -20,6 +22,8 @@ from gnt.opcodes.verify import ClusterVerify, ClusterVerifyConfig, ClusterVerify
 from gnt.wire.calls import GuestFacts, GuestList, NodeVerify, Peer, VerifyFacts
 
 CLOCK_SKEW = 150.0
+UNSAFE_AGE = 90 * 86400.0
+"""Seconds that a change without a majority is told: as long as the past of objects is kept."""
 # How the verify of a hypervisor begins where it only remarks something (`gnt.noded.hypervisors.interface`).
 NO_FAULT = "note: "
 CERTIFICATE_WARNING, CERTIFICATE_ERROR = 30 * 86400.0, 7 * 86400.0
@@ -74,6 +78,9 @@ class VerifyConfiguration(Operation[ClusterVerifyConfig]):
         if cluster.settings.renewed_certs:
             text = "a renewal of certificates was cut off, two of each node count: gnt-cluster renew-crypto"
             report.add("ECLUSTERCLIENTCERT", "cluster", "", text, warning=True)
+        for unsafe in await look.unsafe_changes():
+            if unsafe.time > self.fresh.now() - UNSAFE_AGE:
+                report.add("ECLUSTERCFG", "cluster", "", _unsafe_text(unsafe), warning=True)
         for node, text in await look.debts():
             name = cluster.nodes[node].name if node in cluster.nodes else node
             report.add("ENODERPC", "node", name, f"owes: {text}", warning=True)
@@ -128,6 +135,14 @@ class VerifyGroup(Operation[ClusterVerifyGroup]):
         return Plan(result=not seen)
 
 
+def _unsafe_text(unsafe: UnsafeRecord) -> str:
+    when = datetime.fromtimestamp(unsafe.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return (
+        f"on {when} {unsafe.by} struck off {' '.join(unsafe.nodes)} without a majority: "
+        f"what only they had is not here (epoch {unsafe.epoch.partition("@")[0]})"
+    )
+
+
 def _node_question(cluster: Cluster, node: Node, hypervisors: Mapping[str, Any]) -> NodeVerify:
     peers = [
         Peer(name=peer.name, primary_ip=peer.primary_ip, secondary_ip=peer.secondary_ip)
@@ -178,6 +193,9 @@ def _check_node(node: Node, facts: VerifyFacts, report: Report, *, now: float, e
             report.note(f"  - NOTICE: node {node.name}: {hypervisor}: {text.removeprefix(NO_FAULT)}")
     for source, hypervisor, text in facts.parameters:
         report.add("ENODEHV", "node", node.name, f"{hypervisor} parameters of the {source}: {text}")
+    for path in facts.kept_aside:
+        text = f"{path} has changes that no majority had and the cluster does without: read it, then move it away"
+        report.add("ENODEFILECHECK", "node", node.name, text, warning=True)
     for kind, text in facts.storage_paths.items():
         code = "ENODEFILESTORAGEPATHUNUSABLE" if kind == DiskTemplate.FILE else "ENODESHAREDFILESTORAGEPATHUNUSABLE"
         report.add(code, "node", node.name, text)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from gnt.masterd.jobs.seam import OpcodeEnd
 from gnt.masterd.settling import Debt
+from gnt.masterd.unsafe import UnsafeRecord
 from gnt.model.errors import NotReached
 from gnt.opcodes.registry import decode_opcode
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
@@ -201,6 +202,25 @@ def test_what_verify_finds() -> None:
     assert any("ENODENET" in line for line in found(ground, node_verify=ground.verified(unreachable={"x": "no"})))
     ground = Ground()
     assert any("ECLUSTERCERT" in line for line in found(ground, node_verify=ground.verified(certificate_ends=1.0)))
+
+
+def test_changes_without_a_majority_are_told_for_as_long_as_the_past_is_kept() -> None:
+    """What was struck off, when and by what; it is a warning."""
+    ground = Ground()
+    for time, node in ((1000.0 - 91 * 86400, "node8"), (900.0, "node9")):
+        record = UnsafeRecord(time=time, epoch="3.n", nodes=[node], by="gnt-masterd --no-voting")
+        ground.journal.rows_[Space.META, f"unsafe/{time:017.6f}/x"] = msgspec.json.encode(record)
+    ground.run("OP_CLUSTER_VERIFY_CONFIG", error_codes=True)
+    lines = [line for line in ground.said if "without a majority" in line]
+    assert len(lines) == 1
+    assert "WARNING:ECLUSTERCFG:cluster:None:on 1970-01-01 00:15:00 UTC gnt-masterd" in lines[0]
+    assert "struck off node9" in lines[0]
+
+
+def test_files_with_what_a_log_has_lost_are_told_with_their_node() -> None:
+    """Somebody should read them, then move them away."""
+    lines = found(ground := Ground(), node_verify=ground.verified(kept_aside=["/var/lib/ganeti/config.db.lost-2-7-9"]))
+    assert any("WARNING:ENODEFILECHECK:node:node2" in line and "config.db.lost-2-7-9" in line for line in lines)
 
 
 def test_a_remark_of_a_hypervisor_is_no_error() -> None:

@@ -76,10 +76,10 @@ def described(info: Info) -> Pairs:
 
 def _unsafe(info: Info) -> list[tuple[str, Any]]:
     """Say what was done without a majority, where anything was."""
-    lines = [
-        f"{_when(change['time'])}: {change['by']} struck off {' '.join(change['nodes'])} (epoch {change['epoch'].partition('@')[0]})"
-        for change in info.get("unsafe_changes", ())
-    ]
+    lines = []
+    for change in info.get("unsafe_changes", ()):
+        epoch = change["epoch"].partition("@")[0]
+        lines.append(f"{_when(change['time'])}: {change['by']} struck off {' '.join(change['nodes'])} (epoch {epoch})")
     return [("Changes without a majority", lines)] if lines else []
 
 

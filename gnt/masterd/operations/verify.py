@@ -139,7 +139,7 @@ def _unsafe_text(unsafe: UnsafeRecord) -> str:
     when = datetime.fromtimestamp(unsafe.time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     return (
         f"on {when} {unsafe.by} struck off {' '.join(unsafe.nodes)} without a majority: "
-        f"what only they had is not here (epoch {unsafe.epoch.partition("@")[0]})"
+        f"what only they had is not here (epoch {unsafe.epoch.partition('@')[0]})"
     )
 
 

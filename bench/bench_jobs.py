@@ -83,8 +83,7 @@ class Idle(Operation[TestDelay]):
         return THREE if self.op.comment else NO_LOCKS
 
 
-def measure(jobs: int, comment: str | None) -> float:
-    """Give the processor time of a job in milliseconds."""
+def _master() -> tuple[JobQueue, Processor]:
     store, clock = Store(), Clock()
     queue, locks = JobQueue(store, store, clock), LockManager(clock)  # type: ignore[arg-type]
     fresh: Any = None
@@ -96,6 +95,12 @@ def measure(jobs: int, comment: str | None) -> float:
         clock=clock,  # type: ignore[arg-type]
         operation_of=lambda op: Idle(op, fresh),  # type: ignore[arg-type]
     )
+    return queue, processor
+
+
+def measure(jobs: int, comment: str | None) -> float:
+    """Give the processor time of a job in milliseconds."""
+    queue, processor = _master()
     processor.start()
     begin = time.process_time()
     for _ in range(jobs):
@@ -107,12 +112,26 @@ def measure(jobs: int, comment: str | None) -> float:
     return spent / jobs * 1000
 
 
+def measure_opcodes(opcodes: int) -> float:
+    """Give the processor time of one opcode of a job of so many, in milliseconds."""
+    queue, processor = _master()
+    processor.start()
+    begin = time.process_time()
+    Deferred.fromCoroutine(queue.submit([TestDelay(duration=0) for _ in range(opcodes)]))
+    spent = time.process_time() - begin
+    if not all(job.final for job in queue):
+        raise AssertionError("the job is not over")
+    return spent / opcodes * 1000
+
+
 def main() -> None:
     """Measure, and print."""
     jobs = int(sys.argv[1]) if len(sys.argv) > 1 else 5000
     measure(500, None)
     for what, comment in (("no locks", None), ("three locks", "three")):
         print(f"a job that does nothing, {what}: {measure(jobs, comment):.3f} ms of processor time")
+    for opcodes in (50, 500, 5000):
+        print(f"an opcode of a job of {opcodes}: {measure_opcodes(opcodes):.3f} ms of processor time")
 
 
 if __name__ == "__main__":

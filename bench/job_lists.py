@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from bench.queries import best, build
 from gnt.masterd.jobs import job as jobs
 from gnt.masterd.jobs.queue import JobQueue
+from gnt.masterd.jobs.rows import encode_job
 from gnt.masterd.queries.answers import Answers
 from gnt.masterd.surroundings import StoredJobs
 from gnt.model.epoch import Epoch, Position
@@ -51,7 +52,7 @@ def ended(number: int) -> bytes:
         jobs.succeeded(0, 1004.0, jobs.NULL),
     ):
         job = change(job)
-    return jobs.encode_job(job)
+    return encode_job(job)
 
 
 def store(archived: int) -> Database:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+from twisted.logger import Logger
 
 from gnt.daemon import names
 from gnt.daemon.runtime import Runtime
-from gnt.masterd.jobs.job import Job, decode_job
+from gnt.masterd.jobs.job import Job
+from gnt.masterd.jobs.rows import decode_job
 from gnt.masterd.queries.rows import no_collector
 from gnt.masterd.segments import decode_row
+from gnt.model.errors import ConfigError
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
 from gnt.store.database import Database
+
+log: Final = Logger()
 
 
 class RuntimeFresh:
@@ -65,7 +72,13 @@ class StoredJobs:
         return await self._pool.run(self._archived_jobs)
 
     def _live(self) -> dict[str, bytes]:
-        return {str(row.id): row.value for row in self._database.jobs()}
+        found = {}
+        for row in self._database.jobs():
+            try:
+                found[str(row.id)] = row.value
+            except ConfigError as error:
+                log.warn("job {job} is left out: {error}", job=row.id, error=error)
+        return found
 
     def _archived_job(self, number: int) -> bytes | None:
         return next((row.value for row in self._database.jobs(ids=[number]) if row.archived), None)

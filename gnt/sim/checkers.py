@@ -19,7 +19,8 @@ from gnt.model.objects import AdminState
 from gnt.sim.client import FINAL, Client
 from gnt.sim.machine import SimNode
 from gnt.sim.world import SimWorld
-from gnt.store.changes import Entry, Put, Space
+from gnt.store.changes import Change, Entry, Put, Space
+from gnt.store.job_parts import OP
 from gnt.store.reading import Reader
 
 RUNNING: Final = frozenset({"running", "paused"})
@@ -129,13 +130,27 @@ def check_jobs(store: Reader) -> list[str]:
     seen: dict[str, list[str]] = {}
     for entry in _entries(store):
         for change in entry.changes:
-            if isinstance(change, Put) and change.space is Space.JOB:
-                job = msgspec.json.decode(change.value)
-                now = [op["status"] for op in job["ops"]]
-                problems += _check_serial(change.key, now)
-                problems += _check_way(change.key, seen.get(change.key, now), now)
-                seen[change.key] = now
+            found = _statuses(change, seen)
+            if found is not None:
+                job, now = found
+                problems += _check_serial(job, now)
+                problems += _check_way(job, seen.get(job, now), now)
+                seen[job] = now
     return problems
+
+
+def _statuses(change: Change, seen: Mapping[str, list[str]]) -> tuple[str, list[str]] | None:
+    """Give a job and the statuses of its opcodes after a change; None if that is none of a job we have seen."""
+    if not isinstance(change, Put):
+        return None
+    if change.space is Space.JOB:
+        return change.key, [op["status"] for op in msgspec.json.decode(change.value)["ops"]]
+    job, _, part = change.key.partition("/")
+    if change.space is not Space.PART or not part.startswith(OP) or job not in seen:
+        return None
+    now = list(seen[job])
+    now[int(part.removeprefix(OP))] = msgspec.json.decode(change.value)["status"]
+    return job, now
 
 
 def _check_serial(job: str, ops: list[str]) -> Iterator[str]:

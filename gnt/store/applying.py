@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from gnt.store.changes import Archive, Entry, Put, Remove, Space, decode_entry, encode_entry
+from gnt.store.changes import Archive, Change, Entry, Put, Remove, Space, decode_entry, encode_entry
 
 _Rows = Mapping[str, bytes | None]
 """What becomes of each key: its value, or None when it goes."""
@@ -36,6 +36,22 @@ INSERT INTO jobs (id, status, value)
 SELECT CAST(key AS INTEGER), coalesce(atom ->> '$.status', ''), CAST(atom AS BLOB) FROM json_each(?) WHERE true
 ON CONFLICT (id) DO UPDATE SET status = excluded.status, value = excluded.value
 """
+_BEFORE_PARTS = """
+INSERT OR IGNORE INTO before (serial, space, key, value)
+SELECT ?1, 'part', wanted.value, job_parts.value FROM json_each(?2) AS wanted
+LEFT JOIN job_parts ON job_parts.job = CAST(wanted.value AS INTEGER)
+AND job_parts.part = substr(wanted.value, instr(wanted.value, '/') + 1)
+"""
+_BEFORE_ALL_PARTS = """
+INSERT OR IGNORE INTO before (serial, space, key, value)
+SELECT ?1, 'part', job || '/' || part, value FROM job_parts WHERE job IN (SELECT value FROM json_each(?2))
+"""
+# Text that begins with a number is cast to that number.
+_PUT_PARTS = """
+INSERT INTO job_parts (job, part, value)
+SELECT CAST(key AS INTEGER), substr(key, instr(key, '/') + 1), CAST(atom AS BLOB) FROM json_each(?) WHERE true
+ON CONFLICT (job, part) DO UPDATE SET value = excluded.value
+"""
 
 
 def apply_entry(connection: sqlite3.Connection, entry: Entry, *, keep_before: bool) -> int:
@@ -50,16 +66,11 @@ def apply_entry(connection: sqlite3.Connection, entry: Entry, *, keep_before: bo
         "INSERT INTO log (serial, epoch_number, epoch_node, data) VALUES (?, ?, ?, ?)",
         (serial, epoch.number, epoch.node, data),
     )
-    spaces: dict[Space, dict[str, bytes | None]] = {}
-    archived: dict[int, None] = {}
-    for change in entry.changes:
-        if isinstance(change, Archive):
-            archived.update(dict.fromkeys(change.jobs))
-        else:
-            spaces.setdefault(change.space, {})[change.key] = change.value if isinstance(change, Put) else None
+    spaces, archived = _last_of_each_key(entry.changes)
     if Space.OBJECT in spaces:
         _write_history(connection, entry, list(spaces[Space.OBJECT]))
     jobs = spaces.pop(Space.JOB, {})
+    parts = spaces.pop(Space.PART, {})
     secrets = spaces.pop(Space.SECRET, {})
     for space, rows in spaces.items():
         if keep_before:
@@ -67,11 +78,34 @@ def apply_entry(connection: sqlite3.Connection, entry: Entry, *, keep_before: bo
         _write_rows(connection, space, rows)
     if jobs or archived:
         if keep_before:
-            connection.execute(_BEFORE_JOBS, (serial, _json({int(key): None for key in jobs} | archived)))
+            connection.execute(_BEFORE_JOBS, (serial, _json(sorted({*map(int, jobs), *archived}))))
         _write_jobs(connection, jobs, archived)
+    if jobs or parts:
+        _write_parts(connection, serial, [int(key) for key in jobs], parts, keep_before=keep_before)
     if secrets:
         _write_secrets(connection, serial, entry, secrets, keep_before=keep_before)
     return len(data)
+
+
+def _last_of_each_key(changes: Iterable[Change]) -> tuple[dict[Space, dict[str, bytes | None]], list[int]]:
+    """Give what becomes of each key of each space, and the jobs that are archived."""
+    spaces: dict[Space, dict[str, bytes | None]] = {}
+    parts: dict[str, dict[str, bytes | None]] = {}
+    archived: dict[int, None] = {}
+    for change in changes:
+        if isinstance(change, Archive):
+            archived.update(dict.fromkeys(change.jobs))
+            continue
+        value = change.value if isinstance(change, Put) else None
+        if change.space is Space.PART:
+            parts.setdefault(change.key.partition("/")[0], {})[change.key] = value
+            continue
+        if change.space is Space.JOB:
+            parts.pop(change.key, None)
+        spaces.setdefault(change.space, {})[change.key] = value
+    if parts:
+        spaces[Space.PART] = {key: value for rows in parts.values() for key, value in rows.items()}
+    return spaces, list(archived)
 
 
 def _json(keys: Iterable[str] | Iterable[int]) -> str:
@@ -97,17 +131,34 @@ def _write_rows(connection: sqlite3.Connection, space: Space, rows: _Rows) -> No
         connection.execute(query, (space, _json(removed)))
 
 
-def _write_jobs(connection: sqlite3.Connection, jobs: _Rows, archived: Iterable[int]) -> None:
+def _write_jobs(connection: sqlite3.Connection, jobs: _Rows, archived: Sequence[int]) -> None:
     values = _values(jobs)
     if values is not None:
         connection.execute(_PUT_JOBS, (values,))
     removed = [int(key) for key in _removed(jobs)]
     if removed:
         connection.execute("DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (_json(removed),))
-    leaving = list(archived)
-    if leaving:
+    if archived:
         query = "UPDATE jobs SET archived = 1 WHERE id IN (SELECT value FROM json_each(?))"
-        connection.execute(query, (_json(leaving),))
+        connection.execute(query, (_json(archived),))
+
+
+def _write_parts(
+    connection: sqlite3.Connection, serial: int, whole: Sequence[int], parts: _Rows, *, keep_before: bool
+) -> None:
+    """Change parts of jobs, once all parts are gone of those jobs that were written whole or removed."""
+    jobs = _json(whole)
+    if keep_before:
+        connection.execute(_BEFORE_PARTS, (serial, _json(parts)))
+        connection.execute(_BEFORE_ALL_PARTS, (serial, jobs))
+    if whole:
+        connection.execute("DELETE FROM job_parts WHERE job IN (SELECT value FROM json_each(?))", (jobs,))
+    values = _values(parts)
+    if values is not None:
+        connection.execute(_PUT_PARTS, (values,))
+    for key in _removed(parts):
+        job, _, part = key.partition("/")
+        connection.execute("DELETE FROM job_parts WHERE job = ? AND part = ?", (int(job), part))
 
 
 def _write_secrets(
@@ -176,6 +227,11 @@ def cut_after(connection: sqlite3.Connection, serial: int) -> None:
                     " VALUES (?1, ?2, coalesce(CAST(?3 AS TEXT) ->> '$.status', ''), ?3)",
                     (int(key), archived, value),
                 )
+        elif space == Space.PART:
+            job, _, part = key.partition("/")
+            connection.execute("DELETE FROM job_parts WHERE job = ? AND part = ?", (int(job), part))
+            if value is not None:
+                connection.execute("INSERT INTO job_parts (job, part, value) VALUES (?, ?, ?)", (int(job), part, value))
         elif space == Space.SECRET:
             connection.execute("DELETE FROM secrets WHERE key = ?", (key,))
             if value is not None:

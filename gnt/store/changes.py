@@ -16,7 +16,8 @@ class Space(StrEnum):
     """What a row holds. Only `OBJECT` rows have history; `SECRET` rows leave none."""
 
     OBJECT = "object"  # key "<kind>/<uuid>"; value: JSON of the model's struct
-    JOB = "job"  # key: decimal id; value: JSON of the job
+    JOB = "job"  # key: decimal id; value: JSON of the job; put or removed, it takes all parts of the job along
+    PART = "part"  # key "<job>/…": what of a job was written after its row: `gnt.store.job_parts`
     UNDO = "undo"  # key "<job>/<opcode index>/<number>"; value: JSON of a step that is open
     DEBT = "debt"  # key "<node uuid>/<job>/<number>"; value: JSON of an action that the node owes
     # Keys: "<job>/…" (gone when the job ends), "object/<kind>/<uuid>", "rapi-token/<id>"; value: bytes.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
@@ -16,24 +17,36 @@ from gnt.model.errors import ConfigError
 from gnt.model.objects import ClusterSettings, ConfigObject
 from gnt.store.changes import Entry, Space, decode_entry
 from gnt.store.configuration import CLUSTER_SERIAL, ClusterStamp
+from gnt.store.job_parts import merged
 from gnt.store.migrations import RESTORE_HINT, check_identity, check_version, found_version
 from gnt.store.schema import VERSION
 from gnt.store.secrets import PREFIX, join_row, secret_key
 
-_JOBS: Final = "SELECT id, archived, status, value FROM jobs "
-_JOBS_BY_ID: Final = (
-    "SELECT id, archived, status, value FROM jobs WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
-)
+# Which jobs are read; the same words find their parts.
+_BY_ID: Final = "WHERE id IN (SELECT value FROM json_each(?))"
+_LIVE: Final = "INDEXED BY jobs_live WHERE archived = 0"
+_ARCHIVED: Final = "INDEXED BY jobs_archived WHERE archived = 1"
+# Where rows stand that have no place among the others.
+_KEYED: Final = {
+    Space.SECRET: "secrets",
+    Space.PART: "(SELECT job || '/' || part AS key, value FROM job_parts)",
+}
 
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job as it is stored; `status` is the member of that name in its JSON, `""` where there is none."""
+    """A job as it is stored; `status` is the member of that name in its row, `""` where there is none."""
 
     id: int
     archived: bool
     status: str
-    value: bytes
+    row: bytes
+    parts: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def value(self) -> bytes:
+        """Give the JSON of the whole job. Raises `ConfigError` if it is damaged."""
+        return merged(self.row, self.parts)
 
 
 @dataclass(frozen=True)
@@ -112,9 +125,13 @@ class Reader:
     # Rows
 
     def get(self, space: Space, key: str) -> bytes | None:
-        """Give the value of a row, or None."""
+        """Give the value of a row, or None; of a job all of it, its parts over its row."""
         if space is Space.JOB:
-            row = self._connection.execute("SELECT value FROM jobs WHERE id = ?", (int(key),)).fetchone()
+            row = next(((job.value,) for job in self.jobs(ids=[int(key)])), None)
+        elif space is Space.PART:
+            job, _, part = key.partition("/")
+            query = "SELECT value FROM job_parts WHERE job = ? AND part = ?"
+            row = self._connection.execute(query, (int(job), part)).fetchone()
         elif space is Space.SECRET:
             row = self._connection.execute("SELECT value FROM secrets WHERE key = ?", (key,)).fetchone()
         else:
@@ -127,21 +144,43 @@ class Reader:
         """Give keys and values whose key begins with `prefix`, sorted by key; for jobs use `jobs`."""
         if space is Space.JOB:
             raise ValueError("jobs are read with jobs()")
-        table, where = ("secrets", "") if space is Space.SECRET else ("rows", f"space = '{space}' AND ")
-        query = f"SELECT key, value FROM {table} WHERE {where}key >= ? AND key < ? ORDER BY key"  # noqa: S608
+        query = f"SELECT key, value FROM {_KEYED.get(space, 'rows')} WHERE key >= ? AND key < ?"  # noqa: S608
+        query += f" AND space = '{space}' ORDER BY key" if space not in _KEYED else " ORDER BY key"
         # The greatest code point sorts behind every key that begins with the prefix.
         return [(key, bytes(value)) for key, value in self._connection.execute(query, (prefix, prefix + "\U0010ffff"))]
 
     def jobs(self, *, live: bool = True, ids: Collection[int] | None = None) -> list[JobRow]:
         """Give jobs in the order of their ids: those in `ids`, wherever they are; else the live or the archived."""
         if ids is not None:
-            wanted = msgspec.json.encode(sorted(set(ids))).decode()
-            found = self._connection.execute(_JOBS_BY_ID, (wanted,))
-        elif live:
-            found = self._connection.execute(_JOBS + "INDEXED BY jobs_live WHERE archived = 0 ORDER BY id")
-        else:
-            found = self._connection.execute(_JOBS + "WHERE archived = 1 ORDER BY id")
-        return [JobRow(number, bool(archived), status, bytes(value)) for number, archived, status, value in found]
+            return self._jobs(_BY_ID, msgspec.json.encode(sorted(set(ids))).decode())
+        return self._jobs(_LIVE if live else _ARCHIVED)
+
+    def _jobs(self, which: str, *values: str) -> list[JobRow]:
+        with self._one_view():
+            return self._read_jobs(which, values)
+
+    def _read_jobs(self, which: str, values: Sequence[str]) -> list[JobRow]:
+        parts: dict[int, list[tuple[str, bytes]]] = {}
+        query = f"SELECT job, part, value FROM job_parts WHERE job IN (SELECT id FROM jobs {which})"  # noqa: S608
+        for job, part, value in self._connection.execute(query, values):
+            parts.setdefault(job, []).append((part, bytes(value)))
+        query = f"SELECT id, archived, status, value FROM jobs {which} ORDER BY id"  # noqa: S608
+        return [
+            JobRow(number, bool(archived), status, bytes(value), tuple(parts.get(number, ())))
+            for number, archived, status, value in self._connection.execute(query, values)
+        ]
+
+    @contextmanager
+    def _one_view(self) -> Iterator[None]:
+        """Have all reads of the block see the same transaction as the last one."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("COMMIT")
 
     def job_ids(self, *, live: bool = True) -> list[int]:
         """Give the ids of the live or of the archived jobs, without reading the jobs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 APPLICATION_ID: Final = 0x676E7421  # "gnt!" in the header of the file
-VERSION: Final = 2
+VERSION: Final = 3
 
 # `state` has one row. `before` holds what an entry that is not committed yet has replaced, so that it can be cut off.
 # `history_from`: what was replaced before that time (seconds) is forgotten.
@@ -33,6 +33,12 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_live ON jobs (id) WHERE archived = 0;
 CREATE INDEX jobs_archived ON jobs (id) WHERE archived = 1;
+CREATE TABLE job_parts (
+    job INTEGER NOT NULL,
+    part TEXT NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (job, part)
+) WITHOUT ROWID;
 CREATE TABLE history (
     key TEXT NOT NULL,
     serial INTEGER NOT NULL,

@@ -25,6 +25,7 @@ from gnt.store.changes import Change, Entry, Put, Space
 from gnt.store.configuration import object_changes
 from gnt.store.database import Database
 from gnt.store.reading import Reader
+from gnt.store.schema import VERSION
 from gnt.wire import certificates
 from gnt.wire.calls import Membership
 from tests.bootstrap.world import PretendedDaemons, machine, state
@@ -292,7 +293,7 @@ def test_a_store_of_a_later_version_is_refused(world: World, monkeypatch: pytest
     """Before anything is changed, naming the release that can."""
     path = world.backup()
     monkeypatch.setattr("gnt.bootstrap.restore.VERSION", 1)
-    with pytest.raises(Refused, match="has tables of version 2, this gnt knows 1"):
+    with pytest.raises(Refused, match=f"has tables of version {VERSION}, this gnt knows 1"):
         world.restore(path, force=True)
 
 

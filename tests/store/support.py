@@ -6,6 +6,7 @@ import msgspec
 
 from gnt.model.epoch import START, Epoch, Position
 from gnt.store.changes import Archive, Change, Entry, Put, Remove, Space
+from gnt.store.job_parts import part_key
 
 FIRST = Epoch(number=1, node="node-a")
 SECOND = Epoch(number=2, node="node-b")
@@ -25,6 +26,11 @@ def entry(serial: int, *changes: Change, epoch: Epoch = FIRST, job: int = 0, tim
 def job(number: int, status: str = "queued", filler: str = "") -> Put:
     """Give the change that writes a job."""
     return Put(Space.JOB, str(number), msgspec.json.encode({"id": number, "status": status, "filler": filler}))
+
+
+def part(job: int, name: str, value: object) -> Put:
+    """Give the change that writes a part of a job."""
+    return Put(Space.PART, part_key(job, name), msgspec.json.encode(value))
 
 
 def obj(key: str, text: str) -> Put:

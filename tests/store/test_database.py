@@ -16,7 +16,7 @@ from gnt.store.changes import Change, Entry, Put, Space
 from gnt.store.database import Database, Limits
 from gnt.store.reading import Reader
 from gnt.store.schema import APPLICATION_ID, VERSION
-from tests.store.support import FIRST, SECOND, START_OF_TIME, archive, at, entry, gone, job, obj
+from tests.store.support import FIRST, SECOND, START_OF_TIME, archive, at, entry, gone, job, obj, part
 
 UUID = "8d5d2c2e-0a3f-4c8e-9a51-0a8f2e1c7a11"
 
@@ -29,7 +29,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 
 def content(store: Reader) -> dict[str, object]:
     """Give all rows, for comparison."""
-    spaces = (Space.OBJECT, Space.UNDO, Space.DEBT, Space.SECRET, Space.META)
+    spaces = (Space.OBJECT, Space.UNDO, Space.DEBT, Space.SECRET, Space.META, Space.PART)
     found: dict[str, object] = {space.value: store.rows(space) for space in spaces}
     found["job"] = store.jobs()
     found["archived"] = store.jobs(live=False)
@@ -104,6 +104,19 @@ def test_archived_jobs_leave_the_live_ones_and_stay_readable(database: Database)
     assert [(found.id, found.archived) for found in database.jobs(ids=[3, 2, 500])] == [(2, False), (3, True)]
 
 
+def test_a_job_written_anew_has_no_parts_any_more(database: Database) -> None:
+    """Nor one that is removed; parts written behind its row, in the same commit too, stay, and go into the archive."""
+    parts = [part(number, "job", {"a": number}) for number in (1, 2, 3, 12)]
+    database.append(START, [entry(1, job(1), job(2), job(3), job(12), *parts)])
+    database.append(at(1), [entry(2, part(1, "op/0", {}), job(1), part(1, "job", {"b": 1}), gone(Space.JOB, "2"))])
+    database.append(at(2), [entry(3, archive(3), gone(Space.PART, "12/job"))])
+    assert database.rows(Space.PART) == [("1/job", b'{"b":1}'), ("3/job", b'{"a":3}')]
+    assert database.rows(Space.PART, "3/") == [("3/job", b'{"a":3}')]
+    assert database.get(Space.PART, "1/job") == b'{"b":1}'
+    assert [row.parts for row in database.jobs()] == [(("job", b'{"b":1}'),), ()]
+    assert [row.parts for row in database.jobs(live=False)] == [(("job", b'{"a":3}'),)]
+
+
 def test_an_append_that_does_not_fit_is_refused_untouched(database: Database) -> None:
     """The answer names where the logs may still agree."""
     database.append(START, [entry(1, obj("node/a", "one"))])
@@ -130,6 +143,9 @@ CUTS: list[Callable[[], list[Change]]] = [
     lambda: [obj("node/a", "changed"), obj("node/new", "new"), gone(Space.OBJECT, "node/b")],
     lambda: [job(1, "running"), job(9), archive(2)],
     lambda: [gone(Space.JOB, "1"), gone(Space.JOB, "3")],
+    lambda: [part(2, "job", {"a": 2}), part(2, "op/1", {}), gone(Space.PART, "2/log/1"), gone(Space.PART, "2/log/7")],
+    lambda: [part(2, "op/2", {}), job(2, "again"), part(2, "job", {"a": 3}), job(1, "again")],
+    lambda: [gone(Space.JOB, "2")],
     lambda: [Put(Space.SECRET, "1/x", b"other"), gone(Space.SECRET, "2/x"), Put(Space.SECRET, "3/x", b"new")],
     lambda: [Put(Space.META, "last_job", b"99"), gone(Space.META, "drained")],
 ]
@@ -151,6 +167,8 @@ def test_conflicting_entries_are_cut_off_with_what_they_did(
                 job(2),
                 job(3),
                 archive(3),
+                part(2, "job", {"a": 1}),
+                part(2, "log/1", [0, []]),
                 Put(Space.SECRET, "1/x", b"one"),
                 Put(Space.SECRET, "2/x", b"two"),
                 Put(Space.META, "last_job", b"3"),

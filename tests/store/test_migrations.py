@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from gnt.masterd.jobs.job import encode_result, succeeded
+from gnt.masterd.jobs.rows import decode_job, rows_between
 from gnt.model.epoch import START, Epoch, Position
 from gnt.model.errors import ConfigError
 from gnt.store.changes import Entry, Space
@@ -124,3 +126,43 @@ def test_a_replaced_secret_of_version_1_leaves_the_log(tmp_path: Path) -> None:
         assert gone not in content
     for there in (b"web-secret-3", b"drbd-secret-1", b"cluster-secret-1", b"job-secret-1"):
         assert there in content
+
+
+def _version_2(tmp_path: Path) -> Path:
+    path = tmp_path / "config.db"
+    shutil.copy(DATA / "version-2.db", path)
+    return path
+
+
+def test_jobs_of_version_2_stay_and_take_parts(tmp_path: Path) -> None:
+    """Live and archived ones, half done or over; what is written of them from now on stands beside their rows."""
+    database = Database.open(_version_2(tmp_path))
+    assert [(row.id, row.archived) for row in database.jobs(ids=[1, 2, 3])] == [(1, True), (2, False), (3, False)]
+    job = decode_job(database.jobs()[0].value)
+    assert [op.status for op in job.ops] == ["success", "running", "queued"]
+    assert [line.payload for op in job.ops for line in op.log] == ["one", "two", "three"]
+    changes = rows_between(job, succeeded(1, 1004.0, encode_result([2]))(job))
+    end = database.end
+    new = Entry(Position(epoch=end.epoch, serial=end.serial + 1), 0.0, tuple(changes), (2,) * len(changes))
+    assert database.append(end, [new]).stored
+    assert [key for key, _ in database.rows(Space.PART)] == ["2/op/1"]
+    after = decode_job(database.jobs()[0].value)
+    assert [(op.status, bytes(op.result)) for op in after.ops][:2] == [("success", b'{"was":1}'), ("success", b"[2]")]
+    again = Entry(Position(epoch=Epoch(number=2, node="n2"), serial=end.serial + 1), 0.0, (), ())
+    assert database.append(end, [again]).stored
+    assert decode_job(database.jobs()[0].value) == job
+
+
+def test_the_log_of_version_2_makes_the_same_jobs_elsewhere(tmp_path: Path) -> None:
+    """A candidate that is behind catches up from it; what is cut off comes back."""
+    database = Database.open(_version_2(tmp_path))
+    other = Database.create(None, "c1")
+    entries = database.entries_after(START, 2**20)
+    assert entries is not None
+    other.append(START, entries)
+    again = Entry(Position(epoch=Epoch(number=2, node="n2"), serial=5), 0.0, (), ())
+    for store in (database, other):
+        assert store.append(entries[3].position, [again]).stored
+        assert [op.status for op in decode_job(store.jobs()[0].value).ops] == ["success", "queued", "queued"]
+    assert other.jobs() == database.jobs()
+    assert other.jobs(live=False) == database.jobs(live=False)

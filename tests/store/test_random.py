@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gnt.model.epoch import START, Epoch, Position
 from gnt.store.changes import Archive, Change, Entry, Put, Remove, Space
 from gnt.store.database import Database
-from tests.store.support import START_OF_TIME, job
+from tests.store.support import START_OF_TIME, job, part
 
 KEYS = st.sampled_from(["a", "b", "c"])
 CHANGES = st.lists(
@@ -23,6 +23,8 @@ CHANGES = st.lists(
         st.builds(Remove, st.sampled_from([Space.OBJECT, Space.META, Space.SECRET]), KEYS),
         st.builds(job, st.integers(1, 3), st.sampled_from(["queued", "running"])),
         st.builds(lambda number: Remove(Space.JOB, str(number)), st.integers(1, 3)),
+        st.builds(part, st.integers(1, 3), st.sampled_from(["op/0", "op/1", "log/1"]), st.integers(0, 9)),
+        st.builds(lambda number, name: Remove(Space.PART, f"{number}/{name}"), st.integers(1, 3), st.just("op/0")),
         st.builds(lambda number: Archive((number,)), st.integers(1, 3)),
     ),
     max_size=4,
@@ -35,6 +37,10 @@ def state_after(entries: list[Entry]) -> tuple[dict[tuple[Space, str], bytes], s
     archived: set[int] = set()
     for entry in entries:
         for change in entry.changes:
+            if not isinstance(change, Archive) and change.space is Space.JOB:
+                parts = [key for space, key in rows if space is Space.PART and key.startswith(f"{change.key}/")]
+                for key in parts:
+                    del rows[Space.PART, key]
             if isinstance(change, Put):
                 rows[change.space, change.key] = change.value
             elif isinstance(change, Remove):
@@ -110,11 +116,11 @@ class Candidate(RuleBasedStateMachine):
         rows, archived = state_after(self.entries)
         found = {
             (space, key): value
-            for space in (Space.OBJECT, Space.META, Space.SECRET)
+            for space in (Space.OBJECT, Space.META, Space.SECRET, Space.PART)
             for key, value in self.database.rows(space)
         }
-        live = {(Space.JOB, str(row.id)): row.value for row in self.database.jobs()}
-        old = {(Space.JOB, str(row.id)): row.value for row in self.database.jobs(live=False)}
+        live = {(Space.JOB, str(row.id)): row.row for row in self.database.jobs()}
+        old = {(Space.JOB, str(row.id)): row.row for row in self.database.jobs(live=False)}
         assert found | live | old == rows
         assert {int(key) for _, key in old} == archived
         assert self.database.end == self.position(len(self.entries))

@@ -1,7 +1,7 @@
-"""A job as a value, its changes as pure functions, and its stored form.
+"""A job as a value, and its changes as pure functions; its stored form is in `gnt.masterd.jobs.rows`.
 
-The row of a job is the JSON of `spec/jobs.md`, section 2. Input and result of an opcode stay encoded: they are
-encoded once and put into each row as they are. Private and secret parameters are not in here but in rows of their own.
+Input and result of an opcode stay encoded: they are encoded once and put into each row as they are. Private and secret
+parameters are not in here but in rows of their own.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from typing import Any, Final
 
 import msgspec
 
+from gnt.masterd.jobs.blocks import Blocks
 from gnt.masterd.jobs.lockset import Wanted
-from gnt.masterd.jobs.states import FINAL, Events, Status, after, job_priority, job_status
-from gnt.model.errors import ConfigError, GntError
+from gnt.masterd.jobs.states import FINAL, Events, Status, after, job_priority
+from gnt.model.errors import GntError
 from gnt.model.secret import REDACTED
 from gnt.opcodes.base import HIDDEN_PARAMETERS, Opcode
 from gnt.opcodes.registry import redacted
@@ -57,18 +58,27 @@ class JobOpcode(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """A job: a number and opcodes that run in order."""
+    """A job: a number and opcodes that run in order.
+
+    Two members follow from the opcodes and spare changes the way through thousands of them: `done` opcodes have
+    succeeded, the first ones; `last_serial` is the highest serial number in the log, 0 if it is empty.
+    """
 
     id: int
-    ops: tuple[JobOpcode, ...]
+    ops: Blocks[JobOpcode]
     received_timestamp: Stamp | None = None
     start_timestamp: Stamp | None = None
     end_timestamp: Stamp | None = None
+    done: int = 0
+    last_serial: int = 0
 
     @property
     def status(self) -> Status:
-        """Give the status that follows from the opcodes."""
-        return job_status(op.status for op in self.ops)
+        """Give the status that follows from the opcodes: the first that has not succeeded tells it.
+
+        Those behind it wait for their turn, or ended with it.
+        """
+        return self.ops[self.done].status if self.done < len(self.ops) else Status.SUCCESS
 
     @property
     def priority(self) -> int:
@@ -80,17 +90,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         """Say whether the job is over."""
         return self.end_timestamp is not None
 
-    @property
-    def last_serial(self) -> int:
-        """Give the highest serial number in the log; 0 if it is empty."""
-        return max((op.log[-1].serial for op in self.ops if op.log), default=0)
-
 
 Change = Callable[[Job], Job]
 """How a job changes. One change may be applied to the job as it is stored and to the job as it is shown."""
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Job)
 _REDACTED: Final = f':"{REDACTED}"'.encode()
 _HIDDEN_KEYS: Final = tuple(sorted(name.encode() for name in HIDDEN_PARAMETERS))
 
@@ -99,19 +103,6 @@ def stamp(now: float) -> Stamp:
     """Give a time in seconds as seconds and microseconds."""
     microseconds = round(now * 1_000_000)
     return microseconds // 1_000_000, microseconds % 1_000_000
-
-
-def encode_job(job: Job) -> bytes:
-    """Give the row of a job."""
-    return _encoder.encode(job)
-
-
-def decode_job(data: bytes) -> Job:
-    """Make a job from its row; keys that are not known are passed over. Raises `ConfigError` on damage."""
-    try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise ConfigError(f"a stored job cannot be read: {error}") from None
 
 
 def encode_input(op: Opcode) -> tuple[msgspec.Raw, bytes | None]:
@@ -160,15 +151,19 @@ def owner(number: int, name: str) -> str:
 
 def new_job(number: int, inputs: Sequence[msgspec.Raw], priorities: Sequence[int], now: float) -> Job:
     """Make a job that was just received."""
-    ops = tuple(JobOpcode(input=data, priority=urgency) for data, urgency in zip(inputs, priorities, strict=True))
-    return Job(id=number, ops=ops, received_timestamp=stamp(now))
+    ops = [JobOpcode(input=data, priority=urgency) for data, urgency in zip(inputs, priorities, strict=True)]
+    return Job(id=number, ops=Blocks.of(ops), received_timestamp=stamp(now))
 
 
 # Changes
 
 
+def _each(job: Job, change: Callable[[JobOpcode], JobOpcode]) -> Job:
+    return _replace(job, ops=Blocks.of([change(op) for op in job.ops]))
+
+
 def _with(job: Job, index: int, op: JobOpcode) -> Job:
-    return _replace(job, ops=(*job.ops[:index], op, *job.ops[index + 1 :]))
+    return _replace(job, ops=job.ops.replaced(index, op))
 
 
 def picked_up(index: int, now: float, *, again: bool = False) -> Change:
@@ -227,7 +222,7 @@ def succeeded(index: int, now: float, result: msgspec.Raw) -> Change:
             end_timestamp=stamp(now),
             locks=msgspec.UNSET,
         )
-        job = _with(job, index, ended)
+        job = _replace(_with(job, index, ended), done=index + 1)
         return _replace(job, end_timestamp=stamp(now)) if index == len(job.ops) - 1 else job
 
     return change
@@ -247,17 +242,17 @@ def failed(index: int, now: float, error: msgspec.Raw) -> Change:
                 end_timestamp=stamp(now),
                 locks=msgspec.UNSET,
             )
-        return _replace(job, ops=tuple(ops), end_timestamp=stamp(now))
+        return _replace(job, ops=Blocks.of(ops), end_timestamp=stamp(now))
 
     return change
 
 
 def canceling(job: Job) -> Job:
     """Record the wish to cancel a job that waits."""
-    ops = tuple(
-        _replace(op, status=after(op.status, Events.cancel)) if op.status is Status.WAITING else op for op in job.ops
+    return _each(
+        job,
+        lambda op: _replace(op, status=after(op.status, Events.cancel)) if op.status is Status.WAITING else op,
     )
-    return _replace(job, ops=ops)
 
 
 def canceled(now: float, why: str = CANCELED_BY_REQUEST) -> Change:
@@ -274,18 +269,15 @@ def canceled(now: float, why: str = CANCELED_BY_REQUEST) -> Change:
             end_timestamp=stamp(now),
         )
 
-    return lambda job: _replace(job, ops=tuple(map(end, job.ops)), end_timestamp=stamp(now))
+    return lambda job: _replace(_each(job, end), end_timestamp=stamp(now))
 
 
 def put_back(job: Job) -> Job:
     """Let an opcode that waited under an earlier master start over."""
-    ops = tuple(
-        _replace(op, status=after(op.status, Events.put_back), start_timestamp=None)
-        if op.status is Status.WAITING
-        else op
-        for op in job.ops
-    )
-    return _replace(job, ops=ops)
+    if job.status is not Status.WAITING:
+        return job
+    op = job.ops[job.done]
+    return _with(job, job.done, _replace(op, status=after(op.status, Events.put_back), start_timestamp=None))
 
 
 def noted(index: int, now: float, kind: str, *payloads: Any) -> Change:
@@ -295,7 +287,8 @@ def noted(index: int, now: float, kind: str, *payloads: Any) -> Change:
         op = job.ops[index]
         first = job.last_serial + 1
         new = tuple(LogEntry(serial, stamp(now), kind, payload) for serial, payload in enumerate(payloads, first))
-        return _with(job, index, _replace(op, log=(*op.log, *new)))
+        job = _with(job, index, _replace(op, log=(*op.log, *new)))
+        return _replace(job, last_serial=job.last_serial + len(new))
 
     return change
 
@@ -303,13 +296,9 @@ def noted(index: int, now: float, kind: str, *payloads: Any) -> Change:
 def prioritized(priority: int, index: int | None = None) -> Change:
     """Set the priority of one opcode, or (None) of all that are queued or wait."""
 
-    def change(job: Job) -> Job:
-        ops = tuple(
-            _replace(op, priority=priority)
-            if (index is None or place == index) and op.status in (Status.QUEUED, Status.WAITING)
-            else op
-            for place, op in enumerate(job.ops)
-        )
-        return _replace(job, ops=ops)
+    def set_on(op: JobOpcode) -> JobOpcode:
+        return _replace(op, priority=priority) if op.status in (Status.QUEUED, Status.WAITING) else op
 
-    return change
+    if index is None:
+        return lambda job: _each(job, set_on)
+    return lambda job: _with(job, index, set_on(job.ops[index]))

@@ -6,23 +6,25 @@ from collections.abc import Sequence
 
 from twisted.internet.defer import Deferred
 
-from gnt.masterd.jobs.job import Change, Job, encode_job, has_redacted
+from gnt.masterd.jobs.job import Change, Job, has_redacted
+from gnt.masterd.jobs.rows import rows_between
 from gnt.masterd.jobs.rules import Verdict
 from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
-from gnt.store import changes
+from gnt.store.changes import Change as StoreChange
 
 
 class LiveJob:
     """One job of the live queue.
 
     `head` has every change that was handed to the store, `shown` only those that are acknowledged; steps on the way
-    (waiting, running, log lines) are no promises and go into both at once. `secrets` holds inputs that have hidden
-    values, whole, by opcode index, for as long as the job lives. `again` says that an earlier master had it before us.
+    (waiting, running, log lines) are no promises and go into both at once. `stored` is what the store is known to hold;
+    it may hold more, of what is on its way. None: nobody knows. `secrets` holds inputs that have hidden values, whole,
+    by opcode index, for as long as the job lives. `again` says that an earlier master had it before us.
     """
 
-    __slots__ = ("_ops", "_waiters", "again", "dirty", "head", "saving", "secrets", "shown", "verdict")
+    __slots__ = ("_ops", "_waiters", "again", "dirty", "head", "saving", "secrets", "shown", "stored", "verdict")
 
     def __init__(
         self,
@@ -31,8 +33,10 @@ class LiveJob:
         secrets: dict[int, bytes] | None = None,
         *,
         again: bool = False,
+        stored: Job | None = None,
     ) -> None:
         self.again = again
+        self.stored = stored
         self.verdict: Verdict | None = None
         self.head = job
         self.shown = job
@@ -60,14 +64,19 @@ class LiveJob:
         self.shown = self.head if same else change(self.shown)
         self.wake()
 
-    def row(self) -> changes.Put:
-        """Give the row that stores `head`."""
-        return changes.Put(changes.Space.JOB, str(self.head.id), encode_job(self.head))
+    def rows(self) -> list[StoreChange]:
+        """Give the changes that store `head`; none if the store has it."""
+        return rows_between(self.stored, self.head)
 
     def show(self, change: Change, then: Job) -> None:
         """Show a change that was acknowledged; `then` is what `head` was when it was handed to the store."""
         self.shown = self.head if self.head is then else change(self.shown)
         self.wake()
+
+    def go_back(self) -> None:
+        """Go on from what is shown; what was on its way meanwhile may or may not have come to the store."""
+        self.head = self.shown
+        self.stored = None
 
     def forget_input(self) -> None:
         """Let go of what only a job that may still run needs."""

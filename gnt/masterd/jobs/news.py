@@ -20,6 +20,8 @@ def seen(values: Callable[[Job, bool], list[Any]], job: Job, archived: bool, ser
 
 def entries_after(job: Job, serial: int | None) -> list[LogEntry]:
     """Give the log entries after a serial number (None: all), of all opcodes in order."""
+    if serial is not None and serial >= job.last_serial:
+        return []  # mostly so: a job of thousands of opcodes must not be gone through whenever it changes
     return [entry for op in job.ops for entry in op.log if serial is None or entry.serial > serial]
 
 

@@ -71,7 +71,7 @@ class Run:
 
     def beginning(self) -> tuple[Change, ...]:
         """Give the changes that record the opcode as running, with its locks."""
-        return (self._live.row(),)
+        return tuple(self._live.rows())
 
     def giving_up(self, levels: Sequence[Level]) -> tuple[Change, ...]:
         """Give the changes that record the locks of these levels as given up."""
@@ -376,7 +376,7 @@ class Processor:
             except _TROUBLE as trouble:
                 await self._calm(live.head.id, trouble)
                 if not live.shown.final:
-                    live.head = live.shown
+                    live.go_back()
                     continue
             return
 
@@ -391,7 +391,7 @@ class Processor:
             await self._calm(run.job, trouble)
             if ending is not None and happened:
                 return ending
-            live.head = live.shown
+            live.go_back()
             run.handed_out = None
             try:
                 return await self._engine.recover(run)

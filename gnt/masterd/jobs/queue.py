@@ -19,6 +19,7 @@ from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.live import LiveJob
 from gnt.masterd.jobs.needs import Commits, Runner, Shelf
 from gnt.masterd.jobs.news import changed, seen
+from gnt.masterd.jobs.rows import decode_job, whole_row
 from gnt.masterd.jobs.rules import FREE, Rules, Verdict
 from gnt.masterd.jobs.schedule import Schedule
 from gnt.masterd.jobs.seam import Ending, OpcodeEnd
@@ -90,11 +91,12 @@ class JobQueue:
             hidden.setdefault(int(owner), {})[int(index)] = value
         for number in sorted(map(int, rows)):
             try:
-                stored = jobs.decode_job(rows[str(number)])
+                stored = decode_job(rows[str(number)])
             except ConfigError as error:
                 self._log.error("job {job} is left out: {error}", job=number, error=error)
                 continue
-            self._jobs[number] = live = LiveJob(jobs.put_back(stored), secrets=hidden.get(number), again=True)
+            job = jobs.put_back(stored)
+            self._jobs[number] = live = LiveJob(job, secrets=hidden.get(number), again=True, stored=stored)
             if live.head.status is Status.QUEUED:
                 self._stand_in_line(live)
 
@@ -114,7 +116,7 @@ class JobQueue:
         if live is not None:
             return live.shown, False
         row = await self._shelf.archived_job(number) if 0 < number <= self._last else None
-        return None if row is None else (jobs.decode_job(row), True)
+        return None if row is None else (decode_job(row), True)
 
     async def rows(self, numbers: Sequence[int] | None, fields: Sequence[str]) -> list[list[Any]]:
         """Give rows of field values: of the named jobs, or of all (archived ones if the field `archived` is asked).
@@ -206,6 +208,7 @@ class JobQueue:
         """Let jobs that are durable stand in line."""
         for one in new:
             self._jobs[one.number] = one.live
+            one.live.stored = one.live.head
             self._stand_in_line(one.live)
         self._reject([one.live for one in new])
         if self._runner is not None:
@@ -297,18 +300,20 @@ class JobQueue:
         try:
             await self._commit(changes, lambda: self._shown(live, change, then), then.id)
         except GntError:
+            live.stored = None
             if id(changes[0]) not in self._doubtful and live.head is then:
                 live.head = before
                 live.wake()
             raise
 
     def _stored(self, live: LiveJob, then: Job) -> list[Change]:
-        changes: list[Change] = [live.row()]
+        changes = live.rows() or [whole_row(then)]
         if then.final:
             changes += [Remove(Space.SECRET, f"{then.id}/{index}") for index in live.secrets]
         return changes
 
     def _shown(self, live: LiveJob, change: jobs.Change, then: Job) -> None:
+        live.stored = then
         live.show(change, then)
         if live.shown.final:
             live.forget_input()
@@ -363,8 +368,13 @@ class JobQueue:
         try:
             while live.dirty and not live.head.final:
                 live.dirty = False
-                await self._commits.enqueue([live.row()], live.head.id)
+                then = live.head
+                changes = live.rows()
+                if changes:
+                    await self._commits.enqueue(changes, then.id)
+                    live.stored = then
         except GntError as error:
+            live.stored = None
             self._log.warn("the log of job {job} is not stored: {error}", job=live.head.id, error=error)
         finally:
             live.saving = False

@@ -29,7 +29,7 @@ class NewJob:
     def changes(self) -> list[Change]:
         """Give what stores the job."""
         secrets = [Put(Space.SECRET, f"{self.number}/{index}", data) for index, data in self.live.secrets.items()]
-        return [*secrets, self.live.row()]
+        return [*secrets, *self.live.rows()]
 
 
 def with_places(ops: Sequence[Opcode], number: int, before: Sequence[int | None], now: float) -> list[Opcode]:

@@ -10,11 +10,12 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from gnt.masterd.jobs.job import Job, decode_job
+from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.jobs.processor import Processor
 from gnt.masterd.jobs.queue import JobQueue
+from gnt.masterd.jobs.rows import decode_job
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.operation import Operation
 from gnt.model.cluster import Cluster
@@ -23,6 +24,7 @@ from gnt.model.objects import ClusterSettings
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.test import TestDelay
 from gnt.store.changes import Archive, Change, Put, Space
+from gnt.store.job_parts import merged
 
 SETTINGS = ClusterSettings(
     uuid="c", serial_no=1, ctime=0.0, mtime=0.0, cluster_name="cluster.example.com", master_node="m"
@@ -78,13 +80,17 @@ class FakeJournal:
             return done
         self.commits.append(tuple(changes))
         for change in changes:
+            if isinstance(change, Archive):
+                for number in change.jobs:
+                    if (Space.JOB, str(number)) in self.rows:
+                        self.archived[number] = self.job_row(number)
+                        del self.rows[Space.JOB, str(number)]
+                continue
+            if change.space is Space.JOB:
+                for part in self.parts(change.key):
+                    del self.rows[Space.PART, f"{change.key}/{part}"]
             if isinstance(change, Put):
                 self.rows[change.space, change.key] = change.value
-            elif isinstance(change, Archive):
-                for number in change.jobs:
-                    row = self.rows.pop((Space.JOB, str(number)), None)
-                    if row is not None:
-                        self.archived[number] = row
             else:
                 self.rows.pop((change.space, change.key), None)
         if self.hold:
@@ -132,12 +138,30 @@ class FakeJournal:
         return done
 
     def space(self, space: Space) -> dict[str, bytes]:
-        """Give the rows of a space by key."""
-        return {key: value for (where, key), value in self.rows.items() if where is space}
+        """Give the rows of a space by key; jobs whole."""
+        found = {key: value for (where, key), value in self.rows.items() if where is space}
+        return (
+            {key: merged(value, self.parts(key).items()) for key, value in found.items()}
+            if space is Space.JOB
+            else found
+        )
+
+    def parts(self, job: str) -> dict[str, bytes]:
+        """Give the parts of a job, by their names within it."""
+        prefix = f"{job}/"
+        return {
+            key.removeprefix(prefix): value
+            for (space, key), value in self.rows.items()
+            if space is Space.PART and key.startswith(prefix)
+        }
+
+    def job_row(self, number: int) -> bytes:
+        """Give a stored job, whole."""
+        return merged(self.rows[Space.JOB, str(number)], self.parts(str(number)).items())
 
     def job(self, number: int) -> Any:
         """Give a stored job as JSON."""
-        return msgspec.json.decode(self.rows[Space.JOB, str(number)])
+        return msgspec.json.decode(self.job_row(number))
 
     async def archived_job(self, number: int) -> bytes | None:
         """Give an archived row."""

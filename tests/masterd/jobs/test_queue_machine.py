@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from gnt.masterd.jobs.job import Job
+from gnt.masterd.jobs.rows import decode_job
 from gnt.masterd.jobs.rules import Rules, make_rule
 from gnt.masterd.jobs.seam import OpcodeEnd
 from gnt.masterd.jobs.states import FINAL, Status
@@ -64,7 +65,7 @@ class QueueRules(RuleBasedStateMachine):
 
         started(coroutine).addCallbacks(told or (lambda _: None), refused)
 
-    @rule(locks=st.lists(st.sampled_from(LOCKS), min_size=1, max_size=3), on=st.integers(0, 30), data=st.data())
+    @rule(locks=st.lists(st.sampled_from(LOCKS), min_size=1, max_size=6), on=st.integers(0, 30), data=st.data())
     def submit(self, locks: list[str], on: int, data: st.DataObject) -> None:
         """Submit a job, perhaps one that depends on another."""
         wanted = data.draw(st.sampled_from([(), ("success",), ("canceled", "error")]))
@@ -169,6 +170,8 @@ class QueueRules(RuleBasedStateMachine):
             self.seen[job.id] = status
             if status in FINAL:
                 assert job.end_timestamp is not None
+                row = self.brain.journal.archived.get(job.id) or self.brain.journal.job_row(job.id)
+                assert decode_job(row) == job
                 assert self.ends.setdefault(job.id, job) == job
                 failed = [op.status for op in job.ops if op.status is not Status.SUCCESS]
                 assert not failed or set(failed) == {failed[0]}

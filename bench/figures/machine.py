@@ -1,0 +1,116 @@
+"""What the machine itself does: how often a second its disk syncs, and how often a call goes to a node and back.
+
+`python -m bench.figures.machine ROOT NODE ADDRESS` prints the rate of calls from the node whose tree is ROOT.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+
+from bench.commit import fsync_rate
+from gnt.model.layout import Layout
+from gnt.store.reading import Reader
+from gnt.wire.calls import Version
+from gnt.wire.envelope import Request
+from gnt.wire.pb_client import NodeLink
+from gnt.wire.tls import ClientTls, NodeCredentials
+from tests.live import Live
+
+SECONDS = 1.0
+AT_ONCE = 8
+NODED_PORT = 1811
+
+
+def fsyncs(directory: Path) -> float:
+    """Give how often a second 4 KiB come to the disk, one after the other."""
+    return fsync_rate(directory, SECONDS)
+
+
+def pb_calls(live: Live, node: str) -> dict[str, float]:
+    """Give how many calls a second the master's node makes to another, one after the other and several at once."""
+    command = [sys.executable, "-m", "bench.figures.machine", str(live.root("node1")), node, live.address(node)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+async def _rate(link: NodeLink, callers: int) -> float:
+    count = 0
+    begin = time.perf_counter()
+
+    async def caller(number: int) -> None:
+        nonlocal count
+        turn = 0
+        while time.perf_counter() - begin < SECONDS:
+            turn += 1
+            await link.call(Request(id=f"bench-{callers}-{number}-{turn}", epoch=None, deadline=10.0, call=Version()))
+            count += 1
+
+    await gatherResults([Deferred.fromCoroutine(caller(number)) for number in range(callers)])
+    return count / (time.perf_counter() - begin)
+
+
+async def _measure(root: Path, name: str, address: str) -> None:
+    layout = Layout(root)
+    reader = Reader.open(layout.config_db)
+    node = reader.load_cluster().node(name)
+    reader.close()
+    credentials = NodeCredentials(layout.node_pem, layout.authority_certificate)
+    clock: Any = reactor
+    link = NodeLink(
+        name,
+        node.uuid,
+        address,
+        NODED_PORT,
+        ClientTls(credentials, (node.uuid,)),
+        clock=clock,
+        source=random.Random(1),  # noqa: S311
+    )
+    link.start()
+    await link.when_connected()
+    print(json.dumps({"one": await _rate(link, 1), "several": await _rate(link, AT_ONCE)}))
+    await link.stop()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Give the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid: int) -> float:
+    """Give the memory that a process has in use, in MiB."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError("the process has no memory")
+
+
+def main() -> None:
+    """Print the rate of calls as JSON."""
+    loop: Any = reactor
+    failed: list[Any] = []
+
+    def begin() -> None:
+        done = Deferred.fromCoroutine(_measure(Path(sys.argv[1]), sys.argv[2], sys.argv[3]))
+        done.addErrback(failed.append)
+        done.addBoth(lambda _: loop.stop())
+
+    loop.callWhenRunning(begin)
+    loop.run()
+    if failed:
+        failed[0].raiseException()
+
+
+if __name__ == "__main__":
+    main()

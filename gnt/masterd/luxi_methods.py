@@ -18,6 +18,8 @@ Beside those there are, for clients of our own:
 * `History`, `ObjectAt`, `ConfigDiff`: what was: `gnt.masterd.past`.
 * `AddApiToken`, `ApiTokens`, `RevokeApiToken`, `CheckApiToken`: tokens for the remote API: `gnt.masterd.api_tokens`.
 * `UnsafeChanges()`: what was done without a majority, the oldest first: `[{"time", "epoch", "nodes", "by"}]`.
+* `WaitForEvents(position, within)`: what changes, from a serial on: `gnt.masterd.events`.
+* `IfChanged(known, method, args)`: an answer only if it is another one than before: `gnt.masterd.if_changed`.
 * `Abilities()`: which opcodes this version carries out: `gnt.masterd.abilities`.
 """
 
@@ -244,6 +246,8 @@ READING: Final = frozenset(
     {
         "WaitForJobChange",
         "WaitForToken",
+        "WaitForEvents",
+        "IfChanged",
         "Query",
         "QueryFields",
         "QueryJobs",

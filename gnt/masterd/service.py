@@ -18,6 +18,8 @@ from gnt.masterd import abilities, unsafe
 from gnt.masterd.api_tokens import ApiTokens
 from gnt.masterd.debts import DebtCollector, DebtLocks
 from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.events import Events
+from gnt.masterd.if_changed import IfChanged
 from gnt.masterd.jobs.explain import LockTable
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.processor import Processor
@@ -117,6 +119,7 @@ class MasterDaemon:
         term.journal.on_commit(parts.debts.committed)
         term.journal.on_commit(parts.watcher_pause.committed)
         term.journal.on_commit(parts.api_tokens.committed)
+        term.journal.on_commit(parts.events.committed)
         await self._restore(parts, term)
         owed = sorted(await term.journal.rows(Space.DEBT))
         parts.open_debts.keys.update(owed)
@@ -195,6 +198,8 @@ class _Parts:
             )
         )
         self.queue = JobQueue(journal, self.stored, runtime.clock)
+        self.events = Events(runtime, providers.vault, term.database, journal, self.queue)
+        self.queue.watch = self.events.stepped
         self.past = PastMethods(runtime, providers.vault, term.database, journal, self.queue)
         fresh = RuntimeFresh(runtime)
         self.processor = Processor(
@@ -232,5 +237,7 @@ class _Parts:
         )
         self.methods.extend(self.past.table())
         self.methods.extend(abilities.table())
+        self.methods.extend(self.events.table())
+        self.methods.extend(IfChanged(journal, self.events, self.answers, self.methods.call).table())
         self.methods.extend(self.api_tokens.table())
         self.methods.extend(unsafe.table(journal))

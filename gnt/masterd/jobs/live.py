@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import Deferred
 
@@ -24,7 +24,9 @@ class LiveJob:
     by opcode index, for as long as the job lives. `again` says that an earlier master had it before us.
     """
 
-    __slots__ = ("_ops", "_waiters", "again", "dirty", "head", "saving", "secrets", "shown", "stored", "verdict")
+    __slots__ = (
+        *("_ops", "_waiters", "again", "dirty", "head", "saving", "secrets", "shown", "stored", "verdict", "watch"),
+    )
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class LiveJob:
         self.again = again
         self.stored = stored
         self.verdict: Verdict | None = None
+        self.watch: Callable[[LiveJob], None] | None = None
         self.head = job
         self.shown = job
         self.secrets = secrets or {}
@@ -91,6 +94,8 @@ class LiveJob:
 
     def wake(self) -> None:
         """Tell those who wait for news."""
+        if self.watch is not None:
+            self.watch(self)
         if self._waiters:
             waiters, self._waiters = self._waiters, []
             # Who is told may give up the wait of another: the list that is gone through must not change by that.

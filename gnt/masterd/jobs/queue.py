@@ -56,6 +56,8 @@ class JobQueue:
         self._last = 0
         self._drained = False
         self._runner: Runner | None = None
+        # Hears of every job that shows something new.
+        self.watch: Callable[[LiveJob], None] | None = None
         # Commits in doubt, by the identity of their first change (kept alive beside it).
         self._doubtful: dict[int, tuple[Change, Callable[[], None]]] = {}
         self._log = Logger()
@@ -97,6 +99,7 @@ class JobQueue:
                 continue
             job = jobs.put_back(stored)
             self._jobs[number] = live = LiveJob(job, secrets=hidden.get(number), again=True, stored=stored)
+            live.watch = self.watch
             if live.head.status is Status.QUEUED:
                 self._stand_in_line(live)
 
@@ -209,6 +212,7 @@ class JobQueue:
         for one in new:
             self._jobs[one.number] = one.live
             one.live.stored = one.live.head
+            one.live.watch = self.watch
             self._stand_in_line(one.live)
         self._reject([one.live for one in new])
         if self._runner is not None:

@@ -24,6 +24,7 @@ from gnt.masterd.queries.node import NODE
 from gnt.masterd.queries.offers import EXPORT, EXT_STORAGE, OS, Export, exports_of
 from gnt.masterd.queries.predicates import compile_filter, find_field
 from gnt.masterd.queries.rows import Row, make_rows
+from gnt.masterd.queries.versions import Versions
 from gnt.masterd.queries.view import View
 from gnt.masterd.queries.work import FILTER, JOB, LOCK, SeenJob
 from gnt.model.cluster import Cluster
@@ -45,6 +46,10 @@ RESOURCES: Final[Mapping[str, Fields]] = {
     "node": NODE,
     "os": OS,
 }
+
+
+Wanted = Callable[[Cluster, int | None], bool]
+"""Says of a snapshot, and of the number of what nodes said, whether an answer made of them is wanted."""
 
 
 class Snapshots(Protocol):
@@ -118,6 +123,7 @@ class Answers:
         self._ask_all = ask_all
         self._watcher_pause = watcher_pause
         self._tables = Tables()
+        self._versions = Versions()
 
     async def query(self, what: str, fields: Sequence[str], query_filter: Any) -> dict[str, Any]:
         """Give definitions and rows of cells. Raises `GntError` for an unknown resource or a bad filter."""
@@ -155,7 +161,32 @@ class Answers:
 
     # Rows
 
+    async def query_if(
+        self, what: str, fields: Sequence[str], query_filter: Any, wanted: Wanted
+    ) -> dict[str, Any] | None:
+        """Answer a query, or give None where `wanted` says that the answer is not.
+
+        `wanted` is told the snapshot that is answered from, and the number of what nodes said, None if none were asked.
+        """
+        known = resource(what)
+        tree = parse_filter(query_filter)
+        chosen = [known.get(name) for name in fields]
+        view, objects = await self._seen(what, known, chosen, tree)
+        number = None
+        if view.facts.asked:
+            number = self._versions.number(repr((what, fields, query_filter)), view.facts)
+        if not wanted(view.cluster, number):
+            return None
+        return {"fields": [field.definition for field in chosen], "data": make_rows(view, chosen, objects)}
+
     async def _rows(self, what: str, known: Fields, chosen: Sequence[Field], tree: Filter | None) -> list[Row]:
+        view, objects = await self._seen(what, known, chosen, tree)
+        return make_rows(view, chosen, objects)
+
+    async def _seen(
+        self, what: str, known: Fields, chosen: Sequence[Field], tree: Filter | None
+    ) -> tuple[View, list[Any]]:
+        """Look at what a query needs, and find the objects that it is about."""
         cluster = self._snapshots.cluster
         asked_about = [find_field(known, leaf.field) for leaf in leaves(tree)]
         live = frozenset(field.name for field in asked_about if field.asks)
@@ -172,7 +203,7 @@ class Answers:
         if late is not None:
             passes = compile_filter(late, known, view)
             objects = [obj for obj in objects if passes(obj)]
-        return make_rows(view, chosen, objects)
+        return view, objects
 
     async def _objects(
         self, what: str, known: Fields, view: View, tree: Filter | None, used: Sequence[Field]

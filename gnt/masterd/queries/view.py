@@ -28,6 +28,11 @@ class Facts:
     nodes: Mapping[str, NodeFacts | Exception] = field(default_factory=dict)
     consoles: Mapping[str, Console | Exception] = field(default_factory=dict)
 
+    @property
+    def asked(self) -> bool:
+        """Say whether any node was asked."""
+        return bool(self.guests or self.nodes or self.consoles)
+
 
 class View:
     """A snapshot as queries see it. `tables` may be shared by views: it keeps what is the same in several snapshots."""

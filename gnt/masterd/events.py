@@ -274,7 +274,7 @@ def _seen(serial: int, changes: Sequence[Change], named: Callable[[str, str | No
     for change in changes:
         if isinstance(change, Archive):
             jobs.update(change.jobs)
-        elif change.space is Space.JOB:
+        elif change.space in {Space.JOB, Space.PART}:
             jobs.add(int(change.key.partition("/")[0]))
         elif change.space is Space.OBJECT:
             kind, _, uuid = change.key.partition("/")

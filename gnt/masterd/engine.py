@@ -495,10 +495,10 @@ class Course:
         """Go on where the step may fail, telling so and owing it if the node is away; raise where it may not."""
         where = f"{doing.do.call.tag()} on {self._node_name(doing.do.node)}"
         said = str(error) if str(error).startswith(f"{where}: ") else f"{where}: {error}"  # in doubt: it says it itself
-        if not (isinstance(doing.step, Forward) and doing.step.tolerant):
+        if isinstance(doing.step, Uncertain) or not doing.step.tolerant:
             raise Failed(said, code=error.code, hint=error.hint) from error
         self._run.feedback(f" - WARNING: {said}")
-        if doing.step.owed and not isinstance(error, NodeFailure):
+        if isinstance(doing.step, Forward) and doing.step.owed and not isinstance(error, NodeFailure):
             opcode, call = f"{self._run.job}/{self._run.index}", StoredCall.of(doing.do)
             text = f"finish {doing.do.call.tag()}: {error}"
             self._owe(Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call, tolerant=True))

@@ -41,10 +41,15 @@ def on(node: str, call: NodeCall[Any]) -> Action:
 
 
 class Undoable(msgspec.Struct, frozen=True):
-    """Do it; if the stage fails later, `undo` is done. `None`: there is nothing to undo."""
+    """Do it; if the stage fails later, `undo` is done. `None`: there is nothing to undo.
+
+    `tolerant`: a failure is told in the job's log and does not end the operation (a mirror that cannot be set up on a
+    secondary node, where that may be borne); what was half done is undone all the same if the stage fails.
+    """
 
     do: Action
     undo: Action | None
+    tolerant: bool = False
 
 
 class Forward(msgspec.Struct, frozen=True):

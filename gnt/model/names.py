@@ -9,6 +9,7 @@ from typing import Final
 from gnt.model.errors import WRONG_INPUT, Refused
 
 MAX_NAME: Final = 255
+MAX_DEVICE_NAME = 128
 MAX_LABEL: Final = 63
 MAX_TAG: Final = 128
 
@@ -78,6 +79,22 @@ def _check_host_name(name: str, kind: str) -> str:
                 hint=f"parts of letters, digits, _ and - (at most {MAX_LABEL}), joined by dots",
             )
     return lowered
+
+
+def check_device_name(name: str | None, where: str) -> str | None:
+    """Give the name of a disk or interface (`where`: `disk/0`) as it is stored: None, and `none`, is no name.
+
+    One that is a number or looks like a UUID would be taken for an index or a UUID: it is refused.
+    """
+    if name is None or name.lower() == "none":
+        return None
+    if not name or len(name) > MAX_DEVICE_NAME or not name.isprintable() or "/" in name:
+        raise Refused(WRONG_INPUT, f"{where}: {name[:MAX_DEVICE_NAME]!r} is not a name for a device")
+    if name.lstrip("-").isdecimal() or looks_like_uuid(name):
+        raise Refused(
+            WRONG_INPUT, f"{where}: {name!r} is not a name for a device: it would be taken for an index or a UUID"
+        )
+    return name
 
 
 def check_tag(tag: str) -> str:

@@ -1,105 +1,32 @@
-"""New disks and network interfaces, as an opcode describes them: checked, with all names chosen."""
+"""New network interfaces, as an opcode describes them: checked, with all addresses chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from gnt.masterd.operation import Fresh
 from gnt.model.cluster import Cluster
 from gnt.model.errors import NOT_UNIQUE, WRONG_INPUT, Refused, Unsupported
-from gnt.model.names import check_ip, check_mac
-from gnt.model.objects import Disk, DiskTemplate, Nic, Node
+from gnt.model.names import check_device_name, check_ip, check_mac
+from gnt.model.objects import Nic
 from gnt.model.params import check_nic, fill_nic, nic_problems
-from gnt.model.units import check_disk_size
 from gnt.opcodes.parameter_types import NicParams
 
-MAX_DISKS: Final = 16
 MAX_NICS: Final = 8
 MAC_TRIES: Final = 64
-MAX_DEVICE_NAME: Final = 128
 
 NIC_PARAMETERS: Final = frozenset({"mode", "link", "vlan"})
-FILE_DISK_KEYS: Final = frozenset({"size", "mode", "name"})
 
 
 class NewDevices:
-    """Makes disks and interfaces for one new instance of a cluster."""
+    """Makes interfaces for one instance of a cluster."""
 
     def __init__(self, cluster: Cluster, fresh: Fresh, *, conflicts_check: bool) -> None:
         self._cluster = cluster
         self._fresh = fresh
         self._conflicts_check = conflicts_check
         self._macs = {nic.mac for instance in cluster.instances.values() for nic in instance.nics}
-
-    # Disks
-
-    def disks(
-        self,
-        described: Sequence[Mapping[str, Any]],
-        template: DiskTemplate,
-        instance_name: str,
-        node: Node,
-        *,
-        driver: str | None,
-        subdirectory: str | None,
-    ) -> tuple[Disk, ...]:
-        """Make the disks of a file template (or none); sizes in MiB. Raises `Refused` naming the disk."""
-        if template is DiskTemplate.DISKLESS:
-            if described:
-                raise Refused(WRONG_INPUT, "A diskless instance has no disks", hint="leave out --disk, or choose -t")
-            return ()
-        if not described:
-            raise Refused(WRONG_INPUT, "No disk is given", hint="--disk 0:size=SIZE, or -t diskless")
-        if len(described) > MAX_DISKS:
-            raise Refused(WRONG_INPUT, f"{len(described)} disks are too many: at most {MAX_DISKS}")
-        common = Disk(
-            uuid="",
-            dev_type=template,
-            logical_id=(driver or "loop", f"{self._base(template, subdirectory)}/{instance_name}"),
-            nodes=(node.uuid,) if template is DiskTemplate.FILE else (),
-            forthcoming=True,
-        )
-        return tuple(self._file_disk(index, disk, common) for index, disk in enumerate(described))
-
-    def _base(self, template: DiskTemplate, subdirectory: str | None) -> str:
-        settings = self._cluster.settings
-        base = settings.file_storage_dir if template is DiskTemplate.FILE else settings.shared_file_storage_dir
-        if not base:
-            raise Refused(WRONG_INPUT, f"The cluster has no storage directory for {template}")
-        if subdirectory is None:
-            return base
-        if subdirectory.startswith("/"):
-            raise Refused(
-                WRONG_INPUT,
-                f"The file storage directory {subdirectory} is absolute",
-                hint=f"give a directory relative to {base}",
-            )
-        parts = [part for part in subdirectory.split("/") if part]
-        if not parts or any(part in {".", ".."} or "\0" in part for part in parts):
-            raise Refused(WRONG_INPUT, f"The file storage directory {subdirectory!r} leaves {base}")
-        return "/".join((base, *parts))
-
-    def _file_disk(self, index: int, disk: Mapping[str, Any], common: Disk) -> Disk:
-        """Make one file disk; `common` has what all disks share, the directory in place of the path."""
-        where, template = f"disk/{index}", common.dev_type
-        for key in sorted(disk.keys() - FILE_DISK_KEYS):
-            raise Unsupported(f"{where}: {key} does not apply to template {template} in this version")
-        if disk.get("size") is None:
-            raise Refused(WRONG_INPUT, f"{where}: no size is given", hint=f"--disk {index}:size=SIZE")
-        uuid = self._fresh.uuid()
-        driver, directory = common.logical_id
-        return replace(
-            common,
-            uuid=uuid,
-            logical_id=(driver, f"{directory}/{uuid}.{template}.disk{index}"),
-            iv_name=where,
-            size=check_disk_size(disk["size"], f"{where}: size"),
-            mode=disk.get("mode") or "rw",
-            name=self._device_name(disk.get("name"), where),
-        )
 
     # Interfaces
 
@@ -125,7 +52,7 @@ class NewDevices:
             mac=self._mac(given.get("mac", "auto"), where),
             ip=self._ip(given.get("ip"), where),
             nicparams=params,
-            name=self._device_name(given.get("name"), where),
+            name=check_device_name(given.get("name"), where),
         )
         filled = fill_nic(self._cluster, None, nic)
         _refuse_first(nic_problems(filled, ip=nic.ip), where)
@@ -174,13 +101,6 @@ class NewDevices:
                     raise Refused(
                         NOT_UNIQUE, f"{where}: {nic.ip} is already used by {instance.name}", hint="--no-conflicts-check"
                     )
-
-    def _device_name(self, name: str | None, where: str) -> str | None:
-        if name is None or name.lower() == "none":
-            return None
-        if not name or len(name) > MAX_DEVICE_NAME or not name.isprintable() or "/" in name:
-            raise Refused(WRONG_INPUT, f"{where}: {name!r} is not a name for a device")
-        return name
 
 
 def _refuse_first(problems: Iterable[str], where: str) -> None:

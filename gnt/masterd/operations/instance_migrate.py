@@ -10,22 +10,21 @@ from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, Stage, executes
+from gnt.masterd.operations.disk_steps import Laid, assemble_disks, laid, release_disks
 from gnt.masterd.operations.instance_steps import (
-    ANY_NODE_REACHES,
-    assemble_disks,
     bridges_of,
     refuse_missing_bridges,
     refuse_unusable,
     refuse_without_memory,
-    release_disks,
 )
-from gnt.masterd.plan import Forward, Keep, Note, Plan, Uncertain, Undoable, on
+from gnt.masterd.plan import Forward, Keep, Note, Plan, Step, Uncertain, Undoable, on
 from gnt.masterd.settling import Calls, settles
 from gnt.model.cluster import Cluster
 from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, Refused, Unsupported
 from gnt.model.objects import Instance, Node
 from gnt.model.params import fill_be
 from gnt.model.specs import instance_spec
+from gnt.model.templates import EXTERNALLY_MIRRORED
 from gnt.opcodes.instance_move import InstanceMigrate
 from gnt.wire.calls import (
     BridgeCheck,
@@ -119,7 +118,7 @@ class MigrateInstance(Operation[InstanceMigrate]):
             (
                 Note(f"Migrating instance {instance.name}"),
                 Note(f"* preparing {target.name} to accept the instance"),
-                *assemble_disks(target.uuid, spec.disks),
+                *assemble_disks(cluster, _on(target, cluster, instance)),
                 Undoable(on(target.uuid, accept), undo=on(target.uuid, MigrationCancel(instance=spec))),
             )
         )
@@ -152,7 +151,7 @@ class MigrateInstance(Operation[InstanceMigrate]):
                 Note("* cleaning up"),
                 Forward(on(target.uuid, MigrationFinish(instance=arrived, arrived=True)), tolerant=True),
                 Forward(on(source.uuid, MigrationFinish(instance=spec, arrived=False)), tolerant=True),
-                *release_disks(source.uuid, spec.disks, tolerant=True),
+                *release_disks(cluster, _on(source, cluster, instance), tolerant=True),
                 Note("* done"),
             )
         )
@@ -178,11 +177,11 @@ class MigrateInstance(Operation[InstanceMigrate]):
             )
         )
 
-    def _clear(self, cluster: Cluster, instance: Instance, node: Node) -> tuple[Forward, ...]:
+    def _clear(self, cluster: Cluster, instance: Instance, node: Node) -> tuple[Step, ...]:
         """Take away what a migration left on the node where the guest is not."""
         spec = instance_spec(cluster, instance)
         gone = Forward(on(node.uuid, MigrationFinish(instance=spec, arrived=False)), tolerant=True)
-        return (gone, *release_disks(node.uuid, spec.disks, tolerant=True))
+        return (gone, *release_disks(cluster, _on(node, cluster, instance), tolerant=True))
 
     # Checks
 
@@ -198,7 +197,7 @@ class MigrateInstance(Operation[InstanceMigrate]):
                 "OP_INSTANCE_MIGRATE: iallocator is not supported by this version", hint="name a node: -n"
             )
         template = cluster.disk_template(instance)
-        if template not in ANY_NODE_REACHES:
+        if template not in EXTERNALLY_MIRRORED:
             raise Refused(
                 WRONG_STATE,
                 f"{instance.name} has disks of template {template}, which only its own node reaches",
@@ -242,6 +241,10 @@ class MigrateInstance(Operation[InstanceMigrate]):
                 f"{instance.hypervisor} is {versions[0]} on {source.name} and {versions[1]} on {target.name}",
                 hint="--ignore-hvversions migrates all the same",
             )
+
+
+def _on(node: Node, cluster: Cluster, instance: Instance) -> tuple[Laid, ...]:
+    return tuple(replace(disk, nodes=(node.uuid,)) for disk in laid(cluster, instance))
 
 
 def _runs(guest: GuestFacts | None) -> bool:

@@ -6,14 +6,12 @@ from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
+from gnt.masterd.operations.disk_steps import assemble_disks, laid, release_disks
 from gnt.masterd.operations.instance_steps import (
-    assemble_disks,
     bridges_of,
     refuse_missing_bridges,
     refuse_offline,
-    refuse_unsupported_disks,
     refuse_without_memory,
-    release_disks,
 )
 from gnt.masterd.plan import Forward, Keep, Note, Plan, Step, Undoable, on
 from gnt.model.cluster import Cluster
@@ -69,7 +67,6 @@ class StartInstance(Operation[InstanceStartup]):
         node = cluster.nodes[instance.primary_node]
         if instance.admin_state is AdminState.OFFLINE:
             raise Refused(WRONG_STATE, f"{instance.name} is marked offline", hint="gnt-instance modify --online")
-        refuse_unsupported_disks(cluster, instance)
         wanted: tuple[Step, ...] = ()
         if not self.op.no_remember:
             wanted = (wish(cluster, instance, AdminState.UP, disks_active=True),)
@@ -86,7 +83,7 @@ class StartInstance(Operation[InstanceStartup]):
         return Plan(
             (
                 *wanted,
-                *assemble_disks(node.uuid, spec.disks),
+                *assemble_disks(cluster, laid(cluster, instance), ignore_secondaries=self.op.force),
                 Undoable(
                     on(node.uuid, GuestStart(instance=spec, paused=self.op.startup_paused)),
                     undo=on(node.uuid, stop_call(instance, timeout=0)),
@@ -127,11 +124,11 @@ class ShutdownInstance(Operation[InstanceShutdown]):
         if node.offline and self.op.ignore_offline_nodes:
             return Plan((*wanted, Note(f"{node.name} is offline: only the wish is recorded")))
         refuse_offline(node)
-        disks = instance_spec(cluster, instance).disks
+        disks = laid(cluster, instance)
         if guest is None:
-            return Plan((*wanted, *release_disks(node.uuid, disks)))
+            return Plan((*wanted, *release_disks(cluster, disks)))
         stop = Forward(on(node.uuid, stop_call(instance, timeout=self.op.timeout)))
-        return Plan((*wanted, stop, *release_disks(node.uuid, disks)))
+        return Plan((*wanted, stop, *release_disks(cluster, disks)))
 
     def _wish(self, cluster: Cluster, instance: Instance, guest: GuestFacts | None) -> Keep:
         if self.op.admin_state_source != "user":

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
+from gnt.masterd.operations.disk_steps import laid, release_disks, remove_disks
 from gnt.masterd.operations.instance_power import stop_call
-from gnt.masterd.operations.instance_steps import refuse_unsupported_disks, release_disks
 from gnt.masterd.plan import Forget, Forward, Plan, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError
-from gnt.model.specs import instance_spec
 from gnt.opcodes.instance import InstanceRemove
-from gnt.wire.calls import DiskRemove, GuestFacts
+from gnt.wire.calls import GuestFacts
 
 
 @executes(InstanceRemove)
@@ -43,9 +42,8 @@ class RemoveInstance(Operation[InstanceRemove]):
     def plan(self, cluster: Cluster, guest: GuestFacts | None) -> Plan:
         """Stop, release, remove, forget."""
         instance = cluster.instance(self.op.instance_name)
-        refuse_unsupported_disks(cluster, instance)
         node, tolerant = instance.primary_node, self.op.ignore_failures
-        spec = instance_spec(cluster, instance)
+        disks = laid(cluster, instance)
         stop = (
             (Forward(on(node, stop_call(instance, timeout=self.op.shutdown_timeout)), tolerant=tolerant),)
             if guest is not None
@@ -54,8 +52,8 @@ class RemoveInstance(Operation[InstanceRemove]):
         return Plan(
             (
                 *stop,
-                *release_disks(node, spec.disks, tolerant=tolerant),
-                *(Forward(on(node, DiskRemove(disk=disk)), tolerant=tolerant) for disk in spec.disks),
+                *release_disks(cluster, disks, tolerant=tolerant),
+                *remove_disks(cluster, disks, tolerant=tolerant),
                 Forget((instance, *cluster.disks_of(instance))),
             )
         )

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
-from gnt.masterd.plan import Forward, Undoable, on
+from gnt.masterd.plan import Note
+from gnt.model.checks import needs_of, policy_violations
 from gnt.model.cluster import Cluster
-from gnt.model.errors import ENVIRONMENT, NO_RESOURCES, WRONG_STATE, Refused
-from gnt.model.objects import DiskTemplate, HypervisorName, Instance, NicMode, Node
-from gnt.model.specs import DiskSpec, InstanceSpec
-from gnt.wire.calls import DiskAssemble, DiskRelease, NodeFacts
-
-# What this version can make and move; the others are refused by name.
-SUPPORTED_TEMPLATES = frozenset({DiskTemplate.DISKLESS, DiskTemplate.FILE, DiskTemplate.SHAREDFILE})
-ANY_NODE_REACHES = frozenset({DiskTemplate.DISKLESS, DiskTemplate.SHAREDFILE})
-
-
-def assemble_disks(node: str, disks: Iterable[DiskSpec]) -> tuple[Undoable, ...]:
-    """Make the disks usable on their primary node; undone by releasing them."""
-    return tuple(
-        Undoable(on(node, DiskAssemble(disk=disk, primary=True)), undo=on(node, DiskRelease(disk=disk)))
-        for disk in disks
-    )
-
-
-def release_disks(node: str, disks: Iterable[DiskSpec], *, tolerant: bool = False) -> tuple[Forward, ...]:
-    """Close the disks on a node."""
-    return tuple(Forward(on(node, DiskRelease(disk=disk)), tolerant=tolerant) for disk in disks)
+from gnt.model.errors import ENVIRONMENT, NO_RESOURCES, WRONG_INPUT, WRONG_STATE, Refused
+from gnt.model.objects import HypervisorName, Instance, NicMode, Node
+from gnt.model.policy import fill_ipolicy
+from gnt.model.specs import InstanceSpec
+from gnt.wire.calls import NodeFacts
 
 
 def refuse_unusable(node: Node, *, as_what: str) -> None:
@@ -79,10 +64,12 @@ def bridges_of(spec: InstanceSpec) -> list[str]:
     return sorted({nic.link for nic in spec.nics if nic.mode is NicMode.BRIDGED and nic.link})
 
 
-def refuse_unsupported_disks(cluster: Cluster, instance: Instance) -> None:
-    """Refuse instances of templates that this version does not handle."""
-    template = cluster.disk_template(instance)
-    if template not in SUPPORTED_TEMPLATES:
+def policy_notes(cluster: Cluster, instance: Instance, *, ignore: bool) -> tuple[Note, ...]:
+    """Refuse an instance (as it stands in this model) that is outside its group's policy, or warn of it."""
+    policy = fill_ipolicy(cluster, cluster.group_of(cluster.nodes[instance.primary_node]))
+    found = policy_violations(policy, needs_of(cluster, instance))
+    if found and not ignore:
         raise Refused(
-            WRONG_STATE, f"{instance.name} has disks of template {template}, which this version does not handle"
+            WRONG_INPUT, f"Instance policy violated: {'; '.join(found)}", hint="--ignore-ipolicy, or other sizes"
         )
+    return tuple(Note(f" - WARNING: instance policy violated: {text}") for text in found)

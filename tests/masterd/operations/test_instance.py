@@ -120,7 +120,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown hypervisor parameter": ({"hvparams": {"colour": "red"}}, "colour"),
     "unknown backend parameter": ({"beparams": {"wings": 2}}, "wings"),
     "memory the wrong way round": ({"beparams": {"minmem": 512, "maxmem": 256}}, "maxmem"),
-    "template not enabled": ({"disk_template": "plain"}, "plain is not supported"),
+    "template not enabled": ({"disk_template": "plain"}, "plain is not enabled"),
     "disk of nothing": ({"disks": [{"size": 0}]}, "disk/0: size"),
     "disk of an exbibyte": ({"disks": [{"size": "1048576T"}]}, "disk/0: size"),
     "disk without size": ({"disks": [{"mode": "rw"}]}, "disk/0: no size"),

@@ -28,7 +28,7 @@ from typing import Any
 
 from gnt.bootstrap.daemons import ALL, NODED, Daemons
 from gnt.model.layout import Layout
-from gnt.wire.luxi import LuxiClient
+from gnt.wire.luxi_client import LuxiClient
 
 BIN = Path(sys.executable).parent
 PORTS = (1811, 1816, 5080)

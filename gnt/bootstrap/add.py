@@ -20,7 +20,7 @@ from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, Failed, GntError, Refused
 from gnt.model.layout import Layout
 from gnt.model.names import check_name
 from gnt.wire.joining import LIFE
-from gnt.wire.luxi import LuxiClient
+from gnt.wire.luxi_client import LuxiClient
 
 # Exit statuses that say more than that something failed.
 SSH_FAILED: Final = 255

@@ -10,7 +10,7 @@ from typing import Final
 from gnt.daemon.control import ALL, MASTERD, NODED, RAPI, STOP_TIME, DaemonControl
 from gnt.model.errors import ENVIRONMENT, Failed, GntError, Refused
 from gnt.model.layout import SOCKET_PATH_LIMIT
-from gnt.wire.luxi import LuxiClient
+from gnt.wire.luxi_client import LuxiClient
 
 __all__ = ["ALL", "MASTERD", "NODED", "RAPI", "START_TIME", "STOP_TIME", "Daemons"]
 

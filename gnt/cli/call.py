@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gnt.cli.command import Command
@@ -17,8 +16,8 @@ from gnt.cli.options import PRIORITIES
 from gnt.cli.parsing import Parsed
 from gnt.cli.terminal import note
 from gnt.model.errors import ENVIRONMENT, ConfigError, GntError, Refused
-from gnt.model.layout import Layout, host_name
-from gnt.wire.luxi import LuxiClient
+from gnt.model.layout import MASTER_SOCKET, QUERY_SOCKET, Layout, host_name, root_from
+from gnt.wire.luxi_client import LuxiClient
 
 if TYPE_CHECKING:
     from gnt.opcodes.base import Opcode
@@ -36,18 +35,19 @@ class TracedClient(LuxiClient):
             note(f"debug: {method} took {time.monotonic() - begin:.3f} s")
 
 
-@dataclass
 class Call:
     """One use of a command."""
 
-    program: str
-    command: Command
-    parsed: Parsed
-    environ: Mapping[str, str]
-    layout: Layout = field(init=False)
+    def __init__(self, program: str, command: Command, parsed: Parsed, environ: Mapping[str, str]) -> None:
+        self.program = program
+        self.command = command
+        self.parsed = parsed
+        self.environ = environ
 
-    def __post_init__(self) -> None:
-        self.layout = Layout.from_environment(self.environ)
+    @cached_property
+    def layout(self) -> Layout:
+        """Give the paths of this node."""
+        return Layout.from_environment(self.environ)
 
     @property
     def arguments(self) -> list[str]:
@@ -80,11 +80,13 @@ class Call:
             raise self._explained(problem) from None
         return client
 
-    def socket_path(self) -> Path:
-        """Give the path of the master's socket, as the environment has it."""
+    def socket_path(self) -> str:
+        """Give where the master daemon listens; `FORCE_LUXI_SOCKET` names one of the two sockets, or a path."""
         forced = self.environ.get("FORCE_LUXI_SOCKET", "")
-        named = {"": self.layout.master_socket, "master": self.layout.master_socket, "query": self.layout.query_socket}
-        return named.get(forced) or Path(forced)
+        named = {"": MASTER_SOCKET, "master": MASTER_SOCKET, "query": QUERY_SOCKET}
+        if forced not in named:
+            return forced
+        return os.path.join(root_from(self.environ), named[forced])  # noqa: PTH118  (lists do without Path)
 
     def _explained(self, problem: GntError) -> GntError:
         """Say more of a master that does not answer: is it another node, or is there no cluster here at all."""

@@ -2,13 +2,16 @@
 
 Parsing, usage texts and whatever else describes commands (manual pages, completion) read these definitions. An option
 that stands for a parameter of an opcode takes its text and type from there (`from_opcode`).
+
+All are made with keywords. They are no dataclasses: every command loads them, and what those need takes longer than a
+list.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Self
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from gnt.cli.call import Call
@@ -18,8 +21,7 @@ ParseValue = Callable[[str], Any]
 """Makes a value of an option's text; raises `ValueError` with what is wrong, put after the option's name."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Option:
+class Option(NamedTuple):
     """One option. With neither `parse` nor `metavar` it is a flag whose value is `const`."""
 
     flags: tuple[str, ...]
@@ -82,7 +84,7 @@ class Option:
 
     def but(self, **changes: Any) -> Self:
         """Give the same option with some things said differently."""
-        return replace(self, **changes)
+        return self._replace(**changes)
 
 
 def option(*flags: str, help: str, dest: str = "", **more: Any) -> Option:  # noqa: A002  (the option's own word)
@@ -105,8 +107,7 @@ def _dest(flags: tuple[str, ...]) -> str:
     return longest.lstrip("-").replace("-", "_")
 
 
-@dataclass(frozen=True)
-class Argument:
+class Argument(NamedTuple):
     """Positional arguments of one kind. `kind` is what completion offers: `instance`, `node`, `job` or `file`."""
 
     metavar: str
@@ -121,8 +122,7 @@ class Argument:
         return f"[{shown}]" if self.minimum == 0 else shown
 
 
-@dataclass(frozen=True, kw_only=True)
-class Command:
+class Command(NamedTuple):
     """One command of a program."""
 
     name: str
@@ -137,14 +137,13 @@ class Command:
     """The variable whose words come before the options that were given."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Program:
+class Program(NamedTuple):
     """A gnt-* program. `unsupported` are the commands that this version knows by name only."""
 
     name: str
     help: str
     commands: tuple[Command, ...] = ()
-    unsupported: Mapping[str, str] = field(default_factory=dict)
+    unsupported: Mapping[str, str] = MappingProxyType({})
 
     def command(self, name: str) -> Command | None:
         """Find a command by its name or an alias."""

@@ -19,7 +19,7 @@ from gnt.cli.options import COMMON
 from gnt.cli.parsing import Parsed
 from gnt.cli.usage import metavar_of
 from gnt.model.errors import GntError
-from gnt.wire.luxi import LuxiClient
+from gnt.wire.luxi_client import LuxiClient
 
 MOST: Final = 500
 """More words than this help nobody to choose."""

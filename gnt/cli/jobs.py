@@ -13,15 +13,16 @@ import msgspec
 from gnt.cli.call import Call
 from gnt.cli.failures import OK, JobFailed
 from gnt.cli.plans import instead
-from gnt.cli.terminal import Progress, note, say
+from gnt.cli.progress import Progress
+from gnt.cli.tables import FINAL
+from gnt.cli.terminal import note, say
 from gnt.model.errors import GntError, JobLost, Refused
 from gnt.wire.errors import from_luxi
-from gnt.wire.luxi import JobChange
+from gnt.wire.luxi_client import JobChange
 
 if TYPE_CHECKING:
     from gnt.opcodes.base import Opcode
 
-FINAL: Final = frozenset({"canceled", "success", "error"})
 # Seconds of silence before a job that has not begun is explained, and between questions after that.
 _PATIENCE: Final = 5.0
 _BY_REQUEST: Final = "Job canceled by request"

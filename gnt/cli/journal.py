@@ -8,16 +8,16 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from gnt.cli.command import Program
-from gnt.model.layout import Layout
+from gnt.cli.command import Command
+from gnt.model.layout import COMMANDS_LOG, root_from
 from gnt.model.secret import REDACTED
 
 WHERE_PROBLEMS_ARE: Final = "please report it: commands.log in the log directory has the details, and so has -d"
 
 
-def record(name: str, program: Program, words: Sequence[str]) -> None:
+def record(name: str, command: Command | None, words: Sequence[str]) -> None:
     """Write a line about this use of a command. Where there is no log directory, or no right to write, nothing is."""
-    _write(f"uid={os.getuid()} {name} " + shlex.join(_without_secrets(program, words)).replace("\n", "\\n"))
+    _write(f"uid={os.getuid()} {name} " + shlex.join(_without_secrets(command, words)).replace("\n", "\\n"))
 
 
 def record_problem() -> None:
@@ -28,7 +28,7 @@ def record_problem() -> None:
 
 
 def _write(text: str) -> None:
-    path = Layout.from_environment(os.environ).log / "commands.log"
+    path = os.path.join(root_from(os.environ), COMMANDS_LOG)  # noqa: PTH118  (every command pays for loading Path)
     line = f"{time.strftime('%Y-%m-%d %H:%M:%S')} pid={os.getpid()} {text}\n"
     try:
         log = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
@@ -42,9 +42,8 @@ def _write(text: str) -> None:
         os.close(log)
 
 
-def _without_secrets(program: Program, words: Sequence[str]) -> list[str]:
+def _without_secrets(command: Command | None, words: Sequence[str]) -> list[str]:
     """Hide the values of options that carry secrets, in both spellings, abbreviated too."""
-    command = program.command(words[0])
     secret = [flag for option in (command.options if command else ()) if option.secret for flag in option.flags]
     shown: list[str] = []
     hide = False

@@ -10,7 +10,7 @@ from gnt.cli.command import Argument, Command
 from gnt.cli.filters import Convert, Filter, every, make_filter
 from gnt.cli.options import FIELDS_TABLE
 from gnt.cli.tables import print_rows, show_list, unknown_status, wanted_fields
-from gnt.wire.luxi import FieldDefinition
+from gnt.wire.luxi_client import FieldDefinition
 
 _KINDS = {
     "text": "Text",

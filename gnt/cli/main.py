@@ -15,11 +15,11 @@ from gnt.cli.call import Call
 from gnt.cli.command import Command, Program
 from gnt.cli.failures import BROKEN_PIPE, FAILURE, INTERRUPTED, OK, exit_status, json_line, text_of
 from gnt.cli.journal import WHERE_PROBLEMS_ARE, record, record_problem
+from gnt.cli.list_commands import list_command
 from gnt.cli.options import COMMON
 from gnt.cli.parsing import BadUsage, Help, Parsed, parse, with_environment
 from gnt.cli.plans import Planned
 from gnt.cli.terminal import note, say
-from gnt.cli.usage import command_usage, program_usage
 from gnt.model.errors import GntError, Unsupported
 
 MODULES: Final = {
@@ -83,18 +83,24 @@ def _run(name: str, words: list[str]) -> int:
     if words[:1] == ["--complete"]:
         return _complete(name, words[1:])
     try:
+        command = list_command(name, words[0]) if words else None
+        if command is not None:
+            record(name, command, words)
+            return _run_command(name, command, words[1:])
         program = load(name, words)
         if words[:1] == ["--version"]:
             say(f"{name} (ganeti v{__version__}) {__version__}")
             return OK
         if not words or words[0] in {"--help", "-h"}:
+            from gnt.cli.usage import program_usage  # noqa: PLC0415  (only who asks for it pays for it)
+
             sys.stdout.write(program_usage(program))
             return OK if words else FAILURE
-        record(name, program, words)
         command = program.command(words[0])
+        record(name, command, words)
         if command is None:
             raise _unknown(program, words[0], as_json=as_json)
-        return _run_command(program, command, words[1:])
+        return _run_command(name, command, words[1:])
     except GntError as error:
         sys.stdout.flush()
         note(json_line(error) if as_json else text_of(error))
@@ -118,29 +124,33 @@ def _unknown(program: Program, word: str, *, as_json: bool) -> GntError:
     import difflib  # noqa: PLC0415  (only mistakes pay for it)
 
     if not as_json:
+        from gnt.cli.usage import program_usage  # noqa: PLC0415
+
         sys.stdout.write(program_usage(program))
     names = [name for command in program.commands for name in (command.name, *command.aliases)]
     near = difflib.get_close_matches(word, names, n=1)
     return BadUsage(f"there is no command {word[:60]}", hint=f"did you mean {near[0]}?" if near else "", status=FAILURE)
 
 
-def _call(program: Program, command: Command, parsed: Parsed) -> int:
-    return command.run(Call(program.name, command, parsed, os.environ))
+def _call(name: str, command: Command, parsed: Parsed) -> int:
+    return command.run(Call(name, command, parsed, os.environ))
 
 
-def _run_command(program: Program, command: Command, words: Sequence[str]) -> int:
+def _run_command(name: str, command: Command, words: Sequence[str]) -> int:
     try:
         given = with_environment(command, words, os.environ)
-        parsed = parse(program.name, command, [*command.options, *COMMON], given)
+        parsed = parse(name, command, [*command.options, *COMMON], given)
     except Help:
-        sys.stdout.write(command_usage(program, command))
+        from gnt.cli.usage import command_usage  # noqa: PLC0415
+
+        sys.stdout.write(command_usage(load(name), command))
         return OK
     try:
         if parsed.options.get("watch"):
             from gnt.cli.watching import watch  # noqa: PLC0415  (only watchers pay for it)
 
-            look = partial(_call, program, command, parsed)
+            look = partial(_call, name, command, parsed)
             return watch(look, as_json=bool(parsed.options.get("json")))
-        return _call(program, command, parsed)
+        return _call(name, command, parsed)
     except Planned as shown:
         return shown.status

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from gnt.cli.command import Command, Option
@@ -23,13 +22,13 @@ class Help(Exception):
     """The usage of the command was asked for."""
 
 
-@dataclass
 class Parsed:
     """What the words of a command mean: values by `dest` of their option, and the arguments."""
 
-    options: dict[str, Any] = field(default_factory=dict)
-    given: list[Option] = field(default_factory=list)
-    arguments: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+        self.given: list[Option] = []
+        self.arguments: list[str] = []
 
 
 def parse(program: str, command: Command, options: Sequence[Option], words: Sequence[str]) -> Parsed:

@@ -6,16 +6,14 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
 from gnt.cli.call import Call
 from gnt.cli.failures import FAILURE, OK, text_of
 from gnt.cli.terminal import note, say
 from gnt.model.errors import GntError
-from gnt.wire.plan_answer import OpcodePlan, PlanRefusal
 
 if TYPE_CHECKING:
     from gnt.opcodes.base import Opcode
+    from gnt.wire.plan_answer import OpcodePlan, PlanRefusal
 
 MOST_LOCKS: Final = 12
 """Locks that are named; of more, only how many there are."""
@@ -38,6 +36,8 @@ def instead(call: Call, jobs: Sequence[tuple[str, Sequence[Opcode]]]) -> None:
         return
     plans = [(name, call.client.plan_job(ops)) for name, ops in jobs]
     if call.json:
+        import msgspec  # noqa: PLC0415  (only a plan pays for it)
+
         call.print_json({"plans": [{"name": name, "opcodes": msgspec.to_builtins(plan)} for name, plan in plans]})
     else:
         for name, plan in plans:

@@ -12,7 +12,10 @@ from gnt.cli.call import Call
 from gnt.cli.failures import OK, UNKNOWN_FIELD
 from gnt.cli.terminal import coloured, note, wants_colour
 from gnt.model.units import format_size
-from gnt.wire.luxi import FieldDefinition, QueryAnswer
+from gnt.wire.luxi_client import FieldDefinition, QueryAnswer
+
+FINAL: Final = frozenset({"canceled", "success", "error"})
+"""What a job is that has ended."""
 
 RIGHT: Final = frozenset({"number", "float", "unit"})
 # What a cell without a value shows, short and long, by its status.

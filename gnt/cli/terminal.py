@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
-import textwrap
-import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 COLOURS: Final = {"red": "31", "green": "32", "yellow": "33", "blue": "34"}
-CLEAR_LINE: Final = "\r\x1b[K"
-TTY: Final = Path("/dev/tty")
+TTY: Final = "/dev/tty"
 _WIDTH: Final = 70
-_USUAL_WIDTH: Final = 80
 _MANY: Final = 20
 
 
@@ -65,8 +58,8 @@ def _conversation() -> Iterator[tuple[TextIO, TextIO] | None]:
     """Open the controlling terminal for reading and writing; None where there is none."""
     with contextlib.ExitStack() as stack:
         try:
-            reader = stack.enter_context(TTY.open(encoding="utf-8", errors="replace"))
-            writer = stack.enter_context(TTY.open("w", encoding="utf-8", errors="replace"))
+            reader = stack.enter_context(open(TTY, encoding="utf-8", errors="replace"))  # noqa: PTH123
+            writer = stack.enter_context(open(TTY, "w", encoding="utf-8", errors="replace"))  # noqa: PTH123
         except OSError:
             yield None
         else:
@@ -78,6 +71,8 @@ def ask(text: str, choices: Sequence[Choice] = YES_NO) -> Any:
     with _conversation() as terminal:
         if terminal is None:
             return choices[-1].value
+        import textwrap  # noqa: PLC0415  (only questions pay for it)
+
         reader, writer = terminal
         wrapped = "\n".join(textwrap.fill(line, _WIDTH) if line[:1] != " " else line for line in text.splitlines())
         letters = "/".join([choice.letter for choice in choices[:-1]] + [f"[{choices[-1].letter}]", "?"])
@@ -115,63 +110,3 @@ def confirm_many(names: Sequence[str], *, kind: str, verb: str, extra: str = "")
         return bool(ask(question + listing))
     answer = ask(question, (YES_NO[0], Choice("v", "view", f"show the {kind}"), YES_NO[1]))
     return bool(ask(question + listing)) if answer == "view" else bool(answer)
-
-
-class Progress:
-    """A line on a terminal that says what is waited for, and for how long; nothing where there is no terminal."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stderr if stream is None else stream
-        self._text = ""
-        self._since = time.monotonic()
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def __enter__(self) -> Self:
-        if self._stream.isatty():
-            self._thread = threading.Thread(target=self._tick, daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        self._ended.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._write("")
-
-    def show(self, text: str) -> None:
-        """Say what is going on now."""
-        with self._lock:
-            self._text = text
-        self._draw()
-
-    @contextlib.contextmanager
-    def away(self) -> Iterator[None]:
-        """Take the line away while other lines are written."""
-        with self._lock:
-            if self._thread is not None:
-                self._write("")
-            yield
-            sys.stdout.flush()
-
-    def _tick(self) -> None:
-        while not self._ended.wait(1):
-            self._draw()
-
-    def _draw(self) -> None:
-        with self._lock:
-            if self._thread is not None and self._text and not self._ended.is_set():
-                self._write(f"{self._text}  {time.monotonic() - self._since:.0f} s")
-
-    def _write(self, text: str) -> None:
-        self._stream.write(CLEAR_LINE + text[: _columns(self._stream) - 1])
-        self._stream.flush()
-
-
-def _columns(stream: TextIO) -> int:
-    """Give the width of a terminal: a line that wraps could not be taken away again."""
-    try:
-        return os.get_terminal_size(stream.fileno()).columns or _USUAL_WIDTH
-    except (OSError, ValueError):
-        return _USUAL_WIDTH

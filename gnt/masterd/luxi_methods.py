@@ -37,7 +37,8 @@ from gnt.masterd.join_port import Offer
 from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
-from gnt.wire.luxi import LONGEST_WAIT, NO_CHANGE, Request, parse_job_id, unknown_method
+from gnt.wire.luxi import Request, unknown_method
+from gnt.wire.luxi_frames import LONGEST_WAIT, NO_CHANGE, parse_job_id
 
 A = TypeVar("A", bound=msgspec.Struct)
 

@@ -32,7 +32,8 @@ from zope.interface import implementer
 from gnt.masterd.luxi_methods import READING
 from gnt.model.errors import ENVIRONMENT, GntError, Refused
 from gnt.model.layout import SOCKET_PATH_LIMIT, Layout
-from gnt.wire.luxi import END, MAX_REQUEST, FrameSplitter, Request, decode_request, encode_failure, encode_response
+from gnt.wire.luxi import Request, decode_request, encode_failure, encode_response
+from gnt.wire.luxi_frames import END, MAX_REQUEST, FrameSplitter
 
 SOCKET_MODE: Final = 0o660
 DIRECTORY_MODE: Final = 0o750

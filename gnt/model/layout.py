@@ -7,11 +7,12 @@ moves the whole tree, `GNT_HOSTNAME` (or `GANETI_HOSTNAME`) the node's own name,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gnt.model.errors import ENVIRONMENT, Refused
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # sun_path of struct sockaddr_un has 108 bytes on Linux, the last of them NUL.
 SOCKET_PATH_LIMIT = 107
@@ -24,23 +25,50 @@ LIBVIRT_CERTIFICATES: Final = (
 )
 
 
-@dataclass(frozen=True)
-class Layout:
-    """The paths of one node. `root` is `/` on a real machine."""
+# What every command needs, below the root: as texts, because Path takes longer to load than a list may take.
+MASTER_SOCKET: Final = "var/run/ganeti/socket/ganeti-master"
+QUERY_SOCKET: Final = "var/run/ganeti/socket/ganeti-query"
+COMMANDS_LOG: Final = "var/log/ganeti/commands.log"
 
-    root: Path
+
+def root_from(environ: Mapping[str, str]) -> str:
+    """Give the root from `GNT_ROOTDIR`, else `GANETI_ROOTDIR`, else `/`.
+
+    Raises `Refused` (environment_error) for a relative one: daemons work in another directory than their starter.
+    """
+    name = "GNT_ROOTDIR" if environ.get("GNT_ROOTDIR") else "GANETI_ROOTDIR"
+    root = environ.get(name) or "/"
+    if not root.startswith("/"):
+        raise Refused(ENVIRONMENT, f"{name} is a relative path: {root}", hint="give it from / on")
+    return root
+
+
+class Layout:
+    """The paths of one node. `root` is `/` on a real machine.
+
+    Every command makes one before anything else, so this is no dataclass: what those load takes as long as a list.
+    """
+
+    __slots__ = ("root",)
+
+    def __init__(self, root: Path) -> None:
+        self.root: Final = root
+
+    def __repr__(self) -> str:
+        return f"Layout({self.root!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and other.root == self.root
+
+    def __hash__(self) -> int:
+        return hash(self.root)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Layout:
-        """Take the root from `GNT_ROOTDIR`, else `GANETI_ROOTDIR`, else `/`.
+        """Take the root from the environment: `root_from`."""
+        from pathlib import Path  # noqa: PLC0415
 
-        Raises `Refused` (environment_error) for a relative one: daemons work in another directory than their starter.
-        """
-        name = "GNT_ROOTDIR" if environ.get("GNT_ROOTDIR") else "GANETI_ROOTDIR"
-        root = Path(environ.get(name) or "/")
-        if not root.is_absolute():
-            raise Refused(ENVIRONMENT, f"{name} is a relative path: {root}", hint="give it from / on")
-        return cls(root)
+        return cls(Path(root_from(environ)))
 
     @property
     def data(self) -> Path:
@@ -135,12 +163,12 @@ class Layout:
     @property
     def master_socket(self) -> Path:
         """Give the LUXI socket of all clients up to 2.11."""
-        return self.socket_directory / "ganeti-master"
+        return self.root / MASTER_SOCKET
 
     @property
     def query_socket(self) -> Path:
         """Give the LUXI socket of clients since 2.12; the same handler listens on both."""
-        return self.socket_directory / "ganeti-query"
+        return self.root / QUERY_SOCKET
 
     @property
     def os_log(self) -> Path:
@@ -184,9 +212,10 @@ class Layout:
     def _searched(self, what: str) -> tuple[Path, ...]:
         places = ("srv/ganeti", "usr/local/lib/ganeti", "usr/lib/ganeti", "usr/share/ganeti")
         own = tuple(self.root / place / what for place in places)
-        if self.root == Path("/"):
+        machine = self.root.root
+        if str(self.root) == machine:
             return own
-        return own + tuple(Path("/") / place / what for place in places)
+        return own + tuple(type(self.root)(machine, place, what) for place in places)
 
     @property
     def exports(self) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Final
 
 from gnt.model.errors import WRONG_INPUT, Refused
@@ -34,6 +33,8 @@ def parse_size(value: str | int, what: str = "size") -> int:
 
 
 def _parsed(text: str, what: str) -> int:
+    from decimal import ROUND_CEILING, Decimal, InvalidOperation  # noqa: PLC0415  (who only shows sizes needs none)
+
     match = _SIZE.fullmatch(text.strip())
     unit = (match.group(2) or "").lower() if match else ""
     scale = _UNITS.get(unit.removesuffix("ib") if unit.endswith("ib") else unit.removesuffix("b"))

@@ -24,16 +24,9 @@ from gnt.daemon.runtime import Clock
 from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import encode_opcode
-from gnt.wire.luxi import (
-    MAX_REQUEST,
-    NO_CHANGE,
-    TIMEOUT,
-    FrameSplitter,
-    JobChange,
-    decode_response,
-    encode_request,
-    parse_job_id,
-)
+from gnt.wire.luxi import decode_response, encode_request
+from gnt.wire.luxi_client import JobChange
+from gnt.wire.luxi_frames import MAX_REQUEST, NO_CHANGE, TIMEOUT, FrameSplitter, parse_job_id
 
 QUICK_LINES: Final = 8
 """Connections for what is answered at once."""

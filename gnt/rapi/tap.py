@@ -33,7 +33,7 @@ from gnt.model.errors import GntError
 from gnt.model.layout import Layout, host_name
 from gnt.rapi.service import MOST_CLIENTS, RemoteApi, Settings
 from gnt.rapi.tls import RapiTls
-from gnt.wire.luxi import CONNECT_TIMEOUT
+from gnt.wire.luxi_frames import CONNECT_TIMEOUT
 
 log: Final = Logger()
 

@@ -16,7 +16,8 @@ import pytest
 from gnt.bootstrap.add import AddCommand, NodeAdd, Offer
 from gnt.model.errors import GntError, Refused
 from gnt.model.layout import Layout
-from gnt.wire.luxi import FrameSplitter, decode_request, encode_failure, encode_response
+from gnt.wire.luxi import decode_request, encode_failure, encode_response
+from gnt.wire.luxi_frames import FrameSplitter
 
 TOKEN = "CQFAAAAB-SECRET77"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from gnt.model.errors import GntError, Refused
-from gnt.wire.luxi import FrameSplitter, encode_failure, encode_response, unknown_method
+from gnt.wire.luxi import encode_failure, encode_response, unknown_method
+from gnt.wire.luxi_frames import FrameSplitter
 
 FIELDS = json.loads((Path(__file__).parent.parent / "data/query-fields.json").read_text(encoding="utf-8"))
 

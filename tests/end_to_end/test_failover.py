@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from gnt.bootstrap.daemons import ALL, MASTERD, NODED, RAPI
-from gnt.wire.luxi import LuxiClient
+from gnt.wire.luxi_client import LuxiClient
 from tests.live import Live, init, live_cluster, trees, wait_until
 
 DISKLESS = ("-t", "diskless", "--no-install", "-o", "none", "--no-nics", "--ignore-ipolicy")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from gnt.wire.certificates import bundle, check_signed, digest, load_identity, make_rapi, signing_authority
-from gnt.wire.luxi import LuxiClient
+from gnt.wire.luxi_client import LuxiClient
 from tests.live import Live, wait_until
 
 NODED, MASTERD, RAPI = "gnt-noded", "gnt-masterd", "gnt-rapi"

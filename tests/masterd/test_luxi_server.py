@@ -30,7 +30,7 @@ from gnt.model.errors import UNKNOWN_ENTITY, QueueDrained, Refused
 from gnt.model.layout import Layout
 from gnt.opcodes import test as test_opcodes
 from gnt.wire.joining import Token, parse_token
-from gnt.wire.luxi import LuxiClient
+from gnt.wire.luxi_client import LuxiClient
 from tests.masterd.fake_rules import FakeRules
 from tests.masterd.jobs.fakes import Brain, delay
 

@@ -22,7 +22,8 @@ from zope.interface import implementer
 from gnt.model.errors import GntError, JobLost, Refused
 from gnt.opcodes.registry import ALL
 from gnt.rapi.service import RemoteApi, Settings
-from gnt.wire.luxi import FrameSplitter, encode_failure, encode_response
+from gnt.wire.luxi import encode_failure, encode_response
+from gnt.wire.luxi_frames import FrameSplitter
 
 USERS = """\
 # name password options

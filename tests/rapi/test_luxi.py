@@ -13,7 +13,8 @@ from twisted.python.failure import Failure
 from gnt.model.errors import GntError, JobLost, Refused
 from gnt.opcodes.instance_power import InstanceStartup
 from gnt.rapi.luxi import Master
-from gnt.wire.luxi import MAX_REQUEST, encode_failure
+from gnt.wire.luxi import encode_failure
+from gnt.wire.luxi_frames import MAX_REQUEST
 from tests.rapi.room import HANG_UP, FakeMaster, _Wire
 
 

@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 
 from gnt.model.errors import WRONG_STATE, GntError, Refused
 from gnt.wire.luxi import (
-    FrameSplitter,
     Request,
     decode_request,
     decode_response,
     encode_failure,
     encode_request,
     encode_response,
-    parse_job_id,
     unknown_method,
 )
+from gnt.wire.luxi_frames import FrameSplitter, parse_job_id
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**63), 2**63) | st.text(),

@@ -15,8 +15,9 @@ import pytest
 from gnt.model.errors import GntError, JobLost, Refused
 from gnt.opcodes.cluster import ClusterQuery
 from gnt.opcodes.registry import encode_opcode
-from gnt.wire import luxi
-from gnt.wire.luxi import JobChange, LuxiClient, encode_failure, encode_response
+from gnt.wire import luxi_client, luxi_frames
+from gnt.wire.luxi import decode_request, encode_failure, encode_response
+from gnt.wire.luxi_client import JobChange, LuxiClient
 
 Script = Callable[..., "Served"]
 
@@ -44,7 +45,7 @@ class Served:
                 self._talk(connection)
 
     def _talk(self, connection: socket.socket) -> None:
-        splitter = luxi.FrameSplitter()
+        splitter = luxi_frames.FrameSplitter()
         while self._answers and (data := connection.recv(65536)):
             for frame in splitter.feed(data):
                 self.requests.append(json.loads(frame))
@@ -128,7 +129,7 @@ def test_reading(serve: Script) -> None:
     )
     with LuxiClient(served.path) as client:
         answer = client.query("node", ["name"], ["=", "name", "node1"])
-        assert answer.data == [[(0, "node1")], [(2, None)]]
+        assert answer.data == [[[0, "node1"]], [[2, None]]]
         assert client.query_fields("node") == answer.fields
         assert answer.fields[0].doc == "its name"
         assert client.query_jobs([5, 6], ["id", "status"]) == [[5, "success"], None]
@@ -267,7 +268,7 @@ def test_a_full_backlog_is_waited_for(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_request_over_the_limit_is_not_sent(monkeypatch: pytest.MonkeyPatch, serve: Script) -> None:
     """The server would hang up; the client says why beforehand."""
     served = serve(encode_response([]))
-    monkeypatch.setattr(luxi, "MAX_REQUEST", 100)
+    monkeypatch.setattr(luxi_client, "MAX_REQUEST", 100)
     with LuxiClient(served.path) as client:
         with pytest.raises(Refused, match="allowed are 100"):
             client.call("X", "y" * 100)
@@ -282,3 +283,50 @@ def test_the_client_needs_no_twisted() -> None:
 
     code = "import sys, gnt.wire.luxi; sys.exit(any(m.split('.')[0] in ('twisted', 'OpenSSL') for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+NAME = {"name": "name", "title": "Node", "kind": "text", "doc": "its name"}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        None,
+        [],
+        {"data": []},
+        {"fields": None, "data": []},
+        {"fields": [NAME | {"title": 5}], "data": []},
+        {"fields": [{"name": "name"}], "data": []},
+        {"fields": ["name"], "data": []},
+        {"fields": [NAME]},
+        {"fields": [NAME], "data": None},
+        {"fields": [NAME], "data": {"a": 1}},
+        {"fields": [NAME], "data": [None]},
+        {"fields": [NAME], "data": [[[0, "a"], [0, "b"]]]},
+        {"fields": [NAME], "data": [[[0, "a"]], []]},
+        {"fields": [NAME], "data": [["ab"]]},
+        {"fields": [NAME], "data": [[[0]]]},
+        {"fields": [NAME], "data": [[[0, "a", 1]]]},
+    ],
+)
+def test_an_answer_that_is_no_list(serve: Script, answer: Any) -> None:
+    """A query's answer of another shape is an error of the protocol, never one of the program."""
+    served = serve(encode_response(answer))
+    with LuxiClient(served.path) as client, pytest.raises(GntError) as refused:
+        client.query("node", ["name"])
+    assert refused.value.code == "luxi_error"
+
+
+@pytest.mark.parametrize("frame", [b"", b"nonsense", b"\xff", b"[" * 100_000, b"[]", b'{"success": 1, "result": 2}'])
+def test_what_is_no_response(frame: bytes) -> None:
+    """Bytes that are no JSON, or JSON that is no response, are named as such."""
+    with pytest.raises(GntError, match="what is no LUXI response") as refused:
+        luxi_client.decode_answer(frame)
+    assert refused.value.code == "luxi_error"
+
+
+def test_questions_as_bytes() -> None:
+    """The end byte occurs once; text is Unicode, and what is none is made so."""
+    frame = luxi_client.encode_question("Query", ["a\x03b", "käse", "\udce4"])
+    assert frame.count(b"\x03") == 1
+    assert decode_request(frame[:-1]).args == ["a\x03b", "käse", "?"]

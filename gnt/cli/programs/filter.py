@@ -9,14 +9,12 @@ from typing import Any, Final
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, option
 from gnt.cli.failures import OK
-from gnt.cli.lists import fields_command, list_objects
-from gnt.cli.options import TABLE
+from gnt.cli.list_commands import FILTER_FIELDS, LISTS
 from gnt.cli.tables import action_text, json_text
 from gnt.cli.terminal import say
 from gnt.cli.values import parser_at_least
 from gnt.model.errors import Refused
 
-FIELDS: Final = ("uuid", "watermark", "priority", "predicates", "action", "reason_trail")
 _WORDS: Final = ("ACCEPT", "PAUSE", "REJECT", "CONTINUE")
 
 
@@ -62,14 +60,10 @@ def _delete(call: Call) -> int:
     return OK
 
 
-def _list(call: Call) -> int:
-    return list_objects(call, "filter", FIELDS, name_field="uuid")
-
-
 def _info(call: Call) -> int:
     named = ["|", *(["=", "uuid", uuid] for uuid in call.arguments)] if call.arguments else None
-    answer = call.client.query("filter", FIELDS, named)
-    found = [{name: cell[1] for name, cell in zip(FIELDS, row, strict=True)} for row in answer.data]
+    answer = call.client.query("filter", FILTER_FIELDS, named)
+    found = [{name: cell[1] for name, cell in zip(FILTER_FIELDS, row, strict=True)} for row in answer.data]
     missing = sorted(set(call.arguments) - {rule["uuid"] for rule in found})
     if missing:
         raise Refused("unknown_entity", f"there is no filter {missing[0][:60]}", hint="gnt-filter list shows all")
@@ -134,15 +128,7 @@ PROGRAM = Program(
             text=_TEXT,
         ),
         Command(name="delete", help="remove a rule", run=_delete, arguments=(Argument("uuid", kind="filter"),)),
-        Command(
-            name="list",
-            help="list the rules",
-            run=_list,
-            options=TABLE,
-            arguments=(Argument("uuid", 0, None, kind="filter"),),
-            text="With --json: a list of objects, one for each rule, with raw values by field name.",
-        ),
-        fields_command("filter"),
+        *LISTS["gnt-filter"],
         Command(
             name="info",
             help="show rules with all their details",

@@ -12,19 +12,16 @@ from gnt.cli.failures import FAILURE, OK, Declined
 from gnt.cli.filters import any_value
 from gnt.cli.instance_info import described
 from gnt.cli.jobs import run, run_command
-from gnt.cli.lists import fields_command, list_objects, query_objects
+from gnt.cli.list_commands import LISTS
+from gnt.cli.lists import query_objects
 from gnt.cli.many import run_each
 from gnt.cli.options import (
     CHANGING,
-    FILTER,
     FORCE,
     PRIORITY,
     ROMAN,
     SELECTION,
-    SYNC,
-    TABLE,
     TAGS,
-    UNITS,
 )
 from gnt.cli.past import AT, info_at
 from gnt.cli.selection import selected_instances
@@ -127,10 +124,6 @@ _ADD_OPTIONS: Final = (
 # list, info
 
 
-def _list(call: Call) -> int:
-    return list_objects(call, "instance", ("name", "hypervisor", "os", "pnode", "status", "oper_ram"))
-
-
 def _info(call: Call) -> int:
     if call.option("at") is not None:
         return info_at(call, "instance")
@@ -205,17 +198,7 @@ PROGRAM = Program(
             arguments=(Argument("name"),),
             examples=("gnt-instance add -t sharedfile -n node1 -o busybox --disk 0:size=1g web1",),
         ),
-        Command(
-            name="list",
-            help="list instances",
-            run=_list,
-            options=(*TABLE, UNITS, FILTER, SYNC, ROMAN),
-            arguments=(_INSTANCES,),
-            environment="GNT_INSTANCE_LIST",
-            examples=("gnt-instance list -o +disk.sizes", "gnt-instance list 'pnode == \"node1\" and be/vcpus > 2'"),
-            text="With --json: a list of objects, one for each instance, with raw values by field name.",
-        ),
-        fields_command("instance"),
+        *LISTS["gnt-instance"],
         Command(
             name="info",
             help="show instances with all their details",

@@ -10,38 +10,15 @@ from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, option
 from gnt.cli.failures import DECLINED, FAILURE, OK, Declined, as_json, exit_status, json_line
 from gnt.cli.filters import any_value
-from gnt.cli.jobs import FINAL, json_of, message_text, wait, waits_text
-from gnt.cli.lists import fields_command, list_objects
-from gnt.cli.options import FILTER, FORCE, PRIORITIES, PRIORITY, TABLE, YES_DO_IT
+from gnt.cli.jobs import json_of, message_text, wait, waits_text
+from gnt.cli.list_commands import LISTS, NOT_BEGUN
+from gnt.cli.options import FORCE, PRIORITIES, PRIORITY, YES_DO_IT
 from gnt.cli.tables import time_with_micros
 from gnt.cli.terminal import confirm_many, note, say
 from gnt.cli.tree import Pairs, show
-from gnt.cli.values import job_number, seconds
+from gnt.cli.values import seconds
 from gnt.model.errors import WRONG_INPUT, JobLost, Refused
-from gnt.wire.luxi import parse_job_id
-
-_PENDING: Final = ("queued", "waiting", "canceling")
-
-_STATUS_FILTERS: Final = (
-    option("--pending", help="only jobs that have not begun", dest="status_filter", const=_PENDING),
-    option("--running", help="only jobs that run", dest="status_filter", const=("running",)),
-    option("--error", help="only jobs that failed", dest="status_filter", const=("error",)),
-    option("--finished", help="only jobs that have ended", dest="status_filter", const=tuple(sorted(FINAL))),
-)
-
-
-def _list(call: Call) -> int:
-    statuses = call.option("status_filter")
-    return list_objects(
-        call,
-        "job",
-        ("id", "status", "summary"),
-        name_field="id",
-        convert=job_number,
-        also=any_value("status", statuses) if statuses else None,
-        extra=("archived",) if call.option("archived") else (),
-    )
-
+from gnt.wire.luxi_frames import parse_job_id
 
 _INFO_FIELDS: Final = (
     "id",
@@ -69,7 +46,7 @@ def _info(call: Call) -> int:
             missing.append(number)
         else:
             found.append(dict(zip(_INFO_FIELDS, row, strict=True)))
-    waits = {job["id"]: _waits(call, job["id"]) for job in found if job["status"] in _PENDING}
+    waits = {job["id"]: _waits(call, job["id"]) for job in found if job["status"] in NOT_BEGUN}
     if call.json:
         call.print_json([{**job, "waits": waits.get(job["id"])} for job in found])
     elif found:
@@ -259,7 +236,7 @@ _JOBS: Final = Argument("job-id", 1, None, kind="job")
 _ANY_JOBS: Final = Argument("job-id", 0, None, kind="job")
 _WHICH: Final = (
     FORCE,
-    option("--pending", help="all jobs that have not begun", dest="status_filter", const=_PENDING[:2]),
+    option("--pending", help="all jobs that have not begun", dest="status_filter", const=NOT_BEGUN[:2]),
     option("--queued", help="all jobs in the queue", dest="status_filter", const=("queued",)),
     option("--waiting", help="all jobs that wait for locks", dest="status_filter", const=("waiting",)),
 )
@@ -268,16 +245,7 @@ PROGRAM = Program(
     name="gnt-job",
     help="look at jobs, follow them and give them up",
     commands=(
-        Command(
-            name="list",
-            help="list jobs, the oldest first",
-            run=_list,
-            options=(*TABLE, FILTER, *_STATUS_FILTERS, option("--archived", help="also jobs that are archived")),
-            arguments=(_ANY_JOBS,),
-            examples=("gnt-job list --running", "gnt-job list -o id,summary,received_ts 'status = \"error\"'"),
-            text="With --json: a list of objects, one for each job, with raw values by field name.",
-        ),
-        fields_command("job"),
+        *LISTS["gnt-job"],
         Command(
             name="info",
             help="show jobs with all their details",

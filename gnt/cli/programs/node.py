@@ -12,9 +12,10 @@ from gnt.cli.command import Argument, Command, Program, from_opcode, option, uns
 from gnt.cli.failures import OK
 from gnt.cli.filters import any_value
 from gnt.cli.jobs import run_command
-from gnt.cli.lists import fields_command, list_objects, query_objects
+from gnt.cli.list_commands import LISTS
+from gnt.cli.lists import query_objects
 from gnt.cli.node_modify import MODIFY
-from gnt.cli.options import DRY_RUN, FILTER, PLAN, PRIORITY, ROMAN, SYNC, TABLE, UNITS, VERBOSE
+from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, VERBOSE
 from gnt.cli.past import AT, info_at
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import Pairs, show
@@ -85,11 +86,6 @@ def _join(call: Call) -> int:
     if call.json:
         call.print_json({"result": result})
     return OK
-
-
-def _list(call: Call) -> int:
-    fields = ("name", "dtotal", "dfree", "mtotal", "mnode", "mfree", "pinst_cnt", "sinst_cnt")
-    return list_objects(call, "node", fields)
 
 
 _INFO_FIELDS: Final = (
@@ -208,16 +204,7 @@ PROGRAM = Program(
             options=(option("--readd", help="take this machine back into the cluster that it was in before"),),
             examples=("gnt-node join < token",),
         ),
-        Command(
-            name="list",
-            help="list nodes",
-            run=_list,
-            options=(*TABLE, UNITS, FILTER, SYNC, ROMAN),
-            arguments=(_NODES,),
-            environment="GNT_NODE_LIST",
-            text="With --json: a list of objects, one for each node, with raw values by field name.",
-        ),
-        fields_command("node"),
+        *LISTS["gnt-node"],
         Command(
             name="info",
             help="show nodes with all their details",

@@ -38,7 +38,7 @@ from gnt.model.errors import (
 )
 from gnt.opcodes.base import Opcode
 from gnt.store.changes import Archive, Change, Put, Remove, Space
-from gnt.wire.luxi import LONGEST_WAIT
+from gnt.wire.luxi_frames import LONGEST_WAIT
 
 ARCHIVE_BATCH: Final = 100
 

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gnt.model.errors import GntError
-from gnt.wire.luxi import parse_job_id
+from gnt.wire.luxi_frames import parse_job_id
 
 DEEPEST: Final = 10
 """Levels of nesting that a filter may have."""

@@ -1,0 +1,102 @@
+"""The list and list-fields commands of all programs.
+
+They stand apart from the programs so that a list is there before a person notices: what other commands of a program
+need is not loaded for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Final
+
+from gnt.cli.call import Call
+from gnt.cli.command import Argument, Command, option
+from gnt.cli.filters import any_value
+from gnt.cli.lists import fields_command, list_objects
+from gnt.cli.options import FILTER, ROMAN, SYNC, TABLE, UNITS
+from gnt.cli.tables import FINAL
+from gnt.cli.values import job_number
+
+FILTER_FIELDS: Final = ("uuid", "watermark", "priority", "predicates", "action", "reason_trail")
+NOT_BEGUN: Final = ("queued", "waiting", "canceling")
+
+
+def _list_jobs(call: Call) -> int:
+    statuses = call.option("status_filter")
+    return list_objects(
+        call,
+        "job",
+        ("id", "status", "summary"),
+        name_field="id",
+        convert=job_number,
+        also=any_value("status", statuses) if statuses else None,
+        extra=("archived",) if call.option("archived") else (),
+    )
+
+
+_JOB_STATUSES: Final = (
+    option("--pending", help="only jobs that have not begun", dest="status_filter", const=NOT_BEGUN),
+    option("--running", help="only jobs that run", dest="status_filter", const=("running",)),
+    option("--error", help="only jobs that failed", dest="status_filter", const=("error",)),
+    option("--finished", help="only jobs that have ended", dest="status_filter", const=tuple(sorted(FINAL))),
+)
+
+_NODE_FIELDS: Final = ("name", "dtotal", "dfree", "mtotal", "mnode", "mfree", "pinst_cnt", "sinst_cnt")
+
+_NODES: Final = Command(
+    name="list",
+    help="list nodes",
+    run=partial(
+        list_objects,
+        what="node",
+        default=("name", "dtotal", "dfree", "mtotal", "mnode", "mfree", "pinst_cnt", "sinst_cnt"),
+    ),
+    options=(*TABLE, UNITS, FILTER, SYNC, ROMAN),
+    arguments=(Argument("node", 0, None, kind="node"),),
+    environment="GNT_NODE_LIST",
+    text="With --json: a list of objects, one for each node, with raw values by field name.",
+)
+
+_INSTANCES: Final = Command(
+    name="list",
+    help="list instances",
+    run=partial(list_objects, what="instance", default=("name", "hypervisor", "os", "pnode", "status", "oper_ram")),
+    options=(*TABLE, UNITS, FILTER, SYNC, ROMAN),
+    arguments=(Argument("instance", 0, None, kind="instance"),),
+    environment="GNT_INSTANCE_LIST",
+    examples=("gnt-instance list -o +disk.sizes", "gnt-instance list 'pnode == \"node1\" and be/vcpus > 2'"),
+    text="With --json: a list of objects, one for each instance, with raw values by field name.",
+)
+
+_JOBS: Final = Command(
+    name="list",
+    help="list jobs, the oldest first",
+    run=_list_jobs,
+    options=(*TABLE, FILTER, *_JOB_STATUSES, option("--archived", help="also jobs that are archived")),
+    arguments=(Argument("job", 0, None, kind="job"),),
+    examples=("gnt-job list --running", "gnt-job list -o id,summary,received_ts 'status = \"error\"'"),
+    text="With --json: a list of objects, one for each job, with raw values by field name.",
+)
+
+_FILTERS: Final = Command(
+    name="list",
+    help="list the rules",
+    run=partial(list_objects, what="filter", default=FILTER_FIELDS, name_field="uuid"),
+    options=TABLE,
+    arguments=(Argument("uuid", 0, None, kind="filter"),),
+    text="With --json: a list of objects, one for each rule, with raw values by field name.",
+)
+
+LISTS: Final[Mapping[str, tuple[Command, Command]]] = {
+    "gnt-filter": (_FILTERS, fields_command("filter")),
+    "gnt-instance": (_INSTANCES, fields_command("instance")),
+    "gnt-job": (_JOBS, fields_command("job")),
+    "gnt-node": (_NODES, fields_command("node")),
+}
+"""By the name of the program."""
+
+
+def list_command(program: str, name: str) -> Command | None:
+    """Find one of these commands by the program's name and its own."""
+    return next((command for command in LISTS.get(program, ()) if command.name == name), None)

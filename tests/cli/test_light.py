@@ -1,0 +1,50 @@
+"""A list loads next to nothing: what it does load, and that its commands are those of the programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from gnt.cli.list_commands import LISTS, list_command
+from gnt.cli.main import load
+
+HEAVY = ("msgspec", "dataclasses", "inspect", "pathlib", "urllib", "decimal", "datetime", "threading", "twisted")
+PROGRAM = """
+import sys
+from gnt.cli.main import main
+from gnt.wire.luxi_client import LuxiClient
+LuxiClient.connect = lambda self: None
+LuxiClient.call = lambda self, *question: {answer!r}
+status = main("gnt-instance", ["list", "--no-headers", "-o", "name,oper_ram", "web1"])
+print(status, sorted(set({heavy!r}) & set(sys.modules)))
+"""
+ANSWER = {
+    "fields": [
+        {"name": "name", "title": "Instance", "kind": "text", "doc": ""},
+        {"name": "oper_ram", "title": "Memory", "kind": "unit", "doc": ""},
+    ],
+    "data": [[[0, "web1"], [0, 2048]]],
+}
+
+
+def test_a_list_loads_no_heavy_module() -> None:
+    """From its first word to its last line; each of these takes about as long to load as the whole list may."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", PROGRAM.format(heavy=HEAVY, answer=ANSWER)],
+        env={"GNT_ROOTDIR": "/nowhere", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == ["web1 2.0G", "0 []"], done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("program", sorted(LISTS))
+def test_lists_are_those_of_the_programs(program: str) -> None:
+    """Usage texts and manual pages show the very commands that run."""
+    for command in LISTS[program]:
+        assert load(program).command(command.name) is command
+        assert list_command(program, command.name) is command
+    assert list_command(program, "nonsense") is None

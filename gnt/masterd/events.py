@@ -28,7 +28,7 @@ from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.store.changes import Archive, Change, Put, Space
 from gnt.store.database import Database
 from gnt.store.vault import Vault
-from gnt.wire.luxi import LONGEST_WAIT
+from gnt.wire.luxi_frames import LONGEST_WAIT
 
 KEPT: Final = 2000
 """Entries that are kept in memory; older ones are read from the log."""

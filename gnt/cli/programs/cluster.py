@@ -9,6 +9,7 @@ from gnt.cli.backups import BACKUP, RESTORE
 from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
 from gnt.cli.cluster_info import described
+from gnt.cli.cluster_modify import MODIFY
 from gnt.cli.command import Argument, Command, Program, from_opcode, option, unsupported
 from gnt.cli.failures import FAILURE, OK, Declined
 from gnt.cli.init_options import INIT_OPTIONS, init_request
@@ -160,7 +161,6 @@ _LATER: Final = (
     "epo",
     "list-tags",
     "master-ping",
-    "modify",
     "redist-conf",
     "remove-tags",
     "rename",
@@ -210,6 +210,7 @@ PROGRAM = Program(
             arguments=(Argument("pause TIME|continue|info", 1, 2),),
             examples=("gnt-cluster watcher pause 2h", "gnt-cluster watcher info"),
         ),
+        MODIFY,
         *MASTERSHIP,
         *RAPI_ACCESS,
         Command(name="getmaster", help="say which node is the master; works on every node", run=_getmaster),

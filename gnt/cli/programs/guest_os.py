@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gnt.cli.call import Call
+from gnt.cli.cluster_modify import MODIFY_OS
 from gnt.cli.command import Command, Program
 from gnt.cli.failures import FAILURE, OK
 from gnt.cli.jobs import run
@@ -104,6 +105,7 @@ PROGRAM = Program(
             options=(PRIORITY,),
             text="The exit status is 1 if one of them is not usable on every node.",
         ),
+        MODIFY_OS,
     ),
-    unsupported={"info": "gnt-os diagnose", "show": "gnt-os diagnose", "modify": ""},
+    unsupported={"info": "gnt-os diagnose", "show": "gnt-os diagnose"},
 )

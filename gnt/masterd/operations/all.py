@@ -2,6 +2,7 @@
 
 from gnt.masterd.operations import (  # noqa: F401
     cluster,
+    cluster_modify,
     ext_storage,
     instance_create,
     instance_data,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import re
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -11,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 from klein import Klein
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource as WebResource
@@ -19,10 +17,11 @@ from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import BaseConverter
 
-from gnt.daemon.runtime import Clock
+from gnt.daemon.runtime import Clock, Pool
 from gnt.model.errors import GntError
 from gnt.rapi import body
 from gnt.rapi.authentication import Authentication
+from gnt.rapi.encoded import COMPRESS_FROM, Encoded, encoded, matches, takes_gzip
 from gnt.rapi.errors import (
     HttpError,
     bad_request,
@@ -33,13 +32,14 @@ from gnt.rapi.errors import (
     status_of,
 )
 from gnt.rapi.http import SERVER, RapiRequest
+from gnt.rapi.keeper import Ask, Keeper
 from gnt.rapi.luxi import Master
 from gnt.rapi.query_string import QueryString
 from gnt.rapi.resources.base import Call, Resource
 from gnt.rapi.resources.table import by_path
 
-COMPRESS_FROM: Final = 2048
-"""Bytes from which on an answer is compressed for clients that take it."""
+MOST_WAYS: Final = 2000
+"""Paths whose way to their rows is remembered; Klein takes as long to find it as all else that a request needs."""
 
 _PART: Final = re.compile(r"\[(?P<name>[a-z_]+)\]")
 _PATH: Final = re.compile(rb"/|(/[A-Za-z0-9_.\-]+)+")
@@ -59,8 +59,11 @@ class _Number(BaseConverter):
 class Application:
     """What answers requests. `resource` is what Twisted serves."""
 
-    def __init__(self, master: Master, authentication: Authentication, clock: Clock) -> None:
+    def __init__(self, master: Master, authentication: Authentication, clock: Clock, pool: Pool) -> None:
         self._master = master
+        self._keeper = Keeper(master)
+        self._pool = pool
+        self._ways: dict[bytes, tuple[Mapping[str, Resource], Mapping[str, str]]] = {}
         self._authentication = authentication
         self._clock = clock
         self._klein = Klein()
@@ -77,12 +80,27 @@ class Application:
         """Make the route of a path, for all methods: which there are is said by us, in JSON."""
 
         async def answer(request: RapiRequest, **names: str) -> bytes:
+            if len(self._ways) >= MOST_WAYS:
+                self._ways.clear()
+            self._ways[request.path] = (methods, names)
             return await self._answer(request, methods, names)
 
         pattern = _PART.sub(
             lambda found: f"<{'number' if found['name'] in _NUMBERS else 'name'}:{found['name']}>", path
         )
         self._klein.route(pattern, endpoint=path, strict_slashes=True)(answer)
+
+    def serve(self, request: RapiRequest) -> bool:
+        """Answer a request whose path was seen before; False: it is Klein's to find who answers."""
+        way = self._ways.get(request.path)
+        if way is None:
+            return False
+        answering = Deferred.fromCoroutine(self._answer(request, *way))
+        if not answering.called:
+            request.on_gone(answering.cancel)
+        answering.addErrback(lambda failure: self._failed(request, failure))
+        answering.addCallback(request.answer)
+        return True
 
     async def _answer(self, request: RapiRequest, methods: Mapping[str, Resource], names: Mapping[str, str]) -> bytes:
         method = request.method.decode("latin-1")
@@ -98,17 +116,46 @@ class Application:
         if row.opcodes:
             await self._check_needs(row)
         does: Any = row.does
-        value = await does(
-            Call(
-                master=self._master,
-                clock=self._clock,
-                names=names,
-                query=QueryString(request.uri.partition(b"?")[2]),
-                body=_body(request),
-                reason_name=row.reason_name,
-            )
+        query = request.uri.partition(b"?")[2]
+        call = Call(
+            master=self._master,
+            clock=self._clock,
+            names=names,
+            query=QueryString(query),
+            body=_body(request),
+            reason_name=row.reason_name,
         )
-        return _rendered(request, value)
+        if not row.kept:
+            return await self._rendered(request, encoded(await does(call)))
+
+        async def make(ask: Ask) -> Any:
+            call.ask = ask
+            return await does(call)
+
+        key = f"{request.path!r}?{query!r}"
+        return await self._rendered(request, await self._keeper.answer(key, make))
+
+    async def _rendered(self, request: RapiRequest, answer: Encoded) -> bytes:
+        """Give an answer's body as this client takes it, and set its headers."""
+        request.put("Server", SERVER)
+        if request.method == b"GET":
+            request.put("ETag", answer.tag)
+            request.put("Cache-Control", "private, no-cache")
+            known = request.header("if-none-match")
+            if known is not None and matches(known, answer.tag):
+                request.setResponseCode(HTTPStatus.NOT_MODIFIED.value)
+                return b""
+        request.put("Content-Type", "application/json")
+        request.put("X-Content-Type-Options", "nosniff")
+        content, length = answer.body, answer.length
+        if len(content) >= COMPRESS_FROM:
+            request.put("Vary", "Accept-Encoding")
+            if takes_gzip(request.header("accept-encoding") or ""):
+                content = await answer.packed(self._pool)
+                length = answer.packed_length
+                request.put("Content-Encoding", "gzip")
+        request.put("Content-Length", length)
+        return content
 
     async def _check_needs(self, row: Resource) -> None:
         """Refuse what the master does not carry out, by name. Raises `HttpError` (501)."""
@@ -133,7 +180,10 @@ class Application:
             status, message = HTTPStatus.INTERNAL_SERVER_ERROR, "Internal error; the log of gnt-rapi says more"
         content = error_body(status, message)
         request.setResponseCode(status.value, status.phrase.encode())
-        _standard_headers(request, content)
+        request.put("Server", SERVER)
+        request.put("Content-Type", "application/json")
+        request.put("Content-Length", str(len(content)))
+        request.put("X-Content-Type-Options", "nosniff")
         for name, value in headers.items():
             request.put(name, value)
         return content
@@ -157,7 +207,7 @@ class _Front(WebResource):
         """Answer."""
         try:
             _check(request)
-            return self._within.render(request)
+            return NOT_DONE_YET if self._application.serve(request) else self._within.render(request)
         except Exception as problem:  # noqa: BLE001 - the one place for what nobody thought of; it is logged
             self._application.refuse(request, problem)
             return NOT_DONE_YET
@@ -180,51 +230,3 @@ def _body(request: RapiRequest) -> Any:
     """Give the value of a request's body, UNSET if it is empty."""
     data = request.body()
     return body.parse(data, request.header("content-type") or "") if data else msgspec.UNSET
-
-
-def _rendered(request: RapiRequest, value: Any) -> bytes:
-    """Give an answer's body, and set its headers."""
-    content = msgspec.json.encode(value) + b"\n"
-    _standard_headers(request, content)
-    if request.method == b"GET":
-        tag = _tag(value, content)
-        request.put("ETag", tag)
-        request.put("Cache-Control", "private, no-cache")
-        if _matches(request.header("if-none-match") or "", tag):
-            request.setResponseCode(HTTPStatus.NOT_MODIFIED.value)
-            request.responseHeaders.removeHeader(b"Content-Length")
-            request.responseHeaders.removeHeader(b"Content-Type")
-            return b""
-    if len(content) >= COMPRESS_FROM:
-        request.put("Vary", "Accept-Encoding")
-        if _takes_gzip(request.header("accept-encoding") or ""):
-            content = gzip.compress(content, 1, mtime=0)
-            request.put("Content-Encoding", "gzip")
-            request.put("Content-Length", str(len(content)))
-    return content
-
-
-def _standard_headers(request: RapiRequest, content: bytes) -> None:
-    request.put("Server", SERVER)
-    request.put("Content-Type", "application/json")
-    request.put("Content-Length", str(len(content)))
-    request.put("X-Content-Type-Options", "nosniff")
-
-
-def _tag(value: Any, content: bytes) -> str:
-    """Make the tag of an answer: the object's serial number where there is one, and what stands in it."""
-    serial = value.get("serial_no") if isinstance(value, dict) else None
-    head = f"{serial}-" if isinstance(serial, int) else ""
-    return f'W/"{head}{hashlib.blake2b(content, digest_size=12).hexdigest()}"'
-
-
-def _matches(header: str, tag: str) -> bool:
-    return any(item.strip() in {tag, tag.removeprefix("W/"), "*"} for item in header.split(","))
-
-
-def _takes_gzip(header: str) -> bool:
-    for item in header.lower().split(","):
-        coding, _, quality = item.replace(" ", "").partition(";q=")
-        if coding in {"gzip", "*"}:
-            return not re.fullmatch(r"0(\.0*)?", quality)
-    return False

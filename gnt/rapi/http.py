@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from http import HTTPStatus
 from io import BytesIO
 from typing import Any, Final
@@ -83,8 +84,14 @@ class RapiRequest(Request):
         """Set a header of the answer."""
         self.responseHeaders.setRawHeaders(name, [value])
 
+    def on_gone(self, call: Callable[[], None]) -> None:
+        """Call when the client goes away before it is answered."""
+        self.notifyFinish().addErrback(lambda _: call())
+
     def answer(self, content: bytes) -> None:
         """Send an answer whose headers are set."""
+        if self._disconnected:
+            return
         self.write(content)  # type: ignore[no-untyped-call]
         self.finish()  # type: ignore[no-untyped-call]
 

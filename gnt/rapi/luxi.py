@@ -35,7 +35,7 @@ WAITING_LINES: Final = 64
 """Connections for requests that wait for a job to change."""
 
 WAIT: Final = "WaitForJobChange"
-READING: Final = ("Query", "Abilities", "CheckApiToken", WAIT)
+READING: Final = ("Query", "IfChanged", "Abilities", "CheckApiToken", WAIT)
 """How methods begin that change nothing: they may be asked again."""
 
 log: Final = Logger()

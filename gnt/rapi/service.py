@@ -43,7 +43,7 @@ class RemoteApi:
         self.master = Master(endpoint, clock)
         users = Users(settings.users, pools("passwords"))
         authentication = Authentication(users, self.master, Throttle(clock), clock, open_reads=settings.open_reads)
-        self.application = Application(self.master, authentication, clock)
+        self.application = Application(self.master, authentication, clock, pools("answers"))
         access = AccessLog(settings.access_log) if settings.access_log is not None else None
         self.site = RapiSite(self.application.resource, clock, access, most_clients=settings.most_clients)
         self.factory: IProtocolFactory = self.site if settings.tls is None else _inside(settings.tls, self.site, clock)

@@ -66,13 +66,15 @@ class _Wire(StringTransport):
 class FakeMaster:
     """Answers methods from `answers`: a value, an error, a callable, or a Deferred. Remembers what was asked.
 
-    It carries out all opcodes that there are, unless a test says otherwise; being asked which is not remembered.
+    It carries out all opcodes that there are, unless a test says otherwise; being asked which is not remembered. What
+    is asked for if it has changed always has.
     """
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"Abilities": {"opcodes": sorted(ALL)}}
         self.asked: list[tuple[str, list[Any]]] = []
         self.wires: list[_Wire] = []
+        self.changed = 0
         self.down: ConnectError | None = None
 
     def connect(self, factory: Any) -> Deferred[Any]:
@@ -88,17 +90,25 @@ class FakeMaster:
     def take(self, wire: _Wire, request: dict[str, Any]) -> None:
         """Answer a request."""
         method, args = request["method"], request["args"]
+        if method == "IfChanged" and "IfChanged" not in self.answers:
+            _, method, args = args
+            self.changed += 1
+            self._take(wire, method, args, lambda result: {"stamp": str(self.changed), "result": result})
+        else:
+            self._take(wire, method, args, lambda result: result)
+
+    def _take(self, wire: _Wire, method: str, args: list[Any], shape: Callable[[Any], Any]) -> None:
         if method != "Abilities":
             self.asked.append((method, args))
         answer = self.answers.get(method, GntError("bad_request", f"nobody expected {method}"))
         if callable(answer) and not isinstance(answer, Deferred):
             answer = answer(*args)
         if isinstance(answer, Deferred):
-            answer.addBoth(lambda value: self.send(wire, value.value if isinstance(value, Failure) else value))
+            answer.addBoth(lambda value: self.send(wire, value.value if isinstance(value, Failure) else value, shape))
         else:
-            self.send(wire, answer)
+            self.send(wire, answer, shape)
 
-    def send(self, wire: _Wire, answer: Any) -> None:
+    def send(self, wire: _Wire, answer: Any, shape: Callable[[Any], Any] = lambda result: result) -> None:
         """Send an answer; `None` hangs up instead."""
         if wire.aborted:
             return
@@ -107,7 +117,7 @@ class FakeMaster:
         elif isinstance(answer, bytes):
             wire.protocol.dataReceived(answer)
         else:
-            encoded = encode_failure(answer) if isinstance(answer, Exception) else encode_response(answer)
+            encoded = encode_failure(answer) if isinstance(answer, Exception) else encode_response(shape(answer))
             wire.protocol.dataReceived(encoded)
 
     def methods(self) -> list[str]:

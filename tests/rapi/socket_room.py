@@ -44,6 +44,9 @@ class Methods:
 
     async def call(self, request: Request) -> Any:
         """Answer."""
+        if request.method == "IfChanged" and "IfChanged" not in self.answers:
+            _, method, args = request.args
+            return {"stamp": None, "result": await self.call(Request(method=method, args=args))}
         if request.method == "WaitForJobChange" and request.method not in self.answers:
             self.waiting.append(Deferred())
             return await self.waiting[-1]

@@ -14,6 +14,7 @@ from gnt.model.errors import GntError
 from gnt.opcodes.base import Opcode
 from gnt.rapi import body
 from gnt.rapi.errors import bad_request, not_found
+from gnt.rapi.keeper import Ask
 from gnt.rapi.luxi import Master
 from gnt.rapi.query_string import QueryString
 
@@ -38,7 +39,10 @@ class Access(Enum):
 
 
 class Call:
-    """One request: what it asks for, and whom to ask. `body` is its JSON value, `msgspec.UNSET` without one."""
+    """One request: what it asks for, and whom to ask. `body` is its JSON value, `msgspec.UNSET` without one.
+
+    `ask` reads from the master; where the answer is kept, only what is new.
+    """
 
     def __init__(
         self,
@@ -49,8 +53,10 @@ class Call:
         query: QueryString,
         body: Any = msgspec.UNSET,
         reason_name: str = "",
+        ask: Ask | None = None,
     ) -> None:
         self.master = master
+        self.ask = master.call if ask is None else ask
         self.names = names
         self.query = query
         self.body = body
@@ -179,7 +185,8 @@ class Composed(msgspec.Struct, frozen=True, kw_only=True):
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
     """A row. `path` is that of the specification, with `[parts]` that vary; `called` is its name in reason trails.
 
-    `needs`: opcodes that it submits, where `does` does not say so itself.
+    `needs`: opcodes that it submits, where `does` does not say so itself. `kept`: it asks the master once, by
+    `Call.ask`, and its answer is kept until the master has a new one.
     """
 
     path: str
@@ -188,6 +195,7 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     does: Action
     needs: Sequence[type[Opcode]] = ()
     called: str = ""
+    kept: bool = False
 
     @property
     def opcodes(self) -> Sequence[type[Opcode]]:
@@ -215,6 +223,11 @@ def reads(path: str, does: Action, access: Access = Access.OPEN, needs: Sequence
     return Resource(path=path, method="GET", access=access, does=does, needs=needs)
 
 
+def shows(path: str, does: Action, access: Access = Access.OPEN) -> Resource:
+    """Make a GET row whose answer is kept until the master has a new one."""
+    return Resource(path=path, method="GET", access=access, does=does, kept=True)
+
+
 def changes(method: str, path: str, does: Action, *, called: str = "") -> Resource:
     """Make a row that needs `write`."""
     return Resource(path=path, method=method, access=Access.WRITE, does=does, called=called)
@@ -228,7 +241,7 @@ def split(value: str) -> list[str]:
 async def rows(call: Call, what: str, fields: Sequence[str], names: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Ask for fields of the named objects, or of all; what has no value is None."""
     wanted = ["|", *(["=", "name", name] for name in names)] if names else None
-    answer = await call.master.call("Query", what, list(fields), wanted)
+    answer = await call.ask("Query", what, list(fields), wanted)
     try:
         return [
             {field: value if status == 0 else None for field, (status, value) in zip(fields, row, strict=True)}

@@ -23,6 +23,7 @@ from gnt.rapi.resources.base import (
     changes,
     reads,
     several,
+    shows,
     split,
 )
 
@@ -52,7 +53,7 @@ async def features(call: Call) -> list[str]:
 
 async def info(call: Call) -> dict[str, Any]:
     """Describe the cluster; two names are kept for clients since 2.11."""
-    found = await call.master.call("QueryClusterInfo")
+    found = await call.ask("QueryClusterInfo")
     if not isinstance(found, dict):
         raise GntError("luxi_error", "the master answered QueryClusterInfo with something else")
     return {
@@ -100,7 +101,7 @@ def _installable(row: Any) -> list[str]:
 async def query(call: Call) -> Any:
     """Give the fields that the query names of all objects of a kind."""
     fields = split(call.query.required("fields"))
-    return await call.master.call("Query", call.names["resource"], fields, None)
+    return await call.ask("Query", call.names["resource"], fields, None)
 
 
 async def query_filtered(call: Call) -> Any:
@@ -137,12 +138,12 @@ def tag_rows(path: str, kind: str, part: str = "") -> tuple[Resource, ...]:
     within = {part: "name"} if part else {}
 
     async def tags(call: Call) -> Any:
-        return await call.master.call("QueryTags", kind, call.names[part] if part else "")
+        return await call.ask("QueryTags", kind, call.names[part] if part else "")
 
     query = (several("tag", "tags"), DRY_RUN)
     fixed = {"kind": kind}
     return (
-        reads(path, tags),
+        shows(path, tags),
         changes("PUT", path, Submit(opcode=TagsSet, path=within, query=query, fixed=fixed)),
         changes("DELETE", path, Submit(opcode=TagsDel, path=within, query=query, fixed=fixed)),
     )
@@ -152,13 +153,13 @@ ROWS: Final = (
     reads("/", root),
     reads("/2", root),
     reads("/version", version, Access.PUBLIC),
-    reads("/2/info", info),
+    shows("/2/info", info),
     reads("/2/features", features),
     reads("/2/os", guest_systems, needs=(OsDiagnose,)),
     changes("PUT", "/2/redistribute-config", Submit(opcode=ClusterRedistConf), called="redist_config"),
     changes("PUT", "/2/modify", Submit(opcode=ClusterSetParams, body=True, prepare=settable), called="cluster_modify"),
     *tag_rows("/2/tags", "cluster"),
-    reads("/2/query/[resource]", query, Access.READ),
+    shows("/2/query/[resource]", query, Access.READ),
     Resource(path="/2/query/[resource]", method="PUT", access=Access.READ, does=query_filtered),
     reads("/2/query/[resource]/fields", query_fields),
 )

@@ -7,7 +7,7 @@ from typing import Any, Final
 from gnt.model.errors import GntError
 from gnt.rapi import body
 from gnt.rapi.errors import bad_request
-from gnt.rapi.resources.base import Call, changes, reads, rows
+from gnt.rapi.resources.base import Call, changes, reads, rows, shows
 
 FIELDS: Final = ("uuid", "watermark", "priority", "predicates", "action", "reason_trail")
 _DEFAULTS: Final[dict[str, Any]] = {"priority": 0, "predicates": [], "action": "CONTINUE", "reason": []}
@@ -60,7 +60,7 @@ async def delete(call: Call) -> None:
 
 
 ROWS: Final = (
-    reads("/2/filters", filters),
+    shows("/2/filters", filters),
     changes("POST", "/2/filters", add),
     reads("/2/filters/[uuid]", one),
     changes("PUT", "/2/filters/[uuid]", replace),

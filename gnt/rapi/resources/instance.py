@@ -29,6 +29,7 @@ from gnt.rapi.resources.base import (
     listed,
     reads,
     required,
+    shows,
     single,
     text,
 )
@@ -84,7 +85,7 @@ _DRY: Final = (DRY_RUN,)
 _HERE: Final = "/2/instances/[instance_name]"
 
 ROWS: Final = (
-    reads("/2/instances", instances),
+    shows("/2/instances", instances),
     changes(
         "POST",
         "/2/instances",
@@ -97,7 +98,7 @@ ROWS: Final = (
         ),
     ),
     changes("POST", "/2/instances-multi-alloc", forms.MULTI_ALLOC),
-    reads(_HERE, instance),
+    shows(_HERE, instance),
     changes(
         "DELETE",
         _HERE,

@@ -7,7 +7,7 @@ from typing import Any, Final
 from gnt.model.errors import GntError
 from gnt.rapi import body
 from gnt.rapi.errors import bad_request, not_found
-from gnt.rapi.resources.base import Access, Call, changes, reads
+from gnt.rapi.resources.base import Access, Call, changes, reads, shows
 
 BULK_FIELDS: Final = ("id", "ops", "status", "summary", "opstatus", "received_ts", "start_ts", "end_ts")
 FIELDS: Final = (*BULK_FIELDS, "oplog", "opresult")
@@ -68,7 +68,7 @@ def _no_job(number: int) -> GntError:
 
 
 async def _jobs(call: Call, numbers: list[int] | None, fields: tuple[str, ...]) -> list[list[Any] | None]:
-    answer = await call.master.call("QueryJobs", numbers, list(fields))
+    answer = await call.ask("QueryJobs", numbers, list(fields))
     if not isinstance(answer, list) or not all(_fits(row, len(fields)) for row in answer):
         raise GntError("luxi_error", "the master answered QueryJobs with something else")
     return answer
@@ -79,8 +79,8 @@ def _fits(row: Any, length: int) -> bool:
 
 
 ROWS: Final = (
-    reads("/2/jobs", jobs),
-    reads("/2/jobs/[job_id]", job),
+    shows("/2/jobs", jobs),
+    shows("/2/jobs/[job_id]", job),
     changes("DELETE", "/2/jobs/[job_id]", cancel),
     reads("/2/jobs/[job_id]/wait", wait, Access.WRITE),
 )

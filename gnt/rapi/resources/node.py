@@ -17,6 +17,7 @@ from gnt.rapi.resources.base import (
     listed,
     reads,
     required,
+    shows,
     single,
     text,
     words,
@@ -62,9 +63,9 @@ _AUTO_PROMOTE: Final = flag("auto-promote", "auto_promote")
 _STORAGE: Final = text("storage_type")
 
 ROWS: Final = (
-    reads("/2/nodes", nodes),
-    reads(_HERE, node),
-    reads(f"{_HERE}/role", role),
+    shows("/2/nodes", nodes),
+    shows(_HERE, node),
+    shows(f"{_HERE}/role", role),
     changes(
         "PUT",
         f"{_HERE}/role",

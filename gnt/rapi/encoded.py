@@ -1,0 +1,63 @@
+"""An answer as bytes: encoded once, compressed once, for however many clients."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+from typing import Any, Final
+
+import msgspec
+
+from gnt.daemon.runtime import Pool
+
+COMPRESS_FROM: Final = 2048
+"""Bytes from which on an answer is compressed for clients that take it."""
+
+IN_POOL_FROM: Final = 256 * 1024
+"""Bytes from which on compressing takes so long that others would wait."""
+
+
+class Encoded:
+    """The body of an answer, and its entity tag."""
+
+    __slots__ = ("_packed", "body", "length", "packed_length", "tag")
+
+    def __init__(self, body: bytes, tag: str) -> None:
+        self.body = body
+        self.tag = tag
+        self.length = str(len(body))
+        self.packed_length = ""
+        self._packed: bytes | None = None
+
+    async def packed(self, pool: Pool) -> bytes:
+        """Give the body compressed. `pool`: where long work is done."""
+        if self._packed is None:
+            long = len(self.body) >= IN_POOL_FROM
+            self._packed = await pool.run(_compressed, self.body) if long else _compressed(self.body)
+            self.packed_length = str(len(self._packed))
+        return self._packed
+
+
+def encoded(value: Any, stamp: str | None = None) -> Encoded:
+    """Encode a value. Its tag is the stamp that the master gave it, else a digest."""
+    body = msgspec.json.encode(value) + b"\n"
+    return Encoded(body, f'W/"{stamp if stamp is not None else hashlib.blake2b(body, digest_size=12).hexdigest()}"')
+
+
+def _compressed(body: bytes) -> bytes:
+    return gzip.compress(body, 1, mtime=0)
+
+
+def matches(header: str, tag: str) -> bool:
+    """Say whether an `If-None-Match` header names a tag; these compare weakly."""
+    return any(item.strip() in {tag, tag.removeprefix("W/"), "*"} for item in header.split(","))
+
+
+def takes_gzip(header: str) -> bool:
+    """Say whether an `Accept-Encoding` header takes gzip."""
+    for item in header.lower().split(","):
+        coding, _, quality = item.replace(" ", "").partition(";q=")
+        if coding in {"gzip", "*"}:
+            return not re.fullmatch(r"0(\.0*)?", quality)
+    return False

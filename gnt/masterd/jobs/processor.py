@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from gnt.daemon.runtime import Clock
@@ -54,9 +55,11 @@ class Canceled(Exception):
 class Run:
     """One opcode that may run now; what the engine gets (`gnt.masterd.jobs.seam.OpcodeRun`)."""
 
-    __slots__ = ("_live", "_queue", "handed_out", "held", "index", "job", "op")
+    __slots__ = ("_ends", "_live", "_queue", "handed_out", "held", "index", "job", "op")
 
-    def __init__(self, queue: JobQueue, live: LiveJob, index: int, op: Opcode, held: Held) -> None:
+    def __init__(
+        self, queue: JobQueue, live: LiveJob, index: int, *, op: Opcode, held: Held, ends: Callable[[LiveJob], None]
+    ) -> None:
         self.job = live.head.id
         self.index = index
         self.op = op
@@ -64,6 +67,7 @@ class Run:
         self.handed_out: Ending | None = None
         self._queue = queue
         self._live = live
+        self._ends = ends
 
     def feedback(self, text: str) -> None:
         """Add a line to the job's log."""
@@ -82,6 +86,7 @@ class Run:
     def ending(self, end: OpcodeEnd) -> Ending:
         """Give the end of the opcode as changes."""
         self.handed_out = ending = self._queue.ending(self._live, self.index, end)
+        self._ends(self._live)
         return ending
 
 
@@ -108,6 +113,9 @@ class Processor:
         self._clock = clock
         self._operation_of = operation_of
         self._started: set[int] = set()
+        # Those of them whose end is on its way to the disk: they do nothing more, so others have their places.
+        self._ending: set[int] = set()
+        self._waking_soon: IDelayedCall | None = None
         self._open = False
         self._waking = False
         self._idle: list[Deferred[None]] = []
@@ -134,6 +142,9 @@ class Processor:
     async def stop(self) -> None:
         """Start nothing more, and fire when nothing runs any more: opcodes end, or are left for recovery."""
         self._open = False
+        if self._waking_soon is not None:
+            self._waking_soon.cancel()
+            self._waking_soon = None
         self._engine.stop()
         for number in sorted(self._started):
             self._locks.cancel(number)
@@ -152,7 +163,7 @@ class Processor:
             return
         self._waking = True
         try:
-            while len(self._started) < self._model.head.settings.max_running_jobs:
+            while len(self._started) - len(self._ending) < self._model.head.settings.max_running_jobs:
                 number = self._queue.schedule.next()
                 if number is None:
                     return
@@ -162,6 +173,17 @@ class Processor:
                     Deferred.fromCoroutine(self._job(live))
         finally:
             self._waking = False
+
+    def _ends(self, live: LiveJob) -> None:
+        """Take note that a job ends with a commit that is being put together; others are started once it is."""
+        if live.head.final:
+            self._ending.add(live.head.id)
+            if self._waking_soon is None and self._queue.schedule:
+                self._waking_soon = self._clock.callLater(0, self._wake_now)
+
+    def _wake_now(self) -> None:
+        self._waking_soon = None
+        self.wake()
 
     def let_go(self, job: int) -> None:
         """End the wait of a job that is to be canceled."""
@@ -214,6 +236,7 @@ class Processor:
 
     def _over(self, number: int) -> None:
         self._started.discard(number)
+        self._ending.discard(number)
         self.wake()
         if not self._started:
             idle, self._idle = self._idle, []
@@ -298,7 +321,9 @@ class Processor:
         keep = False
         try:
             live.step(jobs.locked(index, self._clock.seconds(), held.locks.in_order()))
-            return await self._engaged(live, Run(self._queue, live, index, op, held), operation)
+            return await self._engaged(
+                live, Run(self._queue, live, index, op=op, held=held, ends=self._ends), operation
+            )
         except (LeftForRecovery, NoMajority, StaleEpoch, GeneratorExit):
             # What was begun is open: nobody else may touch it as long as this daemon lives.
             keep = True
@@ -392,6 +417,7 @@ class Processor:
             if ending is not None and happened:
                 return ending
             live.go_back()
+            self._ending.discard(run.job)
             run.handed_out = None
             try:
                 return await self._engine.recover(run)
@@ -419,7 +445,7 @@ class Processor:
             if live.head.ops[index].status is Status.CANCELING:
                 await self._fail(live, index, Failed(UNCLEAN_SHUTDOWN))
             else:
-                run = Run(self._queue, live, index, live.opcode(index), held)
+                run = Run(self._queue, live, index, op=live.opcode(index), held=held, ends=self._ends)
                 try:
                     ending = await self._engine.recover(run)
                 except _TROUBLE as trouble:

@@ -343,7 +343,8 @@ class JobQueue:
         def seen() -> None:
             if not told:
                 told.append(True)
-                self._enter(new)
+                if new:
+                    self._enter(new)
                 self._shown(live, change, then)
 
         return Ending(live.head.id, index, end, (*self._changes_for(new), *self._stored(live, then)), seen)

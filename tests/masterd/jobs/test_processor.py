@@ -110,6 +110,38 @@ def test_only_so_many_jobs_are_started(brain: Brain) -> None:
     assert [brain.status(number) for number in numbers] == ["success", "running", "waiting"]
 
 
+def test_a_job_whose_end_is_on_its_way_to_the_disk_leaves_its_place(brain: Brain) -> None:
+    """The next one begins while the disk works; it waits for locks that the first still holds."""
+    limited(brain, 1)
+    numbers = [brain.submit(delay(text)) for text in ("node/a!", "node/a!", "node/b!")]
+    brain.journal.hold = True
+    brain.engine.finish(numbers[0])
+    brain.clock.advance(0)
+    assert [brain.status(number) for number in numbers] == ["running", "waiting", "queued"]
+    brain.journal.acknowledge()
+    assert [brain.status(number) for number in numbers] == ["success", "running", "queued"]
+
+
+def test_a_job_that_has_to_be_settled_takes_its_place_again(brain: Brain) -> None:
+    """Its end did not come true: as long as it is under way nothing else is started in its stead."""
+    limited(brain, 1)
+    numbers = [brain.submit(delay()) for _ in range(3)]
+    brain.journal.hold = True
+    brain.engine.finish(numbers[0])
+    brain.journal.doubt()
+    brain.journal._pending = []
+    brain.clock.advance(0)
+    assert [brain.status(number) for number in numbers] == ["running", "waiting", "queued"]
+    brain.journal.mend()
+    brain.clock.advance(2)
+    assert [job for job, _ in brain.engine.recovered] == [numbers[0]]
+    brain.engine.finish(numbers[1])
+    brain.clock.advance(0)
+    assert [brain.status(number) for number in numbers] == ["running", "success", "queued"]
+    brain.engine.finish(numbers[0], OpcodeEnd(error=Failed("interrupted")))
+    assert [brain.status(number) for number in numbers] == ["error", "success", "running"]
+
+
 # Dependencies
 
 

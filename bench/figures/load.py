@@ -13,7 +13,7 @@ from gnt.opcodes.instance import InstanceRemove
 from gnt.opcodes.instance_create import InstanceCreate
 from gnt.opcodes.instance_power import InstanceShutdown, InstanceStartup
 from gnt.opcodes.test import TestDelay
-from gnt.wire.luxi import LuxiClient
+from gnt.wire.luxi_client import LuxiClient
 from tests.live import Live
 
 FINAL = ("success", "error", "canceled")

@@ -16,7 +16,7 @@ from gnt.cli.filters import any_value
 from gnt.cli.lists import fields_command, list_objects
 from gnt.cli.options import FILTER, ROMAN, SYNC, TABLE, UNITS
 from gnt.cli.tables import FINAL
-from gnt.cli.values import job_number
+from gnt.cli.values import comma_list, job_number
 
 FILTER_FIELDS: Final = ("uuid", "watermark", "priority", "predicates", "action", "reason_trail")
 NOT_BEGUN: Final = ("queued", "waiting", "canceling")
@@ -88,10 +88,57 @@ _FILTERS: Final = Command(
     text="With --json: a list of objects, one for each rule, with raw values by field name.",
 )
 
+_GROUPS: Final = Command(
+    name="list",
+    help="list node groups",
+    run=partial(list_objects, what="group", default=("name", "node_cnt", "pinst_cnt", "alloc_policy", "ndparams")),
+    options=(*TABLE, FILTER),
+    arguments=(Argument("group", 0, None, kind="group"),),
+    environment="GNT_GROUP_LIST",
+    examples=("gnt-group list -o +node_list",),
+    text="With --json: a list of objects, one for each group, with raw values by field name.",
+)
+
+_NETWORK_FIELDS: Final = ("name", "network", "gateway", "mac_prefix", "group_list", "tags")
+
+_NETWORKS: Final = Command(
+    name="list",
+    help="list networks",
+    run=partial(list_objects, what="network", default=_NETWORK_FIELDS),
+    options=TABLE,
+    arguments=(Argument("network", 0, None, kind="network"),),
+    examples=("gnt-network list -o name,network,free_count",),
+    text="With --json: a list of objects, one for each network, with raw values by field name.",
+)
+
+
+def _list_exports(call: Call) -> int:
+    nodes = call.option("nodes")
+    return list_objects(call, "export", ("node", "export"), also=any_value("node", nodes) if nodes else None)
+
+
+_EXPORTS: Final = Command(
+    name="list",
+    help="list the exports of instances on all nodes",
+    run=_list_exports,
+    options=(
+        option("-n", "--node", metavar="NODE,...", parse=comma_list, dest="nodes", help="only those on these nodes"),
+        *TABLE,
+        UNITS,
+    ),
+    text="""
+        A node that does not answer has a line without an export. With --json: a list of
+        objects, one for each export, with raw values by field name.
+    """,
+)
+
 LISTS: Final[Mapping[str, tuple[Command, Command]]] = {
+    "gnt-backup": (_EXPORTS, fields_command("export")),
     "gnt-filter": (_FILTERS, fields_command("filter")),
+    "gnt-group": (_GROUPS, fields_command("group")),
     "gnt-instance": (_INSTANCES, fields_command("instance")),
     "gnt-job": (_JOBS, fields_command("job")),
+    "gnt-network": (_NETWORKS, fields_command("network")),
     "gnt-node": (_NODES, fields_command("node")),
 }
 """By the name of the program."""

@@ -23,16 +23,18 @@ from gnt.cli.terminal import note, say
 from gnt.model.errors import GntError, Unsupported
 
 MODULES: Final = {
+    "gnt-backup": "backup",
     "gnt-cluster": "cluster",
     "gnt-debug": "debug",
     "gnt-filter": "filter",
+    "gnt-group": "group",
     "gnt-instance": "instance",
     "gnt-job": "job",
+    "gnt-network": "network",
     "gnt-node": "node",
     "gnt-os": "guest_os",
+    "gnt-storage": "storage",
 }
-OTHERS: Final = ("gnt-backup", "gnt-group", "gnt-network", "gnt-storage")
-"""Programs that this version knows by name only."""
 
 
 def main(program: str, argv: Sequence[str] | None = None) -> int:
@@ -70,10 +72,8 @@ def _give_up_output() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def load(program: str, words: Sequence[str] = ()) -> Program:
-    """Give the definition of a program; raises `Unsupported` for one that is known by name only."""
-    if program not in MODULES:
-        raise Unsupported(f"{' '.join([program, *words[:1]])} is not supported by this version")
+def load(program: str) -> Program:
+    """Give the definition of a program."""
     found: Program = importlib.import_module(f"gnt.cli.programs.{MODULES[program]}").PROGRAM
     return found
 
@@ -87,7 +87,7 @@ def _run(name: str, words: list[str]) -> int:
         if command is not None:
             record(name, command, words)
             return _run_command(name, command, words[1:])
-        program = load(name, words)
+        program = load(name)
         if words[:1] == ["--version"]:
             say(f"{name} (ganeti v{__version__}) {__version__}")
             return OK

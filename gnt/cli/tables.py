@@ -58,8 +58,14 @@ def action_text(action: Any) -> str:
     return " ".join(map(str, action)) if isinstance(action, list | tuple) else str(action)
 
 
+def _groups_text(value: list[Any]) -> str:
+    """Give the groups of a network: `default (bridged, br0, 7)`, the VLAN only where there is one."""
+    return ", ".join(f"{group[0]} ({', '.join(map(str, filter(None, group[1:])))})" for group in value) or "-"
+
+
 _WRITTEN: Final[dict[str, Callable[[list[Any]], str]]] = {
     "pending": _pending_text,
+    "group_list": _groups_text,
     "predicates": json_text,
     "reason_trail": json_text,
     "action": action_text,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gnt.cli.main import MODULES, OTHERS
+from gnt.cli.main import MODULES
 from gnt.model.errors import GntError
 from tests.cli.conftest import Run
 from tests.cli.fake_master import FakeMaster
@@ -64,17 +64,11 @@ def test_without_a_master(gnt: Run, master: FakeMaster) -> None:
     assert offered(gnt, "gnt-instance startup ") == []
 
 
-def test_what_is_known_by_name_only(gnt: Run) -> None:
-    """A program without commands offers none."""
-    for program in OTHERS:
-        assert offered(gnt, f"{program} ") == []
-
-
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_every_shell_knows_every_program(script: Path) -> None:
     """A new program is put into all three scripts."""
     named = set(re.findall(r"gnt-[a-z]+", script.read_text(encoding="utf-8")))
-    assert set(MODULES) | set(OTHERS) <= named
+    assert set(MODULES) <= named
 
 
 def test_bash(root: Path, master: FakeMaster, tmp_path: Path) -> None:

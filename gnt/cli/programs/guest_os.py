@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from gnt.cli.call import Call
 from gnt.cli.cluster_modify import MODIFY_OS
-from gnt.cli.command import Command, Program
+from gnt.cli.command import Argument, Command, Program
 from gnt.cli.failures import FAILURE, OK
 from gnt.cli.jobs import run
 from gnt.cli.options import NO_HEADERS, PRIORITY
@@ -72,6 +72,41 @@ def _show(definition: dict[str, Any]) -> None:
     say("")
 
 
+_INFO_FIELDS: Final = ("name", "valid", "hidden", "blacklisted", "api_versions", "variants", "parameters", "trusted")
+
+
+def _info(call: Call) -> int:
+    found = {one["name"]: one for one in _definitions(call, _INFO_FIELDS)}
+    missing = [name for name in call.arguments if name not in found]
+    chosen = [found[name] for name in call.arguments if name in found] if call.arguments else list(found.values())
+    if call.json:
+        call.print_json(chosen)
+    else:
+        for definition in chosen:
+            _describe(definition)
+    for name in missing:
+        note(f"Failure: guest OS {name} is on no node")
+    return FAILURE if missing else OK
+
+
+def _describe(definition: dict[str, Any]) -> None:
+    say(f"{definition['name']}:")
+    for key in ("valid", "hidden", "blacklisted"):
+        say(f"  - {key}: {definition[key]}")
+    if definition["valid"]:
+        lists = {
+            "API versions": sorted(definition["api_versions"]),
+            "variants": definition["variants"],
+            "parameters": [f"{name}: {text}" for name, text in definition["parameters"]],
+        }
+        for title, items in lists.items():
+            say(f"  - {title}:")
+            for item in items:
+                say(f"    - {item}")
+        say(f"  - trusted: {definition['trusted']}")
+    say("")
+
+
 def _status(found: list[Any]) -> str:
     return "valid" if found[1] else f"invalid - {found[2]}"
 
@@ -105,7 +140,15 @@ PROGRAM = Program(
             options=(PRIORITY,),
             text="The exit status is 1 if one of them is not usable on every node.",
         ),
+        Command(
+            name="info",
+            help="show guest OS definitions: versions, variants, parameters",
+            run=_info,
+            options=(PRIORITY,),
+            arguments=(Argument("os", 0, None),),
+            aliases=("show",),
+            text="With --json: a list of objects, one for each definition.",
+        ),
         MODIFY_OS,
     ),
-    unsupported={"info": "gnt-os diagnose", "show": "gnt-os diagnose"},
 )

@@ -44,6 +44,7 @@ from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, ope
 from gnt.masterd.unsafe import WayOut
 from gnt.masterd.watcher_pause import KEY as WATCHER_PAUSE
 from gnt.masterd.watcher_pause import WatcherPause
+from gnt.model.epoch import Epoch
 from gnt.model.errors import StaleEpoch
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
@@ -84,6 +85,11 @@ class MasterDaemon:
         self._deposed = deposed
         self._term: Term | None = None
         self._parts: _Parts | None = None
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """Give the epoch in which it is the master; None before and afterwards."""
+        return self._term.epoch if self._term is not None else None
 
     @property
     def methods(self) -> LuxiMethods:

@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from twisted.logger import Logger
 
 from gnt.daemon.control import DaemonControl
+from gnt.daemon.runtime import Runtime
 from gnt.noded.call_table import CallTable
 from gnt.noded.calls import Calls
 from gnt.noded.disks import Disks
@@ -43,6 +45,7 @@ class Providers:
     """What is under the node daemon; the simulator puts its own here. `vault` None: a file in the data directory.
 
     `master_address` raises the cluster's address, `stop_master` ends the daemons of a master on this node (blocks).
+    `call_table` makes the table of calls in a file.
     """
 
     hypervisors: Mapping[str, IHypervisor]
@@ -52,6 +55,7 @@ class Providers:
     vault: Vault | None = None
     master_address: Address = field(default_factory=NoAddress)
     stop_master: Callable[[], bool] = no_master
+    call_table: Callable[[Path, Runtime], CallTable] = CallTable
 
 
 def real_providers(place: Place, reactor: Any) -> Providers:
@@ -100,7 +104,7 @@ class NodeDaemon:
         self.calls = Calls(
             place,
             _handlers(*(part.handlers() for part in parts)),
-            CallTable(place.layout.calls_db, place.runtime),
+            providers.call_table(place.layout.calls_db, place.runtime),
             replica=self.replica,
             emit=self.events.emit,
             on_fence=mastering.fenced,

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 import msgspec
 
-from gnt.sim.machine import ConnectionLost
+from gnt.sim.checkers.jobs import FINAL, JobsLog
+from gnt.sim.lives import ConnectionLost
 from gnt.sim.world import PATIENCE, SimWorld
 from gnt.wire.luxi import Request
 
-FINAL: Final = frozenset({"success", "error", "canceled"})
 FOREVER: Final = 3 * 86400.0
 """Seconds within which every job must end once faults are over: a guest OS script alone may take a day."""
 REST: Final = 130.0
@@ -39,13 +39,15 @@ class JobEnd:
 class Client:
     """Blocks: each method lets simulated time pass until there is an answer.
 
-    `acknowledged` are the jobs that were accepted, `asked` what they and those found later are, `ends` how they ended.
+    `acknowledged` are the jobs that were accepted, `asked` what they and those found later are, `ends` how they ended,
+    `log` what the master's log has told of jobs so far.
     """
 
     world: SimWorld
     acknowledged: list[int] = field(default_factory=list)
     asked: dict[int, Sequence[dict[str, Any]]] = field(default_factory=dict)
     ends: dict[int, JobEnd] = field(default_factory=dict)
+    log: JobsLog = field(default_factory=JobsLog)
 
     def wait_for_master(self) -> None:
         """Wait until a master serves. Raises `Stuck`."""
@@ -97,6 +99,21 @@ class Client:
                     return self.ends[number]
             if self.world.clock.seconds() > end:
                 raise AssertionError(f"job {number} does not end within {within} s")
+
+    def excused(self) -> set[str]:
+        """Give the instances that need not run though they should: the last job about them was cut off."""
+        last: dict[str, bool] = {}
+        for number in self.log.order:
+            for op in self.asked.get(number, ()):
+                if "instance_name" in op and number in self.ends:
+                    last[op["instance_name"]] = self.ends[number].good
+        return {name for name, good in last.items() if not good}
+
+    def forget(self, kept: set[int]) -> None:
+        """Hear from the administrator which jobs a cluster still has that goes on without a majority, or restored."""
+        self.acknowledged = [number for number in self.acknowledged if number in kept]
+        self.ends = {number: end for number, end in self.ends.items() if number in kept}
+        self.log = JobsLog()
 
     def settle(self) -> None:
         """Let everything come to rest: daemons run again, jobs end, then time passes for what has no job.

@@ -107,21 +107,61 @@ class SimClock:
         heapq.heappush(self._events, (call.getTime(), self._source.random(), self._count, call))
 
 
+class MachineTime:
+    """What the clock on the wall of one machine shows; it may be put forward or back, and timers go by it.
+
+    That is so with a real reactor: its time is that of the machine.
+    """
+
+    def __init__(self, clock: SimClock) -> None:
+        self.clock = clock
+        self.ahead = 0.0
+        self._lives: list[LifeClock] = []
+
+    def seconds(self) -> float:
+        """Give the time that the machine shows."""
+        return self.clock.seconds() + self.ahead
+
+    def jump(self, seconds: float) -> None:
+        """Put the clock forward, or back if negative: all timers of the machine are due that much earlier, or later."""
+        self.ahead += seconds
+        self._lives = [life for life in self._lives if life.alive]
+        mine = set(map(id, self._lives))
+        for call in self.clock.getDelayedCalls():
+            timer: Any = getattr(call, "func", None)
+            if getattr(timer, "__func__", None) is LifeClock.timer and id(timer.__self__) in mine:
+                call.reset(max(0.0, call.getTime() - self.clock.seconds() - seconds))
+
+    def live(self, life: LifeClock) -> None:
+        """Take in a life whose timers go by this time."""
+        self._lives.append(life)
+
+
 @implementer(IReactorTime)
 class LifeClock:
     """One daemon's view of the clock: when its life ends, nothing that it had planned happens any more."""
 
-    def __init__(self, clock: SimClock) -> None:
+    def __init__(self, clock: SimClock, machine: MachineTime | None = None) -> None:
         self._clock = clock
+        self._machine = machine or MachineTime(clock)
+        self._machine.live(self)
         self.alive = True
 
     def seconds(self) -> float:
-        """Give the time."""
-        return self._clock.seconds()
+        """Give the time that the machine shows."""
+        return self._machine.seconds()
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: Any, **kwargs: Any) -> IDelayedCall:  # noqa: A002
         """Plan a call that is dropped when the daemon is dead by then."""
-        return self._clock.callLater(delay, self._unless_dead, callable, args, kwargs)
+        return self._clock.callLater(delay, self.timer, callable, args, kwargs)
+
+    def later(self, moment: float, function: Callable[[], object]) -> None:
+        """Do work at a moment of true time, unless the daemon is dead by then: work takes as long as it takes."""
+        self._clock.callLater(max(0.0, moment - self._clock.seconds()), self._unless_dead, function)
+
+    def true_time(self) -> float:
+        """Give the time that no machine can change."""
+        return self._clock.seconds()
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """Give all planned calls of the whole clock."""
@@ -131,6 +171,11 @@ class LifeClock:
         """End this life."""
         self.alive = False
 
-    def _unless_dead(self, function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def timer(self, function: Callable[..., object], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Call what was planned, unless the daemon is dead."""
         if self.alive:
             function(*args, **kwargs)
+
+    def _unless_dead(self, function: Callable[[], object]) -> None:
+        if self.alive:
+            function()

@@ -1,24 +1,46 @@
-"""A node's store whose transactions can be cut: before they are written, and after, before anybody hears of it.
+"""A node's databases whose transactions can be cut: before they are written, after, and within.
 
-The file and SQLite are the real ones: a transaction is whole or not there, and that is their promise.
+The files and SQLite are the real ones: a transaction is whole or not there, and that is their promise. When the power
+fails within a transaction, any beginning of what it wrote may be on disk, and the promise is put to the test.
 """
 
 from __future__ import annotations
 
+import random
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, Protocol
 
+from gnt.daemon.runtime import Runtime
+from gnt.noded.call_table import CallTable
 from gnt.sim.runtime import AFTER, BEFORE
 from gnt.store.database import Database
 from gnt.store.vault import FileVault
 
-Cut = Callable[[str], bool]
-"""Called before and after each transaction; says whether the daemon still lives."""
+
+class Cut(Protocol):
+    """What a transaction asks on its way."""
+
+    def __call__(self, moment: str, path: Path) -> bool:
+        """Come by a moment of a transaction in this file: say whether the daemon still lives."""
+
+    def full(self) -> bool:
+        """Say whether the disk takes nothing more."""
 
 
 class Killed(BaseException):
     """The daemon died in the middle of its work; nothing of it hears of this."""
+
+
+class DiskFull(sqlite3.OperationalError):
+    """What SQLite says when the disk is full."""
+
+    sqlite_errorname = "SQLITE_FULL"
+
+    def __init__(self) -> None:
+        super().__init__("database or disk is full")
 
 
 class CutDatabase(Database):
@@ -28,12 +50,32 @@ class CutDatabase(Database):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        if self.cut is not None and not self.cut(BEFORE):
+        path = Path(self.path)
+        if self.cut is not None and not self.cut(BEFORE, path):
             raise Killed
         with super()._transaction():
+            if self.cut is not None and self.cut.full():
+                raise DiskFull
             yield
         if self.cut is not None:
-            self.cut(AFTER)
+            self.cut(AFTER, path)
+
+
+class CutCallTable(CallTable):
+    """A table of calls that does likewise."""
+
+    def __init__(self, path: Path, runtime: Runtime, cut: Cut) -> None:
+        super().__init__(path, runtime)
+        self._cut = cut
+
+    def _commit(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
+        if not self._cut(BEFORE, self._path):
+            raise Killed
+        if self._cut.full():
+            raise DiskFull
+        results = super()._commit(works)
+        self._cut(AFTER, self._path)
+        return results
 
 
 class SimVault(FileVault):
@@ -66,3 +108,38 @@ class SimVault(FileVault):
             database.cut = self._cut
         self._opened.append(database)
         return database
+
+
+class Tear:
+    """The write-ahead log of a database before a transaction; afterwards a part of what was written is taken away."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._log = path.with_name(f"{path.name}-wal")
+        self._main, self._before = self._contents()
+
+    def tear(self, source: random.Random) -> Callable[[], None]:
+        """Look at what was written, and give what leaves a part of it on disk once every connection is closed.
+
+        The log was not synced yet, or the transaction would be over: any beginning of what is new may be there.
+        """
+        main, after = self._contents()
+        same = next(
+            (place for place, (old, new) in enumerate(zip(self._before, after, strict=False)) if old != new),
+            min(len(self._before), len(after)),
+        )
+        left = source.randint(same, len(after))
+        torn = after[:left] + self._before[left:]
+        if main != self._main:
+            # The log was folded in, so it had been synced before: all of it is there.
+            torn = after
+
+        def put_back() -> None:
+            self._path.write_bytes(main)
+            self._log.write_bytes(torn)
+            self._path.with_name(f"{self._path.name}-shm").unlink(missing_ok=True)
+
+        return put_back
+
+    def _contents(self) -> tuple[bytes, bytes]:
+        return tuple(path.read_bytes() if path.exists() else b"" for path in (self._path, self._log))  # type: ignore[return-value]

@@ -16,6 +16,8 @@ from gnt.wire.envelope import Answer, Request, decode_answer, decode_request
 REFUSED: Final = frozenset({"stale_epoch", "not_begun", "not_allowed"})
 """Codes of answers that say that nothing was done."""
 
+_AFTERWARDS: Final = frozenset({Fault.NODE_AFTER, Fault.POWER_AFTER, Fault.MASTER_AFTER})
+
 Happen = Callable[[str], Fault]
 Strike = Callable[[Fault], bool]
 """Carries out a fault that falls on this node; says whether the node daemon still lives."""
@@ -24,13 +26,20 @@ Strike = Callable[[Fault], bool]
 class Witness:
     """Remembers what nodes have promised, across all their lives, and finds those that do not keep it.
 
-    And masters that have a node change something before it has answered their fence.
+    And masters that have a node change something before it has answered their fence; and two masters of one term.
     """
 
     def __init__(self) -> None:
         self.problems: list[str] = []
         self._promised: dict[str, int] = {}
         self._fenced: dict[str, int] = {}
+        self._masters: dict[int, str] = {}
+
+    def serves(self, node: str, number: int) -> None:
+        """See a master begin to serve in an epoch of this number."""
+        other = self._masters.setdefault(number, node)
+        if other != node:
+            self.problems.append(f"{node} is the master in epoch {number}, and {other} was too")
 
     def answered(self, node: str, request: Request, answer: Answer) -> None:
         """See an answer leave a node."""
@@ -98,7 +107,7 @@ class SimDoor:
             self._witness.answered(self._name, decoded, read)
             if read.err is not None:
                 self._say(f"{self._name} answers {decoded.id}: {read.err.code}: {read.err.text}")
-            if fault in {Fault.NODE_AFTER, Fault.POWER_AFTER, Fault.MASTER_AFTER} and not self._strike(fault):
+            if fault in _AFTERWARDS and not self._strike(fault):
                 return
             leaving.callback(answer)
 

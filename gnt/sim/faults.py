@@ -1,9 +1,9 @@
 """Where faults may fall, and what falls there.
 
-Every moment at which a crash or a loss could make a difference is a point: a commit of the master, a call that is
-sent, a call that arrives at a node, a piece of work on a node. The points of a kind are numbered as they come. A run
-without faults counts them; another run of the same seed comes by the same points in the same order, until it is
-struck.
+Every moment at which a crash or a loss could make a difference is a point: a commit of the master, an answer of the
+master to its client, a call that is sent, a call that arrives at a node, a piece of work on a node. The points of a
+kind are numbered as they come. A run without faults counts them; another run of the same seed comes by the same points
+in the same order, until it is struck.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ class Kind(StrEnum):
     """What happens at a point."""
 
     COMMIT = "commit"  # a transaction of the master's store
+    REPLY = "reply"  # the master answers a client
     SEND = "send"  # a call leaves its sender
     ARRIVAL = "arrival"  # a call arrives at a node, and its answer leaves
     WORK = "work"  # a piece of blocking work of a node daemon
+    RECORD = "record"  # a transaction of a node daemon: its copy of the log, its table of calls
 
 
 class Fault(StrEnum):
@@ -34,14 +36,24 @@ class Fault(StrEnum):
     NODE_AFTER = "node dies after"
     POWER_BEFORE = "power fails before"
     POWER_AFTER = "power fails after"
+    POWER_TORN = "power fails within"  # of what was being written, any part is on disk
     REQUEST_LOST = "request lost"
     ANSWER_LOST = "answer lost"
     DOUBLED = "doubled"
     LATE_AGAIN = "again much later"
+    LATE_EPOCH = "held until there is a new master"  # and the old one is dead
+    LATE_EPOCH_AGAIN = "again when there is a new master"
 
 
 FAULTS: Final[Mapping[Kind, tuple[Fault, ...]]] = {
-    Kind.COMMIT: (Fault.MASTER_BEFORE, Fault.MASTER_AFTER, Fault.POWER_BEFORE, Fault.POWER_AFTER),
+    Kind.COMMIT: (
+        Fault.MASTER_BEFORE,
+        Fault.MASTER_AFTER,
+        Fault.POWER_BEFORE,
+        Fault.POWER_TORN,
+        Fault.POWER_AFTER,
+    ),
+    Kind.REPLY: (Fault.MASTER_BEFORE, Fault.MASTER_AFTER),
     Kind.SEND: (
         Fault.MASTER_BEFORE,
         Fault.MASTER_AFTER,
@@ -49,6 +61,8 @@ FAULTS: Final[Mapping[Kind, tuple[Fault, ...]]] = {
         Fault.ANSWER_LOST,
         Fault.DOUBLED,
         Fault.LATE_AGAIN,
+        Fault.LATE_EPOCH,
+        Fault.LATE_EPOCH_AGAIN,
     ),
     Kind.ARRIVAL: (
         Fault.MASTER_AFTER,
@@ -58,6 +72,7 @@ FAULTS: Final[Mapping[Kind, tuple[Fault, ...]]] = {
         Fault.POWER_AFTER,
     ),
     Kind.WORK: (Fault.NODE_BEFORE, Fault.NODE_AFTER),
+    Kind.RECORD: (Fault.NODE_BEFORE, Fault.NODE_AFTER, Fault.POWER_BEFORE, Fault.POWER_TORN, Fault.POWER_AFTER),
 }
 """What may happen at the points of each kind."""
 

@@ -11,24 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from gnt.masterd.service import MasterDaemon
-from gnt.masterd.service import Providers as MasterProviders
+from gnt.daemon.takeover import take_order
+from gnt.masterd.vote import NOT_MASTER
 from gnt.model.errors import Failed, GntError, StaleEpoch
 from gnt.model.layout import Layout
-from gnt.model.objects import Node
-from gnt.noded.handler import Place
-from gnt.noded.service import NodeDaemon
-from gnt.noded.service import Providers as NodeProviders
-from gnt.sim.clock import LifeClock
-from gnt.sim.disk import SimVault
+from gnt.sim.clock import MachineTime
 from gnt.sim.door import SimDoor
 from gnt.sim.faults import Fault, Kind
-from gnt.sim.providers import SimMachine, sim_providers
-from gnt.sim.runtime import AFTER, BEFORE, sim_runtime
-from gnt.wire import certificates
-from gnt.wire.contract import Caller
-from gnt.wire.luxi import Request
-from gnt.wire.memory import MemoryLink
+from gnt.sim.lives import MasterdLife, NodedLife
+from gnt.sim.providers import SimAddress, SimHypervisor, SimMachine
 
 if TYPE_CHECKING:
     from gnt.sim.world import SimWorld
@@ -39,16 +30,6 @@ RESTART: Final = 2.0
 """Seconds after which a daemon that died, or did not start, is started again."""
 BOOT: Final = 40.0
 """Seconds that a machine takes to come back after its power has failed."""
-JOIN_PORT: Final = 1816
-
-_BY_MOMENT: Final = {
-    (BEFORE, Fault.MASTER_BEFORE): "kill",
-    (AFTER, Fault.MASTER_AFTER): "kill",
-    (BEFORE, Fault.NODE_BEFORE): "kill",
-    (AFTER, Fault.NODE_AFTER): "kill",
-    (BEFORE, Fault.POWER_BEFORE): "power",
-    (AFTER, Fault.POWER_AFTER): "power",
-}
 
 
 class SimLayout(Layout):
@@ -59,142 +40,11 @@ class SimLayout(Layout):
         return (self.root / "srv/ganeti/os",)
 
 
-class ConnectionLost(GntError):
-    """A daemon died while a client waited for its answer."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__("connection_lost", text)
-
-
-class NodedLife:
-    """One life of a node daemon."""
-
-    def __init__(self, machine: SimNode, number: int) -> None:
-        world = machine.world
-        self.clock = LifeClock(world.clock)
-        self.up = False
-        self.problem: Failure | None = None
-        self._pending = Fault.NOTHING
-        self._machine = machine
-        runtime = sim_runtime(self.clock, world.source(f"{machine.name}/noded/{number}"), self._watch)
-        place = Place(layout=machine.layout, name=machine.name, runtime=runtime)
-        calls = world.script_runs.setdefault(machine.name, [])
-        found = sim_providers(place, runtime.random, world.answers_at, calls)
-        self.vault = SimVault(machine.layout.config_db)
-        providers = NodeProviders(
-            hypervisors=found.hypervisors,
-            templates=found.templates,
-            machine=machine.hardware,
-            processes=found.processes,
-            vault=self.vault,
-        )
-        self.daemon = NodeDaemon(place, providers, machine.noded_leaves)
-
-    def start(self) -> None:
-        """Begin."""
-        Deferred.fromCoroutine(self.daemon.start()).addCallbacks(self._started, self._failed)
-
-    def _started(self, _: object) -> None:
-        self.up = True
-        self._machine.noded_is_up(self)
-
-    def _failed(self, failure: Failure) -> None:
-        self.problem = failure
-        self._machine.noded_failed(self, failure)
-
-    def _watch(self, pool: str, moment: str) -> None:
-        """Come by a piece of work: before it, what will fall on it is decided."""
-        if moment == BEFORE:
-            self._pending = self._machine.world.happen(Kind.WORK, f"{self._machine.name} {pool}")
-        what = _BY_MOMENT.get((moment, self._pending))
-        if what == "kill":
-            self._machine.kill_noded(f"{moment} work in its pool {pool}")
-        elif what == "power":
-            self._machine.power_cut()
-        elif moment == AFTER and pool == "hypervisor":
-            self._machine.world.look_for_twins()
-
-
-class MasterdLife:
-    """One life of a master daemon."""
-
-    def __init__(self, machine: SimNode, number: int) -> None:
-        world = machine.world
-        self.clock = LifeClock(world.clock)
-        self.up = False
-        self.problem: Failure | None = None
-        self._machine = machine
-        self._pending = Fault.NOTHING
-        self._links: list[MemoryLink] = []
-        self._asked: list[Deferred[Any]] = []
-        runtime = sim_runtime(self.clock, world.source(f"{machine.name}/masterd/{number}"))
-        self.vault = SimVault(machine.layout.config_db, self._cut)
-        providers = MasterProviders(host=machine.name, vault=self.vault, connect=self._connect, listen=_listen)
-        self.daemon = MasterDaemon(runtime, machine.layout, providers, self._deposed)
-
-    def start(self) -> None:
-        """Begin."""
-        Deferred.fromCoroutine(self.daemon.start()).addCallbacks(self._started, self._failed)
-
-    def ask(self, request: Request) -> Deferred[Any]:
-        """Ask as a LUXI client does; fails with `ConnectionLost` when the daemon dies."""
-        answer: Deferred[Any] = Deferred()
-        self._asked.append(answer)
-
-        def heard(result: Any) -> None:
-            if answer in self._asked:
-                self._asked.remove(answer)
-                answer.callback(result)
-
-        Deferred.fromCoroutine(self.daemon.methods.call(request)).addBoth(heard)
-        return answer
-
-    def end(self) -> None:
-        """Die: whoever talks to this daemon loses the connection, what it sent is still on its way."""
-        self.clock.kill()
-        for link in self._links:
-            link.abandon()
-        self.vault.abandon()
-        asked, self._asked = self._asked, []
-        for answer in asked:
-            lost = ConnectionLost(f"the master daemon of {self._machine.name} died")
-            self._machine.world.clock.callLater(0.0, answer.errback, lost)
-
-    def _started(self, _: object) -> None:
-        self.up = True
-        self._machine.world.say(f"{self._machine.name} masterd serves")
-
-    def _failed(self, failure: Failure) -> None:
-        self.problem = failure
-        self._machine.masterd_failed(self, failure)
-
-    def _deposed(self, error: StaleEpoch) -> None:
-        self._machine.world.say(f"{self._machine.name} masterd is deposed: {error.text}")
-        self._machine.world.clock.callLater(0.0, self._machine.stop_masterd)
-
-    def _connect(self, node: Node) -> MemoryLink:
-        digest = certificates.digest(certificates.load_identity(self._machine.layout.node_pem).certificate)
-        world = self._machine.world
-        uuid = node.uuid or world.nodes[node.name].uuid
-        link = world.network.link(Caller(digest, self._machine.name), node.name, uuid)
-        self._links.append(link)
-        if not self.clock.alive:
-            link.abandon()
-        return link
-
-    def _cut(self, moment: str) -> bool:
-        if moment == BEFORE:
-            self._pending = self._machine.world.happen(Kind.COMMIT, f"{self._machine.name} store")
-        what = _BY_MOMENT.get((moment, self._pending))
-        if what == "kill":
-            self._machine.kill_masterd(f"{moment} a commit")
-        elif what == "power":
-            self._machine.power_cut()
-        return self.clock.alive
-
-
 class SimNode:
-    """One machine. `wanted` names the daemons that are started again when they die."""
+    """One machine. `wanted` names the daemons that are started again when they die.
+
+    `pace` is how many times longer than usual blocking work takes, `disk_full` whether databases take nothing more.
+    """
 
     def __init__(self, world: SimWorld, name: str, address: str, root: Path) -> None:
         self.world = world
@@ -202,12 +52,18 @@ class SimNode:
         self.address = address
         self.layout = SimLayout(root)
         self.hardware = SimMachine(name, world.answers_at)
+        self.hypervisor = SimHypervisor(self.layout.run / "fake-hypervisor", world.hypervisors)
+        self.addresses = SimAddress(lambda ip: world.has_address(ip, name))
+        self.time = MachineTime(world.clock)
+        self.pace = 1.0
+        self.disk_full = False
         self.uuid = ""
         self.wanted: set[str] = set()
         self.powered = True
         self.noded: NodedLife | None = None
         self.masterd: MasterdLife | None = None
         self._lives = 0
+        self._boots = 0
 
     # The node daemon
 
@@ -282,20 +138,45 @@ class SimNode:
     # The master daemon
 
     def start_masterd(self) -> MasterdLife:
-        """Start the master daemon, unless it runs."""
+        """Start the master daemon, unless it runs; an order that an administrator has left counts for this start."""
         if self.masterd is None:
             self._lives += 1
-            self.masterd = MasterdLife(self, self._lives)
+            self.masterd = MasterdLife(self, self._lives, take_order(self.layout))
             self.world.say(f"{self.name} masterd starts")
             self.masterd.start()
         return self.masterd
 
+    def masterd_is_up(self, life: MasterdLife) -> None:
+        """Hear that the master daemon serves: no other may have its term, and calls that were held back arrive."""
+        self.world.say(f"{self.name} masterd serves")
+        self.world.witness.serves(self.name, life.number)
+        self.world.let_go()
+
     def masterd_failed(self, life: MasterdLife, failure: Failure) -> None:
-        """Hear that the master daemon did not start."""
+        """Hear that the master daemon did not start; where another is the master it is not started again."""
         self.world.say(f"{self.name} masterd does not start: {failure.value}")
         if not isinstance(failure.value, GntError):
             self.world.wrong(f"masterd of {self.name} does not start: {failure.getTraceback()}")
+        elif failure.value.code == NOT_MASTER:
+            self.wanted.discard(MASTERD)
         self._bury_masterd(life)
+
+    def masterd_is_deposed(self, life: MasterdLife, error: StaleEpoch) -> None:
+        """Hear that there is a newer master: this one ends, and is not started again."""
+        self.world.say(f"{self.name} masterd is deposed: {error.text}")
+
+        def end() -> None:
+            if self.masterd is life:
+                self.wanted.discard(MASTERD)
+                self.stop_masterd()
+
+        self.world.clock.callLater(0.0, end)
+
+    def hand_over(self) -> bool | Deferred[bool]:
+        """End the master daemon in order, for another node's; say whether it ran."""
+        ran = self.masterd is not None
+        self.wanted.discard(MASTERD)
+        return self.stop_masterd().addCallback(lambda _: ran)
 
     def stop_masterd(self) -> Deferred[None]:
         """End the master daemon in order."""
@@ -331,20 +212,33 @@ class SimNode:
 
     # The machine
 
-    def power_cut(self) -> None:
-        """Lose power: daemons, guests and what lies in memory are gone; it boots again after a while."""
+    def power_cut(self, off: float | None = BOOT, torn: Callable[[], None] | None = None) -> None:
+        """Lose power: daemons, guests and what lies in memory are gone; it boots again after `off` seconds, if ever.
+
+        `torn` leaves on disk what was written when it happened.
+        """
         if not self.powered:
             return
         self.world.say(f"{self.name} loses its power")
         self.powered = False
         self.kill_masterd("with its machine")
         self.kill_noded("with its machine")
-        for left in ("fake-hypervisor", "instance-disks"):
-            shutil.rmtree(self.layout.run / left, ignore_errors=True)
-        self.world.power_has_failed = True
-        self.world.clock.callLater(BOOT, self._boot)
+        if torn is not None:
+            torn()
+        self.addresses.up.clear()
+        self.world.guests_are_lost(self.hypervisor.lose_power())
+        shutil.rmtree(self.layout.run / "instance-disks", ignore_errors=True)
+        self._boots += 1
+        if off is not None:
+            self.world.clock.callLater(off, self._boot, self._boots)
 
-    def _boot(self) -> None:
+    def power_on(self) -> None:
+        """Have power again, at once."""
+        self._boot(self._boots)
+
+    def _boot(self, which: int) -> None:
+        if self.powered or which != self._boots:
+            return
         self.world.say(f"{self.name} boots")
         self.powered = True
         self.hardware.boots += 1
@@ -378,24 +272,6 @@ class SimNode:
         else:
             self.kill_noded(str(fault).removeprefix("node dies ") + " a call")
         return False
-
-
-class _SimPort:
-    """A port that nobody can reach: who joins in the simulator comes by another way."""
-
-    def getHost(self) -> Any:
-        """Give the address."""
-        return self
-
-    port = JOIN_PORT
-
-    def stopListening(self) -> None:
-        """Close it."""
-
-
-def _listen(_address: str, _port: int, _factory: object) -> Any:
-    """Listen at the port that nobody can reach."""
-    return _SimPort()
 
 
 def seeded(seed: int, what: str) -> random.Random:

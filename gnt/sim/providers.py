@@ -1,6 +1,6 @@
 """What is under a simulated node daemon besides its files: the machine, the network's reach, other programs.
 
-Guests and disks are files of the fake hypervisor and of the file templates, below the node's own root.
+Guests are in memory; disks are files of the file templates, below the node's own root.
 """
 
 # The signatures are those of the interfaces, used or not.
@@ -11,17 +11,18 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from zope.interface import implementer
 
 from gnt.daemon.runtime import Runtime
-from gnt.noded.handler import CallContext, Place
-from gnt.noded.hypervisors.fake import FakeHypervisor
+from gnt.model.errors import NodeFailure
+from gnt.model.specs import InstanceSpec
+from gnt.noded.handler import CallContext
+from gnt.noded.hypervisors.fake import FakeGuest, FakeHypervisor
 from gnt.noded.machine import IMachine
 from gnt.noded.processes import Finished, IProcesses
-from gnt.noded.service import Providers
-from gnt.noded.storage.registry import real_templates
+from gnt.wire.calls import MigrationTicket
 
 MEMORY: Final = 65536
 # How long a program takes, in simulated seconds: between these.
@@ -49,6 +50,34 @@ class SimMachine:
     async def reach(self, address: str, port: int, source: str) -> bool:
         """Ask the simulated network."""
         return self._reachable(address)
+
+
+class SimAddress:
+    """The addresses that one machine has raised; they are gone with its power. `elsewhere`: whether one answers."""
+
+    def __init__(self, elsewhere: Callable[[str], bool]) -> None:
+        self.up: set[str] = set()
+        self._elsewhere = elsewhere
+
+    def is_here(self, ip: str) -> bool:
+        """Say whether the address is up here."""
+        return ip in self.up
+
+    async def answers(self, ip: str) -> bool:
+        """Ask the simulated network."""
+        return ip in self.up or self._elsewhere(ip)
+
+    def put_up(self, ip: str, netmask: int, netdev: str) -> None:
+        """Raise it."""
+        self.up.add(ip)
+
+    def take_down(self, ip: str, netmask: int, netdev: str) -> None:
+        """Take it down."""
+        self.up.discard(ip)
+
+    def take_down_ours(self) -> None:
+        """Take down what was raised."""
+        self.up.clear()
 
 
 @implementer(IProcesses)
@@ -94,13 +123,70 @@ def ends_well(_argv: Sequence[str]) -> Finished:
     return Finished(status=0, signal=None)
 
 
-def sim_providers(place: Place, source: random.Random, reachable: Callable[[str], bool], calls: list[str]) -> Providers:
-    """Put together what is under one simulated node daemon; `calls` gets the id of each call that ran a program."""
-    guests = FakeHypervisor(place.layout.run / "fake-hypervisor", memory=MEMORY)
-    processes: Any = SimProcesses(place.runtime, source, ends_well, calls)
-    return Providers(
-        hypervisors={"fake": guests},
-        templates=real_templates(place, processes),
-        machine=SimMachine(place.name, reachable),
-        processes=processes,
-    )
+class SimHypervisor(FakeHypervisor):
+    """The guests of one machine, in memory: they outlive its node daemons, and not its power.
+
+    `others` has all of them by directory; that is where a guest on the move finds its target.
+    """
+
+    def __init__(self, directory: Path, others: dict[str, SimHypervisor]) -> None:
+        super().__init__(directory, memory=MEMORY)
+        self._held: dict[Path, FakeGuest] = {}
+        self._others = others
+        others[str(directory)] = self
+
+    def lose_power(self) -> list[str]:
+        """Forget everything; gives the names of the guests that ran."""
+        names = sorted(guest.name for guest in self._guests() if guest.uses_memory)
+        self._held.clear()
+        self._callbacks.clear()
+        return names
+
+    def begin_life(self) -> None:
+        """Forget who wanted to hear of changes: that daemon is dead."""
+        self._callbacks.clear()
+
+    def running(self) -> list[FakeGuest]:
+        """Give the guests that run, by name."""
+        return [guest for guest in self._guests() if guest.uses_memory]
+
+    def expected(self) -> list[str]:
+        """Give the names of the guests that a place is kept for."""
+        return sorted(path.name for path in self._held if path.parent != self._directory)
+
+    def verify(self) -> str:
+        """Find nothing wrong."""
+        return ""
+
+    def send(self, instance: InstanceSpec, target: str, ticket: MigrationTicket, live: bool) -> None:
+        """Move the guest to the target's machine."""
+        guest = self._running(instance.name, instance.uuid)
+        there = self._others.get(str(ticket.data.get("directory", "")))
+        if there is None or instance.name not in there.expected():
+            raise NodeFailure("migration_failed", f"{target} does not expect {instance.name}")
+        del self._held[self._path(guest.name)]
+        there._arrives(guest)  # noqa: SLF001  (one of our own)
+        self._tell(guest.uuid)
+
+    def cancel_accept(self, instance: InstanceSpec) -> None:
+        """Take the note away."""
+        self._held.pop(self._note(instance.name), None)
+
+    def _arrives(self, guest: FakeGuest) -> None:
+        self._held[self._path(guest.name)] = guest
+
+    def _guests(self) -> list[FakeGuest]:
+        return [self._held[path] for path in sorted(self._held) if path.parent == self._directory]
+
+    def _read(self, name: str) -> FakeGuest | None:
+        return self._load(self._path(name))
+
+    def _load(self, path: Path) -> FakeGuest | None:
+        return self._held.get(path)
+
+    def _write_to(self, path: Path, guest: FakeGuest) -> None:
+        self._held[path] = guest
+
+    def _remove(self, guest: FakeGuest) -> None:
+        self._held.pop(self._path(guest.name), None)
+        self._tell(guest.uuid)

@@ -29,10 +29,14 @@ Watch = Callable[[str, str], None]
 class SimPool:
     """A pool of one thread that is none: each piece of work is done at a later simulated moment, in order.
 
-    What ends the daemon's life before the work prevents it; after the work, nobody hears of its result.
+    What ends the daemon's life before the work prevents it; after the work, nobody hears of its result. Work that
+    waits for other daemons gives a Deferred here, where a thread would block. `pace` is how slow the machine is now.
     """
 
-    def __init__(self, life: LifeClock, source: random.Random, name: str, watch: Watch) -> None:
+    def __init__(
+        self, life: LifeClock, source: random.Random, name: str, watch: Watch, pace: Callable[[], float]
+    ) -> None:
+        self._pace = pace
         self._life = life
         self._source = source
         self._name = name
@@ -42,8 +46,8 @@ class SimPool:
     def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Do the work when it is its turn."""
         done: Deferred[T] = Deferred()
-        now = self._life.seconds()
-        self._free_at = max(self._free_at, now) + self._source.uniform(SHORTEST, LONGEST)
+        now = self._life.true_time()
+        self._free_at = max(self._free_at, now) + self._source.uniform(SHORTEST, LONGEST) * self._pace()
 
         def do() -> None:
             self._watch(self._name, BEFORE)
@@ -60,10 +64,12 @@ class SimPool:
                 return
             if failure is not None:
                 done.errback(failure)
+            elif isinstance(result, Deferred):
+                result.addBoth(done.callback)
             else:
                 done.callback(result)
 
-        self._life.callLater(self._free_at - now, do)
+        self._life.later(self._free_at, do)
         return done
 
 
@@ -71,13 +77,20 @@ def unwatched(_pool: str, _moment: str) -> None:
     """Let all work be done."""
 
 
-def sim_runtime(life: LifeClock, source: random.Random, watch: Watch = unwatched) -> Runtime:
+def at_full_pace() -> float:
+    """Take no more time than work takes."""
+    return 1.0
+
+
+def sim_runtime(
+    life: LifeClock, source: random.Random, watch: Watch = unwatched, pace: Callable[[], float] = at_full_pace
+) -> Runtime:
     """Make what one daemon runs on; its pools live as long as it does."""
     pools: dict[str, SimPool] = {}
 
     def pool(name: str) -> Pool:
         if name not in pools:
-            pools[name] = SimPool(life, source, name, watch)
+            pools[name] = SimPool(life, source, name, watch, pace)
         return pools[name]
 
     clock: Any = life

@@ -15,7 +15,8 @@ from gnt.masterd.join_port import Offer
 from gnt.masterd.service import MasterDaemon
 from gnt.model.errors import ENVIRONMENT, Failed, Refused
 from gnt.sim.client import Client
-from gnt.sim.machine import MasterdLife, NodedLife, SimNode
+from gnt.sim.lives import MasterdLife, NodedLife
+from gnt.sim.machine import SimNode
 from gnt.sim.world import CLUSTER, SimWorld
 from gnt.wire import certificates
 from gnt.wire.joining import NODE, JoinAnswer, JoinRequest, Seal, Sealed, Token, decode

@@ -11,7 +11,8 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -19,12 +20,14 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
-from gnt.noded.hypervisors.fake import FakeHypervisor
+from gnt.noded.hypervisors.fake import FakeGuest
 from gnt.sim.clock import BEGINNING, SimClock
 from gnt.sim.door import Witness
 from gnt.sim.faults import Fault, Faults, Kind, Strikes
-from gnt.sim.machine import MasterdLife, NodedLife, SimNode, forced, seeded
-from gnt.wire.calls import GuestFacts
+from gnt.sim.lives import MasterdLife, NodedLife
+from gnt.sim.machine import SimNode, forced, seeded
+from gnt.sim.providers import SimHypervisor
+from gnt.sim.ways import Ways
 from gnt.wire.memory import Fate, MemoryNetwork, Passage
 
 NAMES: Final = ("node1", "node2", "node3")
@@ -33,6 +36,7 @@ PATIENCE: Final = 600.0
 # How long a message is on its way, in simulated seconds: between these.
 QUICKEST: Final = 0.0002
 SLOWEST: Final = 0.003
+SOON: Final = 0.001
 LATE: Final = 25.0
 
 _PID: Final = re.compile(r"\(pid \d+\)")
@@ -48,15 +52,20 @@ class SimWorld:
         self.trace: list[str] = []
         self.problems: list[str] = []
         self.script_runs: dict[str, list[str]] = {}
-        self.power_has_failed = False
+        self.lost_guests: set[str] = set()
         self.something_was_lost = False
+        self.hypervisors: dict[str, SimHypervisor] = {}
+        self.happened: Counter[str] = Counter()
+        self.ways = Ways()
         self.witness = Witness()
         self.clock = SimClock(seeded(seed, "clock"))
         clock: Any = self.clock
         self.network = MemoryNetwork(clock, self._fate)
         self._base = base
         self.last_fault = 0.0
+        self._at_peace = False
         self._graveyard: list[object] = []
+        self._held: list[Callable[[], None]] = []
         self._on_the_way = seeded(seed, "network")
         self.shared = base / "shared"
         self.shared.mkdir(parents=True)
@@ -83,12 +92,25 @@ class SimWorld:
 
     def happen(self, kind: Kind, text: str) -> Fault:
         """Come by a point where a fault may fall."""
+        if self._at_peace:
+            return Fault.NOTHING
+        self.happened[kind] += 1
         fault = self.faults.at(kind, text)
         if fault:
+            self.happened["fault"] += 1
             self.last_fault = self.clock.seconds()
             self.something_was_lost |= fault in {Fault.REQUEST_LOST, Fault.ANSWER_LOST}
             self.say(f"*** {fault}: {kind} {text}")
         return fault
+
+    @contextmanager
+    def at_peace(self) -> Iterator[None]:
+        """Let no fault fall for a while: whoever checks shall not be what is struck."""
+        before, self._at_peace = self._at_peace, True
+        try:
+            yield
+        finally:
+            self._at_peace = before
 
     def fell(self) -> bool:
         """Say whether any fault has fallen so far."""
@@ -111,8 +133,9 @@ class SimWorld:
     # Machines
 
     def master(self) -> MasterdLife | None:
-        """Give the master daemon that serves, if there is one."""
-        return next((node.masterd for node in self.nodes.values() if node.masterd and node.masterd.up), None)
+        """Give the master daemon that serves, if there is one; the newest, where an old one has not heard of it."""
+        lives = [node.masterd for node in self.nodes.values() if node.masterd is not None and node.masterd.up]
+        return max(lives, key=lambda life: life.number, default=None)
 
     def kill_master(self, why: str) -> None:
         """End the master daemon, wherever it runs."""
@@ -127,9 +150,18 @@ class SimWorld:
         """Say whether a node daemon answers at an address."""
         return any(node.address == address and node.noded is not None for node in self.nodes.values())
 
-    def guests(self, node: SimNode) -> list[GuestFacts]:
-        """Look at a node's guests, past its daemons."""
-        return FakeHypervisor(node.layout.run / "fake-hypervisor").list_guests()
+    def has_address(self, ip: str, asking: str) -> bool:
+        """Say whether a machine that can be reached from one has raised an address."""
+        holders = [node.name for node in self.nodes.values() if node.powered and ip in node.addresses.up]
+        return any(self.ways.open(asking, name) and self.ways.open(name, asking) for name in holders)
+
+    def guests(self, node: SimNode) -> list[FakeGuest]:
+        """Look at the guests that run on a node, past its daemons."""
+        return node.hypervisor.running()
+
+    def guests_are_lost(self, names: Iterable[str]) -> None:
+        """Note that guests went down with their machine; `find_lost` for those that run again."""
+        self.lost_guests.update(names)
 
     def look_for_twins(self) -> None:
         """See that no guest runs on two nodes at this moment."""
@@ -137,8 +169,19 @@ class SimWorld:
         for node in self.nodes.values():
             for guest in self.guests(node):
                 other = seen.setdefault(guest.uuid, node.name)
-                if other != node.name and guest.state in {"running", "paused"}:
+                if other != node.name:
                     self.wrong(f"{guest.name} runs on {other} and on {node.name}")
+
+    def hold(self, arrive: Callable[[], None]) -> None:
+        """Hold a call back until there is a new master."""
+        self._held.append(arrive)
+
+    def let_go(self) -> None:
+        """Have the calls arrive that were held back, a moment after a new master serves and when it has had time."""
+        held, self._held = self._held, []
+        for arrive in held:
+            for delay in (SOON, LATE):
+                self.clock.callLater(delay, arrive)
 
     def bury(self, life: NodedLife | MasterdLife) -> None:
         """Keep what is dead until the end: taken apart at some moment, it would still run its last words."""
@@ -185,7 +228,11 @@ class SimWorld:
             return Fate(request=there, answer=back, again=there + self._delay())
         if fault is Fault.LATE_AGAIN:
             return Fate(request=there, answer=back, again=LATE)
-        return Fate(request=there, answer=back)
+        if fault in {Fault.LATE_EPOCH, Fault.LATE_EPOCH_AGAIN}:
+            # Soon enough for nobody to have heard the answer, late enough for the node to have begun.
+            self.clock.callLater(SLOWEST, self.kill_master, "with a call held back on its way")
+            return Fate(request=there if fault is Fault.LATE_EPOCH_AGAIN else None, held=self.hold)
+        return self.ways.fate(passage.source, target, there, back)
 
     def _delay(self) -> float:
         return self._on_the_way.uniform(QUICKEST, SLOWEST)

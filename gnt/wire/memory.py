@@ -40,11 +40,15 @@ class Passage:
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a call. Times in seconds; None: lost. `again`: a second arrival of the request, if any."""
+    """What becomes of a call. Times in seconds; None: lost. `again`: a second arrival of the request, if any.
+
+    `held` is given what has the request arrive (once more) whenever that is called.
+    """
 
     request: float | None = 0.0
     answer: float | None = 0.0
     again: float | None = None
+    held: Callable[[Callable[[], None]], None] | None = None
 
 
 def arrives(_passage: Passage) -> Fate:
@@ -191,6 +195,8 @@ class MemoryLink:
         for delay in (fate.request, fate.again):
             if delay is not None:
                 self._network.clock.callLater(delay, self._arrive, content, outcome, fate)
+        if fate.held is not None:
+            fate.held(lambda: self._arrive(content, outcome, fate))
         try:
             answer = decode_answer(await outcome)
         finally:

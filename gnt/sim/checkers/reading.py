@@ -1,0 +1,42 @@
+"""Reading what daemons leave on the disks of their machines, beside them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from gnt.model.cluster import Cluster
+from gnt.model.epoch import START, Position
+from gnt.sim.machine import SimNode
+from gnt.sim.world import SimWorld
+from gnt.store.reading import Reader
+
+
+def master_node(world: SimWorld) -> SimNode | None:
+    """Give the machine whose master daemon serves."""
+    life = world.master()
+    return next((node for node in world.nodes.values() if life is not None and node.masterd is life), None)
+
+
+def cluster_of(world: SimWorld) -> Cluster:
+    """Give the cluster as it stands on the master's disk; where none serves, on that with the longest log."""
+    node = master_node(world) or max(world.nodes.values(), key=_end_of_log)
+    with store_of(node) as store:
+        return store.load_cluster()
+
+
+def _end_of_log(node: SimNode) -> Position:
+    if not node.layout.config_db.exists():
+        return START
+    with store_of(node) as store:
+        return store.log_end()
+
+
+@contextlib.contextmanager
+def store_of(node: SimNode) -> Iterator[Reader]:
+    """Read a machine's store for a while."""
+    reader = Reader.open(node.layout.config_db)
+    try:
+        yield reader
+    finally:
+        reader.close()

@@ -1,0 +1,112 @@
+"""What there is besides the configuration: guests, disks, links, calls under way (I1, I6, I7)."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from gnt.model.cluster import Cluster
+from gnt.model.objects import AdminState
+from gnt.sim.machine import SimNode
+from gnt.sim.world import SimWorld
+
+
+def check_instances(world: SimWorld, cluster: Cluster, excused: set[str]) -> list[str]:
+    """Each instance is there with all that is its own, and nothing is there without one.
+
+    A guest that could not be started, or went down with its machine, is wanted up and is down: that is for the watcher
+    to mend.
+    """
+    problems: list[str] = []
+    expected_files: set[str] = set()
+    expected_guests: dict[str, set[str]] = {name: set() for name in world.nodes}
+    owned = {uuid for instance in cluster.instances.values() for uuid in instance.disks}
+    problems += [f"disk {uuid} belongs to nobody" for uuid in cluster.disks if uuid not in owned]
+    for instance in cluster.instances.values():
+        if instance.forthcoming or any(cluster.disks[uuid].forthcoming for uuid in instance.disks):
+            problems.append(f"{instance.name} is reserved and nobody makes it")
+        expected_files |= {str(cluster.disks[uuid].logical_id[1]) for uuid in instance.disks}
+        primary = cluster.nodes[instance.primary_node].name
+        if instance.admin_state is AdminState.UP:
+            expected_guests[primary].add(instance.name)
+    found_files = {str(path) for path in _disk_files(world.shared)}
+    problems += [f"no file {_short(world, path)}" for path in sorted(expected_files - found_files)]
+    problems += [f"a file without an owner: {_short(world, path)}" for path in sorted(found_files - expected_files)]
+    problems += [f"a mark without a file: {path.name}" for path in _lonely_marks(world.shared)]
+    problems += [f"an empty directory is left: {path.name}" for path in _empty_directories(world.shared)]
+    for name, node in world.nodes.items():
+        running = {guest.name for guest in world.guests(node)}
+        world.lost_guests -= running
+        wanted = expected_guests[name]
+        missing = wanted - running - excused - world.lost_guests
+        problems += [f"{guest} should run on {name}" for guest in sorted(missing)]
+        problems += [f"{guest} runs on {name} and should not" for guest in sorted(running - wanted)]
+        problems += _check_links(node, cluster)
+        problems += _check_arrivals(node)
+    return problems
+
+
+def _check_links(node: SimNode, cluster: Cluster) -> Iterator[str]:
+    """Links to disks stand where an instance uses them: on its own node, and only while it is active."""
+    uuids = {uuid for uuid, found in cluster.nodes.items() if found.name == node.name}
+    mine = {instance.name for instance in cluster.instances.values() if instance.primary_node in uuids}
+    directory = node.layout.run / "instance-disks"
+    for link in sorted(directory.iterdir()) if directory.is_dir() else ():
+        if link.name.rpartition(":")[0] not in mine:
+            yield f"a link to a disk is left on {node.name}: {link.name}"
+
+
+def _check_arrivals(node: SimNode) -> Iterator[str]:
+    """No place is kept for a guest that will not come."""
+    for name in node.hypervisor.expected():
+        yield f"{node.name} still waits for the arrival of {name}"
+
+
+def check_address(world: SimWorld, cluster: Cluster) -> list[str]:
+    """The cluster's address is up on the master, and nowhere else."""
+    ip, master = cluster.settings.master_ip, cluster.master.name
+    found = [node.name for node in world.nodes.values() if ip in node.addresses.up]
+    return [] if found == [master] else [f"the address {ip} is up on {found}, and the master is {master}"]
+
+
+def check_call_table(node: SimNode) -> list[str]:
+    """No call stands as under way on a node."""
+    if not node.layout.calls_db.exists():
+        return []
+    with contextlib.closing(sqlite3.connect(node.layout.calls_db)) as connection:
+        left = connection.execute("SELECT id, tag FROM calls WHERE state = 'started'").fetchall()
+    return [f"call {call} ({tag}) stands as under way on {node.name}" for call, tag in left]
+
+
+# I7: each call has one effect
+
+
+def check_scripts(world: SimWorld) -> list[str]:
+    """No script ran twice for one call, however often the call came."""
+    problems = []
+    for name, runs in world.script_runs.items():
+        twice = sorted({call for call in runs if runs.count(call) > 1})
+        problems += [f"{name} ran the script of call {call} {runs.count(call)} times" for call in twice]
+    return problems
+
+
+# Files
+
+
+def _disk_files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
+
+
+def _lonely_marks(directory: Path) -> list[Path]:
+    marks = [path for path in directory.rglob(".*.gnt") if path.is_file()]
+    return [mark for mark in marks if not (mark.parent / mark.name[1:].removesuffix(".gnt")).exists()]
+
+
+def _empty_directories(directory: Path) -> list[Path]:
+    return [path for path in sorted(directory.rglob("*")) if path.is_dir() and not any(path.iterdir())]
+
+
+def _short(world: SimWorld, path: str) -> str:
+    return path.replace(str(world.shared), "shared")

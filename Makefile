@@ -33,9 +33,9 @@ test-disks: ## all of tests/real_disks: real volumes and mirrors in machines of 
 	@tools/setup.sh venv tests </dev/null
 	@$(VENV)/python -m pytest -m "long_disks or not long_disks" tests/real_disks </dev/null
 
-simulate: ## stories told to a cluster in one process, with one fault at each point where one may fall (an hour)
+simulate: ## SEEDS=n runs by chance of a cluster in one process; SEED=n tells one; neither: one fault at each point (an hour)
 	@tools/setup.sh venv </dev/null
-	@$(VENV)/python -m gnt.sim exhaust </dev/null
+	@$(VENV)/python -m gnt.sim $(if $(SEED),seed $(SEED),$(if $(SEEDS),seeds $(SEEDS),exhaust)) </dev/null
 
 mutants: ## the tester tested: faults put into the code, each of which the simulator has to find
 	@tools/setup.sh venv </dev/null

@@ -44,6 +44,7 @@ from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, ope
 from gnt.masterd.unsafe import WayOut
 from gnt.masterd.watcher_pause import KEY as WATCHER_PAUSE
 from gnt.masterd.watcher_pause import WatcherPause
+from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
 from gnt.model.errors import StaleEpoch
 from gnt.model.layout import Layout
@@ -90,6 +91,11 @@ class MasterDaemon:
     def epoch(self) -> Epoch | None:
         """Give the epoch in which it is the master; None before and afterwards."""
         return self._term.epoch if self._term is not None else None
+
+    @property
+    def cluster(self) -> Cluster | None:
+        """Give the configuration as a majority has it; None while it is not the master."""
+        return self._term.journal.cluster if self._term is not None else None
 
     @property
     def methods(self) -> LuxiMethods:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from twisted.logger import globalLogBeginner
 from gnt.sim.exhaust import Outcome, chance, choose, count, exhaust, sample, strike
 from gnt.sim.faults import Fault, Kind, Strike
 from gnt.sim.scenario import Story, read_story
+from gnt.sim.seeds import run_seed, run_seeds
 
 _STORIES = Path("tests/scenarios")
 
@@ -68,6 +70,46 @@ def _exhaust_one(story: Story, arguments: argparse.Namespace) -> int:
     return 1 if findings.bad else 0
 
 
+def _seed(arguments: argparse.Namespace) -> int:
+    """Tell the story of one seed."""
+    outcome = run_seed(arguments.seed)
+    for line in outcome.trace:
+        _say(line)
+    for problem in outcome.problems:
+        _say(f"WRONG {problem}")
+    _say(outcome.summary())
+    _say(_kinds(outcome.operations))
+    return 1 if outcome.problems else 0
+
+
+def _seeds(arguments: argparse.Namespace) -> int:
+    """Run many seeds; name those that fail."""
+    began, numbers = time.monotonic(), range(arguments.first, arguments.first + arguments.count)
+    total, operations, bad = Counter[str](), Counter[str](), list[int]()
+    for outcome in run_seeds(numbers, arguments.processes):
+        total.update(outcome.happened)
+        operations.update(outcome.operations)
+        if arguments.each or outcome.problems:
+            _say(outcome.summary())
+        if outcome.problems:
+            bad.append(outcome.seed)
+            for problem in outcome.problems[:5]:
+                _say(f"  WRONG {_short(problem)}")
+            _say(f"  make simulate SEED={outcome.seed} tells what happened")
+    _say(_kinds(operations))
+    _say(
+        f"{len(numbers)} seeds in {time.monotonic() - began:.0f} s: {sum(operations.values())} operations,"
+        f" {total['fault']} faults, {total[Kind.COMMIT]} commits, {total[Kind.SEND]} calls; {len(bad)} failed"
+    )
+    if bad:
+        _say(f"failed: {' '.join(map(str, bad))}")
+    return 1 if bad else 0
+
+
+def _kinds(operations: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in sorted(operations.items()))
+
+
 def _short(problem: str) -> str:
     return problem if len(problem) < 600 else problem[:300] + " … " + problem[-300:]
 
@@ -94,6 +136,15 @@ def main() -> int:
     search.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     search.add_argument("--show", type=int, default=10, help="how many runs that went wrong to tell of")
     search.set_defaults(do=_exhaust)
+    seed = verbs.add_parser("seed", help="let chance decide what is done and what befalls; print what happened")
+    seed.add_argument("seed", type=int)
+    seed.set_defaults(do=_seed)
+    seeds = verbs.add_parser("seeds", help="let chance decide many times; name the seeds that fail")
+    seeds.add_argument("count", type=int)
+    seeds.add_argument("--first", type=int, default=1)
+    seeds.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    seeds.add_argument("--each", action="store_true", help="a line for each seed")
+    seeds.set_defaults(do=_seeds)
     for one in (run, search):
         one.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

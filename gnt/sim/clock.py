@@ -66,10 +66,13 @@ class SimClock:
         """Let events happen until something is so; raises `Stuck` after `within` simulated seconds."""
         end = self._now + within
         while not done():
-            if self._now > end:
-                raise Stuck(f"not so within {within} simulated seconds")
-            if not self.step():
+            moment = self._next_time()
+            if moment is None:
                 raise Stuck("no event is left")
+            if moment > end:
+                self._now = end
+                raise Stuck(f"not so within {within} simulated seconds")
+            self.step()
 
     def run_for(self, seconds: float) -> None:
         """Let all events of the next `seconds` happen."""

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from twisted.internet.defer import Deferred
 
 from gnt.bootstrap.daemons import MASTERD, NODED, START_TIME, STOP_TIME, Daemons
+from gnt.bootstrap.failover import ASK_TIME, Asking, Failover, FailoverRequest, Reached
 from gnt.bootstrap.init import ClusterInit, InitRequest
 from gnt.bootstrap.join import JoinCommand, NodeJoin
 from gnt.bootstrap.join_talk import Conversation
 from gnt.masterd.join_port import Offer
 from gnt.masterd.service import MasterDaemon
-from gnt.model.errors import ENVIRONMENT, Failed, Refused
+from gnt.model.errors import ENVIRONMENT, Failed, GntError, NodeFailure, NotReached, Refused
+from gnt.model.objects import Node
 from gnt.sim.client import Client
 from gnt.sim.lives import MasterdLife, NodedLife
 from gnt.sim.machine import SimNode
 from gnt.sim.world import CLUSTER, SimWorld
+from gnt.store.vault import IN_USE
 from gnt.wire import certificates
+from gnt.wire.calls import AskLog, NodeCall, StopMaster
+from gnt.wire.contract import Caller
+from gnt.wire.envelope import Answer, Request
 from gnt.wire.joining import NODE, JoinAnswer, JoinRequest, Seal, Sealed, Token, decode
+
+R = TypeVar("R")
 
 _CHANNEL = b"a channel that nobody listens to"
 
@@ -40,6 +49,9 @@ class SimDaemons(Daemons):
 
     def stop(self, name: str) -> None:
         """End a daemon in order; it is not started again."""
+        if name == MASTERD and self._node.masterd is None:
+            self._node.wanted.discard(name)
+            return
         self._node.wanted.discard(name)
         if name in {NODED, MASTERD}:
             stopping = self._node.stop_noded() if name == NODED else self._node.stop_masterd()
@@ -120,8 +132,8 @@ class SimConversation(Conversation):
         return self._life.daemon
 
 
-def init(world: SimWorld, name: str) -> None:
-    """Make a cluster on a machine. Raises what the real init raises."""
+def init(world: SimWorld, name: str, pool: int | None = None) -> None:
+    """Make a cluster on a machine, with a candidate pool of so many. Raises what the real init raises."""
     node = world.nodes[name]
     request = InitRequest(
         cluster_name=CLUSTER,
@@ -131,6 +143,7 @@ def init(world: SimWorld, name: str) -> None:
         master_netdev="br0",
         nicparams={"link": "br0"},
         shared_file_storage_dir=str(world.shared),
+        candidate_pool_size=pool,
     )
     world.say(f"gnt-cluster init on {name}")
     making = ClusterInit(
@@ -147,15 +160,15 @@ def init(world: SimWorld, name: str) -> None:
     _keep_running(node, NODED, MASTERD)
 
 
-def join(client: Client, name: str) -> None:
+def join(client: Client, name: str, *, readd: bool = False) -> bool:
     """Make a machine ready to be added: a token, a certificate, its daemon. Raises what the real ones raise."""
     world = client.world
     node = world.nodes[name]
-    offer = client.ask("OfferToken", name, {})
-    node.uuid = offer["uuid"]
+    offer = client.ask("OfferToken", name, {"readd": readd})
     world.say(f"gnt-node join on {name}")
     joining = NodeJoin(
-        JoinCommand(token=offer["token"]),
+        # As `gnt-node add` has it: what an earlier membership of this cluster has left is no obstacle.
+        JoinCommand(token=offer["token"], readd=True),
         node.layout,
         name,
         lambda text: world.say(f"join: {text}"),
@@ -165,6 +178,83 @@ def join(client: Client, name: str) -> None:
     )
     joining.run()
     _keep_running(node, NODED)
+    return True
+
+
+def start_masterd(node: SimNode) -> bool:
+    """Start the master daemon of a machine, and have it run from then on. Raises `Failed` if it ends again."""
+    daemons = SimDaemons(node)
+    node.world.say(f"gnt-masterd on {node.name}")
+    daemons.start(MASTERD)
+    daemons.wait_for_masterd()
+    _keep_running(node, MASTERD)
+    return True
+
+
+def fail_over(world: SimWorld, name: str, *, no_voting: bool = False) -> bool:
+    """Have a machine take over: the real `gnt-cluster master-failover`. Raises what that raises."""
+    node = world.nodes[name]
+    world.say(f"gnt-cluster master-failover{' --no-voting' if no_voting else ''} on {name}")
+    Failover(
+        FailoverRequest(no_voting=no_voting),
+        node.layout,
+        name,
+        lambda text: world.say(f"failover: {text}"),
+        asking=SimAsking(node),
+        daemons=SimDaemons(node),
+    ).run()
+    _keep_running(node, MASTERD)
+    return True
+
+
+class SimAsking(Asking):
+    """Asks the candidates from a machine, over the simulated network."""
+
+    def __init__(self, node: SimNode) -> None:
+        self._node = node
+        self._world = node.world
+        self._count = 0
+
+    def survey(self, nodes: list[Node], enough: int) -> Mapping[str, Reached]:
+        """Ask candidates whether they are there."""
+        del enough
+        found: dict[str, Reached] = {}
+        for node in nodes:
+            try:
+                state = self._ask(node, AskLog(), ASK_TIME)
+            except NodeFailure as failure:
+                # The store of a living master is its own; that it says so is an answer.
+                found[node.uuid] = Reached(problem="" if failure.code == IN_USE else failure.text)
+            except GntError as error:
+                found[node.uuid] = Reached(problem=error.text)
+            else:
+                found[node.uuid] = Reached(newest=state.end.serial)
+        return found
+
+    def hand_over(self, node: Node, seconds: float) -> bool:
+        """Have the master daemon of a node end."""
+        return self._ask(node, StopMaster(), seconds)
+
+    def _ask(self, node: Node, call: NodeCall[R], seconds: float) -> R:
+        world, machine = self._world, self._node
+        if not machine.powered:
+            raise Failed(f"{machine.name} has no power")
+        identity = certificates.load_identity(machine.layout.node_pem)
+        caller = Caller(certificates.digest(identity.certificate), machine.name)
+        link = world.network.link(caller, node.name, node.uuid)
+        link.start()
+        try:
+            world.drive(lambda: link.connected, within=seconds, enough=True)
+            if not link.connected:
+                raise NotReached(f"no connection to {node.name}: {link.problem or 'no answer'}")
+            self._count += 1
+            request = Request(
+                id=f"ask-{machine.name}-{world.clock.steps}-{self._count}", epoch=None, deadline=seconds, call=call
+            )
+            answer: Answer = world.forced(Deferred.fromCoroutine(link.call(request)))
+            return answer.result(call)
+        finally:
+            link.stop()
 
 
 def _keep_running(node: SimNode, *daemons: str) -> None:

@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from gnt.noded.hypervisors.fake import FakeGuest
-from gnt.sim.clock import BEGINNING, SimClock
+from gnt.sim.clock import BEGINNING, SimClock, Stuck
 from gnt.sim.door import Witness
 from gnt.sim.faults import Fault, Faults, Kind, Strikes
 from gnt.sim.lives import MasterdLife, NodedLife
@@ -40,6 +40,7 @@ SOON: Final = 0.001
 LATE: Final = 25.0
 
 _PID: Final = re.compile(r"\(pid \d+\)")
+_FILE: Final = re.compile(r'File "[^"]*/((?:gnt|site-packages)/)')
 _SCRIPTS: Final = ("create", "import", "export", "rename")
 
 
@@ -82,7 +83,7 @@ class SimWorld:
 
     def say(self, text: str) -> None:
         """Add a line to the trace: nothing of this process in it."""
-        clean = _PID.sub("(pid)", text.replace(str(self._base), ""))
+        clean = _FILE.sub(r'File "\1', _PID.sub("(pid)", text.replace(str(self._base), "")))
         self.trace.append(f"{self.clock.seconds() - BEGINNING:.6f} {clean}")
 
     def wrong(self, text: str) -> None:
@@ -103,6 +104,25 @@ class SimWorld:
             self.say(f"*** {fault}: {kind} {text}")
         return fault
 
+    def befell(self, what: str) -> None:
+        """Note that a mishap happens."""
+        self.last_fault = self.clock.seconds()
+        self.something_was_lost = True
+        self.happened["fault"] += 1
+        self.say(f"*** {what}")
+
+    def cut(self, one: SimNode, other: SimNode) -> None:
+        """Break the connections between two machines, and let none come about."""
+        for source, target in ((one, other), (other, one)):
+            self.network.cut(source.name, target.uuid)
+            self.ways.silence(source.name, target.name)
+
+    def mend(self, one: SimNode, other: SimNode) -> None:
+        """Undo `cut`."""
+        for source, target in ((one, other), (other, one)):
+            self.network.mend(source.name, target.uuid)
+            self.ways.restore(source.name, target.name)
+
     @contextmanager
     def at_peace(self) -> Iterator[None]:
         """Let no fault fall for a while: whoever checks shall not be what is struck."""
@@ -122,9 +142,13 @@ class SimWorld:
 
     # Time
 
-    def drive(self, done: Callable[[], bool], within: float = PATIENCE) -> None:
-        """Let events happen until something is so. Raises `Stuck`."""
-        self.clock.run_until(done, within=within)
+    def drive(self, done: Callable[[], bool], within: float = PATIENCE, *, enough: bool = False) -> None:
+        """Let events happen until something is so. Raises `Stuck`, unless it is `enough` to have waited."""
+        try:
+            self.clock.run_until(done, within=within)
+        except Stuck:
+            if not enough:
+                raise
 
     def forced(self, done: Deferred[Any], within: float = PATIENCE) -> Any:
         """Let events happen until a Deferred has fired; give its result or raise what it failed with."""

@@ -20,8 +20,8 @@ def check_free(client: Client) -> list[str]:
 
 def check_holders(client: Client) -> list[str]:
     """Whatever runs: who holds a lock alone is alone, and who holds one has not ended."""
-    rows = client.look("QueryLocks", _FIELDS, False)
     over = {number for number, status in client.look("QueryJobs", None, ["id", "status"]) if status in FINAL}
+    rows = client.look("QueryLocks", _FIELDS, False)
     problems = []
     for name, mode, owners, _ in rows:
         if mode == "exclusive" and len(owners or ()) > 1:

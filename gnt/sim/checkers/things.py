@@ -31,11 +31,12 @@ def check_instances(world: SimWorld, cluster: Cluster, excused: set[str]) -> lis
         primary = cluster.nodes[instance.primary_node].name
         if instance.admin_state is AdminState.UP:
             expected_guests[primary].add(instance.name)
-    found_files = {str(path) for path in _disk_files(world.shared)}
+    places = [world.shared, *(node.layout.root / "srv/ganeti/file-storage" for node in world.nodes.values())]
+    found_files = {str(path) for place in places for path in _disk_files(place)}
     problems += [f"no file {_short(world, path)}" for path in sorted(expected_files - found_files)]
     problems += [f"a file without an owner: {_short(world, path)}" for path in sorted(found_files - expected_files)]
-    problems += [f"a mark without a file: {path.name}" for path in _lonely_marks(world.shared)]
-    problems += [f"an empty directory is left: {path.name}" for path in _empty_directories(world.shared)]
+    problems += [f"a mark without a file: {path.name}" for place in places for path in _lonely_marks(place)]
+    problems += [f"an empty directory is left: {path.name}" for place in places for path in _empty_directories(place)]
     for name, node in world.nodes.items():
         running = {guest.name for guest in world.guests(node)}
         world.lost_guests -= running
@@ -65,7 +66,7 @@ def _check_arrivals(node: SimNode) -> Iterator[str]:
 
 
 def check_address(world: SimWorld, cluster: Cluster) -> list[str]:
-    """The cluster's address is up on the master, and nowhere else."""
+    """Find the cluster's address up on the master, and nowhere else."""
     ip, master = cluster.settings.master_ip, cluster.master.name
     found = [node.name for node in world.nodes.values() if ip in node.addresses.up]
     return [] if found == [master] else [f"the address {ip} is up on {found}, and the master is {master}"]
@@ -109,4 +110,4 @@ def _empty_directories(directory: Path) -> list[Path]:
 
 
 def _short(world: SimWorld, path: str) -> str:
-    return path.replace(str(world.shared), "shared")
+    return path.replace(str(world.shared.parent), "")

@@ -207,22 +207,22 @@ def line_writer(call: Call) -> ShowLine:
     return note if call.json else say
 
 
-def submit(call: Call, opcodes: Sequence[Opcode]) -> int:
-    """Submit a job; print its number first if that was asked for."""
+def submit(call: Call, opcodes: Sequence[Opcode], *, drained_too: bool = False) -> int:
+    """Submit a job, if `drained_too` to a drained queue as well; print its number first if that was asked for."""
     instead(call, [("", opcodes)])
-    job = call.client.submit_job(opcodes)
+    job = call.client.submit_job(opcodes, even_if_drained=drained_too)
     if call.option("print_jobid") and not call.json:
         say(str(job))
         sys.stdout.flush()
     return job
 
 
-def run(call: Call, *opcodes: Opcode) -> Ended | None:
+def run(call: Call, *opcodes: Opcode, drained_too: bool = False) -> Ended | None:
     """Submit a job and wait for its success. With --submit, print its number and give None.
 
     Raises `JobFailed` when the job ends otherwise.
     """
-    job = submit(call, opcodes)
+    job = submit(call, opcodes, drained_too=drained_too)
     if call.option("submit"):
         say_submitted(call, job)
         return None
@@ -241,9 +241,11 @@ def say_submitted(call: Call, job: int) -> None:
         note(f"JobID: {job}")
 
 
-def run_command(call: Call, opcode: Opcode, show: Callable[[Any], None] | None = None) -> int:
+def run_command(
+    call: Call, opcode: Opcode, show: Callable[[Any], None] | None = None, *, drained_too: bool = False
+) -> int:
     """Do what a command with one opcode does: submit, wait, show the result."""
-    ended = run(call, opcode)
+    ended = run(call, opcode, drained_too=drained_too)
     if ended is None:
         return OK
     if call.json:

@@ -134,7 +134,12 @@ class Promote(msgspec.Struct, frozen=True):
 
 
 class Tell(msgspec.Struct, frozen=True):
-    """Wait until every online node has been told what is true now; fails with the names of those that were not."""
+    """Wait until every online node has been told what is true now; fails with the names of those that were not.
+
+    `anew`: also those that were told already.
+    """
+
+    anew: bool = False
 
 
 class Reconnect(msgspec.Struct, frozen=True):

@@ -168,8 +168,9 @@ def _by_itself(number: int, step: ByItself, cluster: Cluster) -> StepText:
 
 def _by_master(number: int, step: ByMaster, cluster: Cluster) -> StepText:
     match step:
-        case Tell():
-            return StepText(number=number, kind="tell", text="wait until every online node knows what is true now")
+        case Tell(anew):
+            text = "tell every online node anew" if anew else "wait until every online node knows what is true now"
+            return StepText(number=number, kind="tell", text=text)
         case Reconnect():
             return StepText(number=number, kind="reconnect", text="new connections, with the certificate of now")
         case Entrust(node, rapi):

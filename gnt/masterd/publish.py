@@ -122,6 +122,12 @@ class Publisher:
         self._readers = {}
         self._settle()
 
+    def forget(self) -> None:
+        """Forget what the nodes were told: all of them are told again."""
+        for reader in self._readers.values():
+            reader.told, reader.serial = None, -1
+        self._wake()
+
     def behind(self) -> dict[str, str]:
         """Give the nodes (UUID) that have not been told the newest, with the reason."""
         return {

@@ -36,6 +36,9 @@ class Links(Protocol):
 class Told(Protocol):
     """What tells the nodes of the configuration."""
 
+    def forget(self) -> None:
+        """Forget what the nodes were told, and tell all of them again."""
+
     async def flush(self) -> None:
         """Wait until every online node that can be reached has what is true now."""
 
@@ -68,7 +71,9 @@ class Renewal:
     async def perform(self, step: ByMaster) -> None:
         """Do one; raises `Failed` with the names of the nodes that did not follow, or what giving the key raises."""
         match step:
-            case Tell():
+            case Tell(anew):
+                if anew:
+                    self._told.forget()
                 await self._tell()
             case Reconnect():
                 self._refuse("takes no new connection", await self._links.renew_links(RECONNECT_TIME))

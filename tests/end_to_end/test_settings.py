@@ -71,3 +71,45 @@ def test_plan_and_dry_run_of_a_change(live: Live) -> None:
     assert "keep" in live.command("node1", "gnt-cluster", "modify", "--plan", "-m", "aa:00:77").stdout
     live.command("node1", "gnt-cluster", "modify", "--dry-run", "-m", "aa:00:77")
     assert live.json("gnt-cluster", "info") == before
+
+
+def test_tags_of_everything(live: Live) -> None:
+    """Added, listed, searched and removed; from a file too."""
+    live.command("node1", "gnt-cluster", "add-tags", "prod", "site:a")
+    live.command("node1", "gnt-node", "add-tags", "--from", "-", "node2", given="rack:7\n\n prod \n")
+    assert live.command("node1", "gnt-node", "list-tags", "node2").stdout == "prod\nrack:7\n"
+    found = live.command("node1", "gnt-cluster", "search-tags", "^pro").stdout
+    assert found == "/cluster prod\n/nodes/node2 prod\n"
+    assert live.command("node1", "gnt-cluster", "search-tags", "nothing", check=False).returncode == 1
+    live.command("node1", "gnt-node", "remove-tags", "node2", "prod")
+    assert (
+        "There is no tag 'prod'"
+        in live.command("node1", "gnt-node", "remove-tags", "node2", "prod", check=False).stderr
+    )
+    assert "No tags" in live.refused("gnt-cluster", "add-tags")
+    assert live.json("gnt-cluster", "list-tags") == ["prod", "site:a"]
+
+
+def test_the_cluster_gets_another_name(live: Live) -> None:
+    """All nodes know it; a name that does not resolve is refused."""
+    with (live.root("node1") / "etc/hosts").open("a") as hosts:
+        hosts.write(f"{live.address('node1')} other\n")
+    assert "resolve" in live.command("node1", "gnt-cluster", "rename", "-f", "nowhere.invalid", check=False).stderr
+    said = live.command("node1", "gnt-cluster", "rename", "-f", "other").stdout
+    assert said.splitlines()[-1] == "Cluster renamed from 'cluster' to 'other'"
+    name = live.layout("node3").ssconf("cluster_name")
+    wait_until(lambda: name.read_text() == "other\n", "node3 does not know the new name")
+    assert live.command("node1", "gnt-cluster", "master-ping").stdout == ""
+    assert "--ipolicy-bounds-specs" in live.command("node1", "gnt-cluster", "show-ispecs-cmd").stdout
+
+
+def test_files_that_somebody_changed_are_brought_to_the_nodes_again(live: Live) -> None:
+    """Also while the queue takes no new jobs, if that is said."""
+    name = live.layout("node3").ssconf("master_node")
+    name.chmod(0o644)
+    name.write_text("nonsense\n")
+    live.command("node1", "gnt-cluster", "queue", "drain")
+    assert live.command("node1", "gnt-cluster", "redist-conf", check=False).returncode == 1
+    live.command("node1", "gnt-cluster", "redist-conf", "--yes-do-it")
+    live.command("node1", "gnt-cluster", "queue", "undrain")
+    assert name.read_text() == "node1\n"

@@ -94,6 +94,8 @@ class Journal:
                 "disk": self.head.disks,
                 "node": self.head.nodes,
                 "filter": self.head.filters,
+                "group": self.head.groups,
+                "network": self.head.networks,
             }
             old = self.head.settings if isinstance(obj, ClusterSettings) else tables[kind_of(obj)].get(obj.uuid)
             stamped = bumped(obj, old, 1000.0)  # type: ignore[type-var]

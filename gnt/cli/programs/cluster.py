@@ -10,6 +10,7 @@ from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
 from gnt.cli.cluster_info import described
 from gnt.cli.cluster_modify import MODIFY
+from gnt.cli.cluster_rename import COMMANDS as RENAME
 from gnt.cli.command import Argument, Command, Program, from_opcode, option, unsupported
 from gnt.cli.failures import FAILURE, OK, Declined
 from gnt.cli.init_options import INIT_OPTIONS, init_request
@@ -20,6 +21,7 @@ from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, ROMAN, YES_DO_IT
 from gnt.cli.past import AT, DIFF, HISTORY, info_at
 from gnt.cli.rapi_access import COMMANDS as RAPI_ACCESS
 from gnt.cli.renewal import RENEW
+from gnt.cli.tags import SEARCH_TAGS, tag_commands
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import show
 from gnt.cli.values import seconds
@@ -155,18 +157,10 @@ def _paused(call: Call, until: float | None, otherwise: str) -> int:
 
 
 _LATER: Final = (
-    "add-tags",
     "command",
     "copyfile",
     "epo",
-    "list-tags",
-    "master-ping",
-    "redist-conf",
-    "remove-tags",
-    "rename",
     "repair-disk-sizes",
-    "search-tags",
-    "show-ispecs-cmd",
     "upgrade",
     "verify-disks",
 )
@@ -211,6 +205,7 @@ PROGRAM = Program(
             examples=("gnt-cluster watcher pause 2h", "gnt-cluster watcher info"),
         ),
         MODIFY,
+        *RENAME,
         *MASTERSHIP,
         *RAPI_ACCESS,
         Command(name="getmaster", help="say which node is the master; works on every node", run=_getmaster),
@@ -233,6 +228,8 @@ PROGRAM = Program(
             text='Errors make the exit status 1. With --json: {"job", "status", "result", "jobs", "clean"}.',
         ),
         RENEW,
+        *tag_commands("cluster"),
+        SEARCH_TAGS,
     ),
     unsupported=dict.fromkeys(_LATER, ""),
 )

@@ -25,6 +25,7 @@ from gnt.cli.options import (
 )
 from gnt.cli.past import AT, info_at
 from gnt.cli.selection import selected_instances
+from gnt.cli.tags import tag_commands
 from gnt.cli.terminal import ask, note
 from gnt.cli.tree import show
 from gnt.cli.values import ident_key_values, key_values, node_pair
@@ -291,24 +292,22 @@ PROGRAM = Program(
             ),
             arguments=(_INSTANCE,),
         ),
+        *tag_commands("instance", "instance"),
     ),
     unsupported=dict.fromkeys(
         (
             "activate-disks",
             "activate_block_devs",
-            "add-tags",
             "batch-create",
             "change-group",
             "deactivate-disks",
             "failover",
             "grow-disk",
-            "list-tags",
             "modify",
             "move",
             "reboot",
             "recreate-disks",
             "reinstall",
-            "remove-tags",
             "rename",
             "replace-disks",
             "replace_disks",

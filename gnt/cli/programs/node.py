@@ -17,6 +17,7 @@ from gnt.cli.lists import query_objects
 from gnt.cli.node_modify import MODIFY
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, VERBOSE
 from gnt.cli.past import AT, info_at
+from gnt.cli.tags import tag_commands
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import Pairs, show
 from gnt.cli.values import key_values
@@ -148,18 +149,15 @@ def _remove(call: Call) -> int:
 
 _NODES: Final = Argument("node", 0, None, kind="node")
 _LATER: Final = (
-    "add-tags",
     "evacuate",
     "failover",
     "health",
     "list-drbd",
     "list-storage",
-    "list-tags",
     "migrate",
     "modify-storage",
     "power",
     "powercycle",
-    "remove-tags",
     "repair-storage",
     "restricted-command",
     "volumes",
@@ -221,6 +219,7 @@ PROGRAM = Program(
             options=(DRY_RUN, PLAN, PRIORITY),
             arguments=(Argument("node", kind="node"),),
         ),
+        *tag_commands("node", "node"),
     ),
     unsupported=dict.fromkeys(_LATER, ""),
 )

@@ -3,6 +3,7 @@
 from gnt.masterd.operations import (  # noqa: F401
     cluster,
     cluster_modify,
+    cluster_rename,
     ext_storage,
     instance_create,
     instance_data,
@@ -15,6 +16,7 @@ from gnt.masterd.operations import (  # noqa: F401
     os,
     query,
     renew,
+    tags,
     test,
     verify,
 )

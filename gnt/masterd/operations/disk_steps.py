@@ -219,3 +219,28 @@ def wait_for_sync(cluster: Cluster, disks: Sequence[Laid], *, once: bool = False
     name = mirrors[0].spec.instance_name
     note = (Note(f"* waiting for the disks of {name} to sync"),) if not once else ()
     return (*note, await_sync(mirrors[0].primary, name, [disk.spec for disk in mirrors], once=once))
+
+
+def wait_for_other_side(cluster: Cluster, disks: Sequence[Laid]) -> tuple[Note | Await, ...]:
+    """Wait until mirrors are in step, and see that the other side says so too: one that has lost its disk does not."""
+    waits = wait_for_sync(cluster, disks)
+    if not any(isinstance(step, Await) for step in waits):
+        return waits
+    mirrors = [disk for disk in disks if disk.is_mirror]
+    name, specs = mirrors[0].spec.instance_name, [disk.spec for disk in mirrors]
+    return (*waits, *(await_sync(node, name, specs) for node in mirrors[0].nodes[1:]))
+
+
+def without_undo(steps: Iterable[Step]) -> tuple[Step, ...]:
+    """Give steps that leave what they did if a later one fails: for disks that were in use before."""
+    return tuple(_kept(step) for step in steps)
+
+
+def _kept(step: Step) -> Step:
+    match step:
+        case Undoable():
+            return replace(step, undo=None)
+        case Together(steps):
+            return Together(tuple(replace(each, undo=None) if isinstance(each, Undoable) else each for each in steps))
+        case _:
+            return step

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.plan import Note
 from gnt.model.checks import needs_of, policy_violations
 from gnt.model.cluster import Cluster
@@ -11,7 +12,30 @@ from gnt.model.errors import ENVIRONMENT, NO_RESOURCES, WRONG_INPUT, WRONG_STATE
 from gnt.model.objects import HypervisorName, Instance, NicMode, Node
 from gnt.model.policy import fill_ipolicy
 from gnt.model.specs import InstanceSpec
-from gnt.wire.calls import NodeFacts
+from gnt.wire.calls import GuestFacts, NodeFacts
+
+
+def nodes_of(cluster: Cluster, instance: Instance) -> tuple[str, ...]:
+    """Give the UUIDs of all nodes of an instance, the primary first."""
+    return (instance.primary_node, *cluster.secondary_uuids(instance))
+
+
+def locks_of(cluster: Cluster, instance: Instance, *more: str, room: bool = True) -> Locks:
+    """Lock an instance and all its nodes, and `more` (UUIDs), exclusively; with `room` what they have free too."""
+    nodes = dict.fromkeys((*nodes_of(cluster, instance), *more))
+    locks = Locks().exclusive(Level.INSTANCE, instance.name).exclusive(Level.NODE, *nodes)
+    return locks.exclusive(Level.NODE_RES, *nodes) if room else locks
+
+
+def is_up(guest: GuestFacts | None) -> bool:
+    """Say whether a guest uses its disks: it runs, or is held."""
+    return guest is not None and guest.state != "user_down"
+
+
+def refuse_running(instance: Instance, guest: GuestFacts | None, what: str) -> None:
+    """Refuse what a running guest does not bear: `what`, such as `its disks cannot be deactivated`."""
+    if is_up(guest):
+        raise Refused(WRONG_STATE, f"{instance.name} is running: {what}", hint=f"gnt-instance shutdown {instance.name}")
 
 
 def refuse_unusable(node: Node, *, as_what: str) -> None:

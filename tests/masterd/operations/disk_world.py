@@ -334,7 +334,7 @@ class DiskWorld:
             size=mirror.size,
             sync_percent=percent,
             estimated_time=1.0 if percent is not None else None,
-            degraded=not whole or percent is not None,
+            degraded=theirs is None or mirror.volumes is None or percent is not None,
             local_status="ok" if mirror.volumes else "faulty",
         )
         return DiskState(facts=facts)

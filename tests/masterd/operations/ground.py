@@ -55,7 +55,8 @@ class Ground:
             }
         )
         self.fresh = Fresh()
-        self.engine = Engine(Tools(self.journal, self.journal, self.nodes, self.nodes, Resolver(), _no_sleep))
+        self.tools = Tools(self.journal, self.journal, self.nodes, self.nodes, Resolver(), _no_sleep)
+        self.engine = Engine(self.tools)
 
     def facts(self, hypervisors: list[str]) -> NodeFacts:
         """Give what a node says of itself."""
@@ -84,7 +85,7 @@ class Ground:
         """Decode the opcode, take its locks' names, run it to its end."""
         op: Opcode = decode_opcode({"OP_ID": op_id, **parameters})
         run = Run(op)
-        self.said = run.said
+        self.last, self.said = op, run.said
         try:
             operation = operation_for(op, self.fresh)
             self.locks = operation.locks(self.journal.head)

@@ -1,0 +1,143 @@
+"""Making a disk larger: `spec/storage.md`, section 10.9."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+from msgspec.structs import replace
+
+from gnt.masterd.jobs.lockset import Level, Locks
+from gnt.masterd.operation import Look, Operation, executes
+from gnt.masterd.operations.disk_checks import look_at_space, refuse_without_space
+from gnt.masterd.operations.disk_steps import (
+    Laid,
+    assemble_disks,
+    laid,
+    release_disks,
+    side_by_side,
+    wait_for_sync,
+    wipe_disks,
+)
+from gnt.masterd.operations.instance_steps import is_up, locks_of, policy_notes, refuse_offline
+from gnt.masterd.operations.new_disks import space_needed
+from gnt.masterd.plan import Forward, Keep, Note, Plan, Release, Step, on
+from gnt.model.cluster import Cluster
+from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused
+from gnt.model.objects import Disk, DiskTemplate, Instance
+from gnt.model.templates import NOT_GROWABLE
+from gnt.model.units import EIB
+from gnt.opcodes.instance_disks import InstanceGrowDisk
+from gnt.wire.calls import GuestFacts, NodeFacts
+from gnt.wire.disk_calls import DiskGrow, DiskGrowCheck
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """The guest, if it is there, and what is free on the nodes."""
+
+    guest: GuestFacts | None
+    space: Mapping[str, NodeFacts]
+
+
+@executes(InstanceGrowDisk)
+class GrowDisk(Operation[InstanceGrowDisk]):
+    """Make what lies below larger on all nodes, then the disk itself; nothing is ever made smaller."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Lock the instance and its nodes with their room."""
+        return locks_of(cluster, cluster.instance(self.op.instance_name))
+
+    async def observe(self, cluster: Cluster, look: Look) -> Seen:
+        """Look at the guest and the free space, and have every node check that it could."""
+        instance, disk = self._disk(cluster)
+        grown = self._grown(disk)
+        groups = list(space_needed([disk]))
+        (where,) = laid(cluster, instance, [disk])
+        space = await look_at_space(look, where.nodes, groups)
+        refuse_without_space(cluster, space, _more(disk, grown.size))
+        for node in where.nodes:
+            await look.ask(node, DiskGrowCheck(disk=where.spec, size=grown.size))
+        return Seen(guest=await look.guest(instance), space=space)
+
+    def plan(self, cluster: Cluster, seen: Seen) -> Plan:
+        """Grow, record the size, fill the new part with zeros where the cluster wants it, wait for the mirror."""
+        instance, disk = self._disk(cluster)
+        grown = self._grown(disk)
+        known = cluster.put(grown)
+        notes = policy_notes(known, instance, ignore=self.op.ignore_ipolicy)
+        (before,) = laid(cluster, instance, [disk])
+        (after,) = laid(known, instance, [grown])
+        active = instance.disks_active
+        wipes = cluster.settings.prealloc_wipe_disks
+        return Plan(
+            (
+                *notes,
+                Note(f"Growing disk {self.op.disk} of instance '{instance.name}' to {grown.size} MiB"),
+                *(() if active else assemble_disks(cluster, [before])),
+                *_grow(before, grown.size),
+                Keep((grown,)),
+                *(wipe_disks([after], [disk.size]) if wipes else ()),
+                *self._wait(cluster, after),
+                *(() if active else release_disks(cluster, [after], tolerant=True)),
+                *((_at_next_start(instance),) if is_up(seen.guest) else ()),
+            )
+        )
+
+    def _wait(self, cluster: Cluster, disk: Laid) -> tuple[Step, ...]:
+        if not self.op.wait_for_sync or not disk.is_mirror:
+            return ()
+        return (Release((Level.NODE, Level.NODE_RES)), *wait_for_sync(cluster, [disk]))
+
+    def _disk(self, cluster: Cluster) -> tuple[Instance, Disk]:
+        instance = cluster.instance(self.op.instance_name)
+        disks = cluster.disks_of(instance)
+        if self.op.disk >= len(disks):
+            raise Refused(
+                WRONG_INPUT,
+                f"{instance.name} has no disk {self.op.disk}",
+                hint=f"it has {len(disks)}, counted from 0" if disks else "it has none",
+            )
+        disk = disks[self.op.disk]
+        if disk.dev_type in NOT_GROWABLE:
+            raise Refused(WRONG_INPUT, f"disk/{self.op.disk}: disks of template {disk.dev_type} cannot grow")
+        for uuid in dict.fromkeys((instance.primary_node, *cluster.secondary_uuids(instance))):
+            refuse_offline(cluster.nodes[uuid])
+        return instance, disk
+
+    def _grown(self, disk: Disk) -> Disk:
+        """Give the disk as it will be; for a mirror its data volumes too."""
+        where = f"disk/{self.op.disk}"
+        size = self.op.amount if self.op.absolute else disk.size + self.op.amount
+        if size < disk.size:
+            raise Refused(
+                WRONG_STATE,
+                f"{where} has {disk.size} MiB already, which is more than {size} MiB",
+                hint="disks cannot be made smaller",
+            )
+        if size == disk.size:
+            raise Refused(WRONG_STATE, f"{where} has {disk.size} MiB already", hint="give a larger size")
+        if size >= EIB:
+            raise Refused(WRONG_INPUT, f"{where}: the size is absurd: 1 EiB or more")
+        children = disk.children
+        if disk.dev_type is DiskTemplate.DRBD:
+            children = (replace(children[0], size=max(size, children[0].size)), *children[1:])
+        return replace(disk, size=size, children=children)
+
+
+def _more(disk: Disk, size: int) -> dict[str, int]:
+    """Give the MiB that growing needs of a volume group on each node."""
+    volume = disk.children[0] if disk.children else disk
+    if volume.dev_type is not DiskTemplate.PLAIN:
+        return {}
+    return {str(volume.logical_id[0]): max(0, size - volume.size)}
+
+
+def _grow(disk: Laid, size: int) -> tuple[Step, ...]:
+    below = side_by_side(Forward(on(node, DiskGrow(disk=disk.spec, size=size, backing=True))) for node in disk.nodes)
+    if not disk.is_mirror:
+        return below
+    return (*below, Forward(on(disk.primary, DiskGrow(disk=disk.spec, size=size, backing=False))))
+
+
+def _at_next_start(instance: Instance) -> Note:
+    return Note(f" - INFO: the guest of {instance.name} sees the new size at its next start at the latest")

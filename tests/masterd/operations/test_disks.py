@@ -1,0 +1,228 @@
+"""What is done to the disks of an instance: attached, detached, grown, made again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from gnt.masterd.jobs.lockset import Level
+from gnt.model.errors import NodeFailure
+from gnt.wire.calls import DiskRemove
+from gnt.wire.disk_calls import DiskGrow
+from tests.masterd.fakes import NODE1, NODE2, NODE3
+from tests.masterd.operations.test_new_disks import DiskGround
+
+
+def stopped(**parameters: Any) -> DiskGround:
+    """Give a cluster with a mirrored instance that is down and has its disks released."""
+    ground = DiskGround()
+    assert ground.drbd(start=False, **parameters).error is None
+    assert not any(ground.world.mirrors.values())
+    ground.nodes.made.clear()
+    return ground
+
+
+# activate-disks, deactivate-disks
+
+
+def test_disks_are_attached_and_their_devices_told() -> None:
+    """Node, name and device of each; that they are active is recorded."""
+    ground = stopped(disks=[{"size": 1024}, {"size": 1024}])
+    end = ground.run("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1")
+    assert end.result == [
+        ("node1.example.com", "disk/0", "/dev/drbd0"),
+        ("node1.example.com", "disk/1", "/dev/drbd1"),
+    ]
+    assert ground.instance().disks_active
+    assert [mirror.primary for mirror in ground.world.mirrors[NODE1].values()] == [True, True]
+    assert [mirror.primary for mirror in ground.world.mirrors[NODE2].values()] == [False, False]
+    held = {(lock.level, lock.name) for lock in ground.locks.wanted}
+    assert held == {(Level.INSTANCE, "web1"), (Level.NODE, NODE1), (Level.NODE, NODE2)}
+
+
+def test_disks_that_cannot_be_attached_are_detached_again() -> None:
+    """On both nodes; the record says so too."""
+    ground = stopped()
+    original = ground.nodes.answers["disk_assemble"]
+    ground.nodes.answers["disk_assemble"] = lambda node, call: (
+        NodeFailure("failed", "busy") if call.primary else original(node, call)
+    )
+    end = ground.run("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1")
+    assert end.error is not None
+    assert "busy" in end.error.text
+    assert not any(ground.world.mirrors.values())
+    assert not ground.instance().disks_active
+
+
+def test_disks_in_use_stay_attached_when_attaching_them_again_fails() -> None:
+    """Nothing is taken from a running guest."""
+    ground = DiskGround()
+    ground.drbd()
+    ground.nodes.answers["disk_assemble"] = lambda _n, _c: NodeFailure("failed", "busy")
+    assert ground.run("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1").error is not None
+    assert ground.world.mirrors[NODE1][0].primary
+    assert ground.instance().disks_active
+
+
+def test_with_ignore_size_nodes_take_disks_as_large_as_they_are() -> None:
+    """No size is sent."""
+    ground = stopped()
+    ground.run("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1", ignore_size=True)
+    assert {call.disk.size for _, call in ground.nodes.made if call.tag() == "disk_assemble"} == {0}
+
+
+def test_attaching_waits_for_mirrors_where_that_is_wanted() -> None:
+    """With progress in the log."""
+    ground = stopped()
+    ground.world.percent = [50.0]
+    ground.run("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1", wait_for_sync=True)
+    assert " - INFO: Instance web1's disks are in sync" in ground.said
+
+
+def test_disks_of_a_running_guest_are_not_detached() -> None:
+    """Unless forced; of a stopped one they are, on both nodes, the primary one first."""
+    ground = DiskGround()
+    ground.drbd()
+    assert "wrong_state: web1 is running" in ground.refused("OP_INSTANCE_DEACTIVATE_DISKS", instance_name="web1")
+    ground.nodes.made.clear()
+    assert ground.run("OP_INSTANCE_DEACTIVATE_DISKS", instance_name="web1", force=True).error is None
+    assert [node for node, _ in ground.nodes.made] == [NODE1, NODE2]
+    assert not any(ground.world.mirrors.values())
+    assert not ground.instance().disks_active
+
+
+# grow-disk
+
+
+def test_a_mirror_grows_on_both_sides_and_then_itself() -> None:
+    """The new size is recorded, for the data volumes too; a stopped instance has its disks detached again."""
+    ground = stopped()
+    assert ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=512).error is None
+    grown = [(node, call.size, call.backing) for node, call in ground.nodes.made if isinstance(call, DiskGrow)]
+    assert grown == [(NODE1, 1536, True), (NODE2, 1536, True), (NODE1, 1536, False)]
+    (disk,) = ground.journal.head.disks_of(ground.instance())
+    assert (disk.size, disk.children[0].size, disk.children[1].size) == (1536, 1536, 128)
+    assert not any(ground.world.mirrors.values())
+
+
+def test_a_size_may_be_absolute_and_is_never_smaller() -> None:
+    """The refusal says how large the disk is."""
+    ground = DiskGround()
+    ground.plain()
+    assert ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=2048, absolute=True).error is None
+    assert ground.journal.head.disks_of(ground.instance())[0].size == 2048
+    shrink = ground.refused("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=100, absolute=True)
+    assert shrink.startswith("wrong_state: disk/0 has 2048 MiB already, which is more than 100 MiB")
+    assert "cannot be made smaller" in shrink
+    assert "larger" in ground.refused("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=0)
+    assert "has no disk 3" in ground.refused("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=3, amount=1)
+
+
+def test_only_the_new_part_is_filled_with_zeros() -> None:
+    """Where the cluster wants new disks wiped."""
+    ground = DiskGround(prealloc_wipe_disks=True)
+    ground.plain()
+    ground.world.wiped.clear()
+    assert ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=1024).error is None
+    assert ground.world.wiped[0][1] == 1024
+    assert sum(size for _, _, size in ground.world.wiped) == 1024
+
+
+def test_growing_is_refused_without_room_and_beyond_the_policy() -> None:
+    """Before anything grows; the group and its numbers are named."""
+    ground = DiskGround()
+    ground.plain()
+    text = ground.refused("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=99_000)
+    assert "insufficient_resources: Not enough disk space on node1.example.com: volume group xenvg" in text
+    ground.add("files", disk_template="file")
+    ground.nodes.answers["disk_grow_check"] = lambda _n, _c: None
+    text = ground.refused("OP_INSTANCE_GROW_DISK", instance_name="files", disk=0, amount=2_000_000)
+    assert "policy violated" in text
+
+
+def test_templates_that_cannot_grow_say_so() -> None:
+    """Devices of others are as large as they are."""
+    ground = DiskGround()
+    ground.nodes.answers.update({tag: lambda _n, _c: None for tag in ("disk_create", "disk_assemble")})
+    ground.add("block", disk_template="blockdev", disks=[{"adopt": "/dev/disk/by-id/x"}])
+    assert "cannot grow" in ground.refused("OP_INSTANCE_GROW_DISK", instance_name="block", disk=0, amount=1)
+
+
+# recreate-disks
+
+
+def lost(ground: DiskGround) -> None:
+    """Lose all volumes of all nodes."""
+    ground.world.volumes.clear()
+    ground.world.mirrors.clear()
+    ground.nodes.made.clear()
+
+
+def test_lost_disks_are_made_again_where_they_were() -> None:
+    """With their names and numbers."""
+    ground = stopped(disks=[{"size": 1024}, {"size": 1024}])
+    before = ground.journal.head.disks_of(ground.instance())
+    lost(ground)
+    assert ground.run("OP_INSTANCE_RECREATE_DISKS", instance_name="web1").error is None
+    assert ground.journal.head.disks_of(ground.instance()) == before
+    assert {node: len(volumes) for node, volumes in ground.world.volumes.items()} == {NODE1: 4, NODE2: 4}
+    ground.tidy()
+
+
+def test_one_disk_may_be_made_again_with_another_size() -> None:
+    """The others are left alone."""
+    ground = stopped(disks=[{"size": 1024}, {"size": 1024}])
+    (first, second) = ground.journal.head.disks_of(ground.instance())
+    for node in (NODE1, NODE2):
+        for child in second.children:
+            del ground.world.volumes[node]["/".join(map(str, child.logical_id))]
+    end = ground.run("OP_INSTANCE_RECREATE_DISKS", instance_name="web1", disks=[[1, {"size": 2048}]])
+    assert end.error is None
+    (same, larger) = ground.journal.head.disks_of(ground.instance())
+    assert same == first
+    assert (larger.size, larger.children[0].size) == (2048, 2048)
+    ground.tidy()
+
+
+def test_a_disk_that_is_there_is_not_made_again() -> None:
+    """Its data would be lost; the way to renew one side of a mirror is named."""
+    ground = stopped()
+    text = ground.refused("OP_INSTANCE_RECREATE_DISKS", instance_name="web1")
+    assert "disk/0 is not lost" in text
+    assert "replace-disks" in text
+
+
+def test_disks_are_made_again_on_other_nodes_although_the_old_one_is_away() -> None:
+    """New minors, the old port and secret; what the old nodes may still have goes when they are back."""
+    ground = stopped()
+    (before,) = ground.journal.head.disks_of(ground.instance())
+    node1 = ground.journal.head.node("node1")
+    ground.journal.head = ground.journal.head.put(replace(node1, offline=True))
+    lost(ground)
+    end = ground.run("OP_INSTANCE_RECREATE_DISKS", instance_name="web1", nodes=["node3", "node2"])
+    assert end.error is None
+    (after,) = ground.journal.head.disks_of(ground.instance())
+    assert ground.instance().primary_node == NODE3
+    assert after.logical_id[:2] == (NODE3, NODE2)
+    assert after.logical_id[2] == before.logical_id[2]
+    assert after.logical_id[5] == before.logical_id[5]
+    assert [node for node, call in ground.nodes.made if isinstance(call, DiskRemove)] == [NODE1]
+    ground.tidy()
+
+
+def test_bad_wishes_for_lost_disks_are_refused() -> None:
+    """Each names what is wrong."""
+    ground = stopped()
+    for parameters, expected in (
+        ({"disks": [7]}, "has no disk 7"),
+        ({"disks": [0, 0]}, "disk/0 is named twice"),
+        ({"disks": [[0, {"name": "x"}]]}, "disk/0: name cannot be changed here"),
+        ({"disks": [[0, {"size": "-1"}]]}, "size"),
+        ({"nodes": ["node3"]}, "on 2 node(s), but 1 are named"),
+        ({"nodes": ["node3", "node3"]}, "named twice"),
+        ({"iallocator": "hail"}, "iallocator is not supported"),
+    ):
+        assert expected in ground.refused("OP_INSTANCE_RECREATE_DISKS", instance_name="web1", **parameters)
+    ground.run("OP_INSTANCE_STARTUP", instance_name="web1")
+    assert "is running" in ground.refused("OP_INSTANCE_RECREATE_DISKS", instance_name="web1")

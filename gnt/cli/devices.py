@@ -40,15 +40,20 @@ def disks_of(call: Call) -> list[dict[str, Any]]:
 
 def _disk(index: int, given: dict[str, Any]) -> dict[str, Any]:
     where = f"--disk {index}"
+    if "adopt" in given:
+        if "size" in given:
+            raise Refused(WRONG_INPUT, f"{where}: size and adopt exclude each other")
+    elif "size" not in given:
+        raise Refused(WRONG_INPUT, f"{where}: no size is given", hint=f"--disk {index}:size=SIZE")
+    return disk_values(where, given)
+
+
+def disk_values(where: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Give the values of a disk as an opcode has them. Raises `Refused` naming the option (`where`) and the key."""
     disk = dict(given)
     if "provider" not in disk:
         _refuse_unknown(where, disk, _DISK_KEYS)
-    if "adopt" in disk:
-        if "size" in disk:
-            raise Refused(WRONG_INPUT, f"{where}: size and adopt exclude each other")
-    elif "size" not in disk:
-        raise Refused(WRONG_INPUT, f"{where}: no size is given", hint=f"--disk {index}:size=SIZE")
-    else:
+    if "size" in disk:
         disk["size"] = check_disk_size(_text(where, "size", disk["size"]), f"{where}: size")
     if disk.get("mode", "rw") not in {"rw", "ro"}:
         raise Refused(WRONG_INPUT, f"{where}: mode is {disk['mode']!r}, neither rw nor ro")

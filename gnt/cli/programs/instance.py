@@ -10,6 +10,7 @@ from gnt.cli.console import console
 from gnt.cli.devices import disks_of, nics_of
 from gnt.cli.failures import FAILURE, OK, Declined
 from gnt.cli.filters import any_value
+from gnt.cli.instance_disks import COMMANDS as DISKS
 from gnt.cli.instance_info import described
 from gnt.cli.jobs import run, run_command
 from gnt.cli.list_commands import LISTS
@@ -293,24 +294,18 @@ PROGRAM = Program(
             arguments=(_INSTANCE,),
         ),
         *tag_commands("instance", "instance"),
+        *DISKS,
     ),
     unsupported=dict.fromkeys(
         (
-            "activate-disks",
-            "activate_block_devs",
             "batch-create",
             "change-group",
-            "deactivate-disks",
             "failover",
-            "grow-disk",
             "modify",
             "move",
             "reboot",
-            "recreate-disks",
             "reinstall",
             "rename",
-            "replace-disks",
-            "replace_disks",
         ),
         "",
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from gnt.daemon.runtime import Clock, Pool
 from gnt.model.errors import GntError
 from gnt.rapi import body
 from gnt.rapi.authentication import Authentication
-from gnt.rapi.encoded import COMPRESS_FROM, Encoded, encoded, matches, takes_gzip
+from gnt.rapi.encoded import COMPRESS_FROM, Encoded, digested, encoded, matches, takes_gzip
 from gnt.rapi.errors import (
     HttpError,
     bad_request,
@@ -31,12 +31,16 @@ from gnt.rapi.errors import (
     not_supported,
     status_of,
 )
+from gnt.rapi.events import Hub
 from gnt.rapi.http import SERVER, RapiRequest
 from gnt.rapi.keeper import Ask, Keeper
 from gnt.rapi.luxi import Master
 from gnt.rapi.query_string import QueryString
-from gnt.rapi.resources.base import Call, Resource
+from gnt.rapi.resources.base import Call, Own, Plain, Resource, Stream
 from gnt.rapi.resources.table import by_path
+from gnt.rapi.streaming import stream
+
+JSON: Final = "application/json"
 
 MOST_WAYS: Final = 2000
 """Paths whose way to their rows is remembered; Klein takes as long to find it as all else that a request needs."""
@@ -63,6 +67,8 @@ class Application:
         self._master = master
         self._keeper = Keeper(master)
         self._pool = pool
+        self.hub = Hub(master, clock)
+        self.own: Callable[[], Own] | None = None
         self._ways: dict[bytes, tuple[Mapping[str, Resource], Mapping[str, str]]] = {}
         self._authentication = authentication
         self._clock = clock
@@ -115,8 +121,13 @@ class Application:
         request.requester = "" if user is None else user.name
         if row.opcodes:
             await self._check_needs(row)
-        does: Any = row.does
         query = request.uri.partition(b"?")[2]
+        if isinstance(row.does, Stream):
+            header, address = request.header("authorization"), request.address()
+            return await stream(
+                self.hub, request, QueryString(query), lambda: self._authentication.allow(header, row.access, address)
+            )
+        does: Any = row.does
         call = Call(
             master=self._master,
             clock=self._clock,
@@ -124,9 +135,10 @@ class Application:
             query=QueryString(query),
             body=_body(request),
             reason_name=row.reason_name,
+            own=self.own,
         )
         if not row.kept:
-            return await self._rendered(request, encoded(await does(call)))
+            return await self._plainly(request, await does(call))
 
         async def make(ask: Ask) -> Any:
             call.ask = ask
@@ -135,7 +147,13 @@ class Application:
         key = f"{request.path!r}?{query!r}"
         return await self._rendered(request, await self._keeper.answer(key, make))
 
-    async def _rendered(self, request: RapiRequest, answer: Encoded) -> bytes:
+    async def _plainly(self, request: RapiRequest, value: Any) -> bytes:
+        """Give the body of what is not kept."""
+        if not isinstance(value, Plain):
+            return await self._rendered(request, encoded(value))
+        return await self._rendered(request, digested(value.body), value.content_type)
+
+    async def _rendered(self, request: RapiRequest, answer: Encoded, content_type: str = JSON) -> bytes:
         """Give an answer's body as this client takes it, and set its headers."""
         request.put("Server", SERVER)
         if request.method == b"GET":
@@ -145,7 +163,7 @@ class Application:
             if known is not None and matches(known, answer.tag):
                 request.setResponseCode(HTTPStatus.NOT_MODIFIED.value)
                 return b""
-        request.put("Content-Type", "application/json")
+        request.put("Content-Type", content_type)
         request.put("X-Content-Type-Options", "nosniff")
         content, length = answer.body, answer.length
         if len(content) >= COMPRESS_FROM:
@@ -181,7 +199,7 @@ class Application:
         content = error_body(status, message)
         request.setResponseCode(status.value, status.phrase.encode())
         request.put("Server", SERVER)
-        request.put("Content-Type", "application/json")
+        request.put("Content-Type", JSON)
         request.put("Content-Length", str(len(content)))
         request.put("X-Content-Type-Options", "nosniff")
         for name, value in headers.items():

@@ -42,7 +42,12 @@ class Encoded:
 def encoded(value: Any, stamp: str | None = None) -> Encoded:
     """Encode a value. Its tag is the stamp that the master gave it, else a digest."""
     body = msgspec.json.encode(value) + b"\n"
-    return Encoded(body, f'W/"{stamp if stamp is not None else hashlib.blake2b(body, digest_size=12).hexdigest()}"')
+    return digested(body) if stamp is None else Encoded(body, f'W/"{stamp}"')
+
+
+def digested(body: bytes) -> Encoded:
+    """Give an answer whose tag is a digest of its body."""
+    return Encoded(body, f'W/"{hashlib.blake2b(body, digest_size=12).hexdigest()}"')
 
 
 def _compressed(body: bytes) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from http import HTTPStatus
 from io import BytesIO
@@ -24,6 +25,9 @@ PATIENCE: Final = 30.0
 
 MOST_SWALLOWED: Final = 8 * LIMIT
 """Bytes of a body that are read, though it is too large, so that the client comes to reading why."""
+
+METHODS: Final = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"})
+"""Those that are counted by name: clients may invent others without end."""
 
 SERVER: Final = f"gnt/{__version__}"
 
@@ -165,6 +169,13 @@ class RapiSite(Site):
         self._access = access
         self._most_clients = most_clients
         self._channels: dict[Channel, None] = {}  # in the order of their coming
+        self.answered: Counter[tuple[str, int]] = Counter()
+        """Answered requests by method and status."""
+
+    @property
+    def connections(self) -> int:
+        """Give the number of connections."""
+        return len(self._channels)
 
     def startFactory(self) -> None:
         """Begin; Twisted's own log, with its ticking clock, is not used."""
@@ -206,7 +217,9 @@ class RapiSite(Site):
             transport.abortConnection()
 
     def log(self, request: Any) -> None:
-        """Log an answered request: its path, never its query."""
+        """Count and log an answered request: its path, never its query."""
+        method = request.method.decode("latin-1")
+        self.answered[method if method in METHODS else "other", int(request.code)] += 1
         what = b" ".join((request.method, request.path, request.clientproto)).decode("latin-1")
         self._write(request.address(), request.requester, what, request.code, request.sentLength)
 

@@ -32,10 +32,10 @@ QUICK_LINES: Final = 8
 """Connections for what is answered at once."""
 
 WAITING_LINES: Final = 64
-"""Connections for requests that wait for a job to change."""
+"""Connections for requests that wait for something to happen."""
 
 WAIT: Final = "WaitForJobChange"
-READING: Final = ("Query", "IfChanged", "Abilities", "CheckApiToken", WAIT)
+READING: Final = ("Query", "IfChanged", "Abilities", "CheckApiToken", "Wait")
 """How methods begin that change nothing: they may be asked again."""
 
 log: Final = Logger()
@@ -206,7 +206,7 @@ class Master:
             raise Refused(WRONG_INPUT, f"{method}: nested too deeply") from None
         if len(frame) > MAX_REQUEST:
             raise Refused(WRONG_INPUT, f"{method} request has {len(frame)} bytes, allowed are {MAX_REQUEST}")
-        lines = self._waiting if method == WAIT else self._quick
+        lines = self._waiting if method.startswith("Wait") else self._quick
         asking = Deferred.fromCoroutine(lines.ask(frame, again=method.startswith(READING)))
         asking.addTimeout(self._timeout + patience, self._clock)  # type: ignore[arg-type]
         try:

@@ -15,6 +15,7 @@ from gnt.rapi.app import Application
 from gnt.rapi.authentication import Authentication
 from gnt.rapi.http import RapiSite
 from gnt.rapi.luxi import Master
+from gnt.rapi.resources.base import Own
 from gnt.rapi.throttle import Throttle
 from gnt.rapi.tls import RapiTls
 from gnt.rapi.users import Users
@@ -46,12 +47,17 @@ class RemoteApi:
         self.application = Application(self.master, authentication, clock, pools("answers"))
         access = AccessLog(settings.access_log) if settings.access_log is not None else None
         self.site = RapiSite(self.application.resource, clock, access, most_clients=settings.most_clients)
+        self.application.own = self._own
         self.factory: IProtocolFactory = self.site if settings.tls is None else _inside(settings.tls, self.site, clock)
 
     def stop(self) -> None:
         """End the connections: those of clients, and those to the master."""
+        self.application.hub.stop()
         self.site.drop_all()
         self.master.close()
+
+    def _own(self) -> Own:
+        return Own(requests=self.site.answered, connections=self.site.connections, listeners=len(self.application.hub))
 
 
 class _TlsSite(TLSMemoryBIOFactory):

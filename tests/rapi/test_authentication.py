@@ -13,7 +13,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import Clock
 
 from gnt.rapi.resources.base import Access
-from gnt.rapi.resources.table import ROWS
+from gnt.rapi.resources.table import GANETI as ROWS
 from gnt.rapi.throttle import MOST_ADDRESSES, Throttle
 from gnt.rapi.users import Users, parse_users
 from tests.rapi.room import PLAIN, READER, WRITER, InlinePools, Room

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gnt.opcodes.parameters import opcode_parameters
 from gnt.rapi.resources.base import Submit
-from gnt.rapi.resources.table import ROWS
+from gnt.rapi.resources.table import GANETI as ROWS
 from tests.rapi.room import Room, objects, request
 from tests.rapi.test_authentication import path_of
 from tests.rapi.test_resources import CREATION

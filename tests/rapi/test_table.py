@@ -12,15 +12,15 @@ import pytest
 from gnt.opcodes.registry import ALL
 from gnt.rapi.resources import group, instance, job, node
 from gnt.rapi.resources.base import Access, Composed, Submit, reason_name
-from gnt.rapi.resources.table import ROWS, by_path
+from gnt.rapi.resources.table import GANETI, ROWS, by_path
 
 SPECIFIED: dict[str, Any] = json.loads((Path(__file__).parent.parent / "data/rapi.json").read_text(encoding="utf-8"))
 EVERY = [(path, method, about) for path, methods in SPECIFIED["resources"].items() for method, about in methods.items()]
 
 
 def test_every_resource_has_a_row() -> None:
-    """All paths and methods of the specification, and no other."""
-    assert {(row.path, row.method) for row in ROWS} == {(path, method) for path, method, _ in EVERY}
+    """All paths and methods of the specification, and no other but for ours."""
+    assert {(row.path, row.method) for row in GANETI} == {(path, method) for path, method, _ in EVERY}
     assert sum(map(len, by_path().values())) == len(ROWS)
 
 

@@ -41,7 +41,7 @@ class Access(Enum):
 class Call:
     """One request: what it asks for, and whom to ask. `body` is its JSON value, `msgspec.UNSET` without one.
 
-    `ask` reads from the master; where the answer is kept, only what is new.
+    `ask` reads from the master; where the answer is kept, only what is new. `own` gives what the API knows of itself.
     """
 
     def __init__(
@@ -54,8 +54,10 @@ class Call:
         body: Any = msgspec.UNSET,
         reason_name: str = "",
         ask: Ask | None = None,
+        own: Callable[[], Own] | None = None,
     ) -> None:
         self.master = master
+        self.own = own
         self.ask = master.call if ask is None else ask
         self.names = names
         self.query = query
@@ -72,6 +74,7 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Any]]
+ANYTHING: Final[Mapping[str, Any]] = {}
 
 
 class Action(Protocol):
@@ -82,42 +85,59 @@ class Action(Protocol):
 
 
 class Argument(msgspec.Struct, frozen=True, kw_only=True):
-    """A query parameter that becomes a parameter of the opcode."""
+    """A query parameter, and which parameter of the opcode it becomes. `form` is its JSON schema."""
 
     query: str
     parameter: str
     read: Callable[[QueryString, str], Any]
+    form: Mapping[str, Any]
+    must: bool = False
 
     def value(self, query: QueryString) -> Any:
         """Read it. Raises `HttpError` (400)."""
         return self.read(query, self.query)
 
 
+FLAG: Final = {"type": "integer", "minimum": -999_999_999, "maximum": 999_999_999}
+TEXT: Final = {"type": "string"}
+
+
 def flag(query: str, parameter: str = "") -> Argument:
     """Make an argument that is yes or no."""
-    return Argument(query=query, parameter=parameter or query, read=QueryString.flag)
+    return Argument(query=query, parameter=parameter or query, read=QueryString.flag, form=FLAG)
 
 
 def text(query: str, parameter: str = "", *, default: str | None = None) -> Argument:
     """Make an argument that is a text."""
-    return Argument(query=query, parameter=parameter or query, read=lambda found, name: found.text(name, default))
+    return Argument(
+        query=query, parameter=parameter or query, read=lambda found, name: found.text(name, default), form=TEXT
+    )
 
 
 def required(query: str, parameter: str = "") -> Argument:
     """Make an argument that must be there."""
-    return Argument(query=query, parameter=parameter or query, read=QueryString.required)
+    return Argument(query=query, parameter=parameter or query, read=QueryString.required, form=TEXT, must=True)
 
 
-def words(query: str, parameter: str = "") -> Argument:
-    """Make an argument that is a comma separated list, and must be there."""
-    return Argument(query=query, parameter=parameter or query, read=lambda found, name: split(found.required(name)))
+def words(query: str, parameter: str = "", *, must: bool = True) -> Argument:
+    """Make an argument that is a comma separated list."""
+    return Argument(
+        query=query,
+        parameter=parameter or query,
+        read=lambda found, name: split(found.required(name)),
+        form=TEXT,
+        must=must,
+    )
 
 
 def several(query: str, parameter: str = "") -> Argument:
     """Make an argument that may be repeated."""
-    return Argument(query=query, parameter=parameter or query, read=QueryString.texts)
+    form = {"type": "array", "items": TEXT}
+    return Argument(query=query, parameter=parameter or query, read=QueryString.texts, form=form)
 
 
+BULK: Final = flag("bulk")
+LOCK: Final = flag("lock")
 DRY_RUN: Final = flag("dry-run", "dry_run")
 
 
@@ -182,11 +202,36 @@ class Composed(msgspec.Struct, frozen=True, kw_only=True):
         return await call.master.submit(self.make(call))
 
 
+class Stream(msgspec.Struct, frozen=True):
+    """The event stream: what answers goes on until the client leaves."""
+
+    async def __call__(self, call: Call) -> None:
+        """Say that this is no answer of a value."""
+        del call
+        raise AssertionError("a stream is not called")
+
+
+class Plain(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that is not JSON."""
+
+    content_type: str
+    body: bytes
+
+
+class Own(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API knows of itself: answered requests by method and status, connections, who listens to events."""
+
+    requests: Mapping[tuple[str, int], int]
+    connections: int
+    listeners: int
+
+
 class Resource(msgspec.Struct, frozen=True, kw_only=True):
     """A row. `path` is that of the specification, with `[parts]` that vary; `called` is its name in reason trails.
 
     `needs`: opcodes that it submits, where `does` does not say so itself. `kept`: it asks the master once, by
-    `Call.ask`, and its answer is kept until the master has a new one.
+    `Call.ask`, and its answer is kept until the master has a new one. `query`: what its query may say, `given`: the
+    form of its body (a struct), `gives`: the JSON schema of its answer, where `does` does not say so itself.
     """
 
     path: str
@@ -196,6 +241,9 @@ class Resource(msgspec.Struct, frozen=True, kw_only=True):
     needs: Sequence[type[Opcode]] = ()
     called: str = ""
     kept: bool = False
+    query: Sequence[Argument] = ()
+    given: Any = None
+    gives: Mapping[str, Any] = ANYTHING
 
     @property
     def opcodes(self) -> Sequence[type[Opcode]]:
@@ -218,19 +266,19 @@ def reason_name(path: str) -> str:
     return "_".join(named).replace("-", "_")
 
 
-def reads(path: str, does: Action, access: Access = Access.OPEN, needs: Sequence[type[Opcode]] = ()) -> Resource:
+def reads(path: str, does: Action, access: Access = Access.OPEN, **more: Any) -> Resource:
     """Make a GET row."""
-    return Resource(path=path, method="GET", access=access, does=does, needs=needs)
+    return Resource(path=path, method="GET", access=access, does=does, **more)
 
 
-def shows(path: str, does: Action, access: Access = Access.OPEN) -> Resource:
+def shows(path: str, does: Action, access: Access = Access.OPEN, **more: Any) -> Resource:
     """Make a GET row whose answer is kept until the master has a new one."""
-    return Resource(path=path, method="GET", access=access, does=does, kept=True)
+    return reads(path, does, access, kept=True, **more)
 
 
-def changes(method: str, path: str, does: Action, *, called: str = "") -> Resource:
+def changes(method: str, path: str, does: Action, **more: Any) -> Resource:
     """Make a row that needs `write`."""
-    return Resource(path=path, method=method, access=Access.WRITE, does=does, called=called)
+    return Resource(path=path, method=method, access=Access.WRITE, does=does, **more)
 
 
 def split(value: str) -> list[str]:

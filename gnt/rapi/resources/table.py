@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gnt.rapi.resources import cluster, filters, group, instance, job, node
+from gnt.rapi.resources import cluster, filters, group, instance, job, node, third
 from gnt.rapi.resources.base import Resource
 
-ROWS: Final = (*cluster.ROWS, *filters.ROWS, *job.ROWS, *node.ROWS, *group.ROWS, *instance.ROWS)
+GANETI: Final = (*cluster.ROWS, *filters.ROWS, *job.ROWS, *node.ROWS, *group.ROWS, *instance.ROWS)
+"""Those of the specification."""
+
+ROWS: Final = (*GANETI, *third.ROWS)
 
 
 def by_path() -> Mapping[str, Mapping[str, Resource]]:

@@ -13,8 +13,9 @@ from twisted.logger import globalLogBeginner
 
 from gnt.sim.exhaust import Outcome, chance, choose, count, exhaust, sample, strike
 from gnt.sim.faults import Fault, Kind, Strike
-from gnt.sim.scenario import Story, read_story
 from gnt.sim.seeds import run_seed, run_seeds
+from gnt.sim.story import Story, read_story
+from gnt.sim.telling import USES
 
 _STORIES = Path("tests/scenarios")
 
@@ -106,6 +107,13 @@ def _seeds(arguments: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
+def _verbs(_arguments: argparse.Namespace) -> int:
+    """Say which verbs a story may have."""
+    for name in sorted(USES):
+        _say(USES[name])
+    return 0
+
+
 def _kinds(operations: Counter[str]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(operations.items()))
 
@@ -145,6 +153,7 @@ def main() -> int:
     seeds.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     seeds.add_argument("--each", action="store_true", help="a line for each seed")
     seeds.set_defaults(do=_seeds)
+    verbs.add_parser("verbs", help="say which verbs stories have").set_defaults(do=_verbs)
     for one in (run, search):
         one.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

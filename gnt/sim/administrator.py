@@ -9,11 +9,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from gnt.bootstrap.backup import BackupRequest, backup
-from gnt.bootstrap.backup_file import Backup
 from gnt.masterd.voting import majority, voters
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError
@@ -135,14 +132,7 @@ class Administrator:
         node = checkers.master_node(self.world)
         if node is None:
             return False
-        target = Path(node.layout.root) / f"{self.fresh('backup')}.tar"
-
-        def take() -> bool:
-            backup(BackupRequest(file=str(target)), node.layout, node.name, self.world.say, now=node.time.seconds)
-            return Backup.read(target).manifest.cluster_name != ""
-
-        self._told("backup", take)
-        target.unlink(missing_ok=True)
+        self._told("backup", lambda: setup.back_up(node))
         return True
 
     # Mastership

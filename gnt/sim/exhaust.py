@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from gnt.sim.faults import Chances, Fault, Kind, Strike, Strikes
 from gnt.sim.machine import seeded
-from gnt.sim.scenario import Story, tell
+from gnt.sim.story import Story
+from gnt.sim.telling import tell
 from gnt.sim.world import simulated_world
 
 

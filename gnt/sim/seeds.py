@@ -93,12 +93,8 @@ class SeedRun:
 
     def _make(self) -> None:
         names = list(self._world.nodes)
-        setup.init(self._world, names[0], pool=self._source.choice((3, 10)))
-        members = names[1:] if len(names) < 4 else names[1 : len(names) - self._source.randint(0, 1)]
-        for name in members:
-            setup.join(self.admin.client, name)
-            self.admin.job({"OP_ID": "OP_NODE_ADD", "node_name": name})
-            self.admin.client.wait(self.admin.client.acknowledged[-1])
+        members = names if len(names) < 4 else names[: len(names) - self._source.randint(0, 1)]
+        setup.whole_cluster(self.admin.client, members, self._source.choice((3, 10)))
 
     def _live(self) -> None:
         plan = self._faults()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from twisted.internet.defer import Deferred
 
+from gnt.bootstrap.backup import BackupRequest, backup
+from gnt.bootstrap.backup_file import Backup
 from gnt.bootstrap.daemons import MASTERD, NODED, START_TIME, STOP_TIME, Daemons
 from gnt.bootstrap.failover import ASK_TIME, Asking, Failover, FailoverRequest, Reached
 from gnt.bootstrap.init import ClusterInit, InitRequest
 from gnt.bootstrap.join import JoinCommand, NodeJoin
 from gnt.bootstrap.join_talk import Conversation
+from gnt.bootstrap.restore import Restore, RestoreRequest
 from gnt.masterd.join_port import Offer
 from gnt.masterd.service import MasterDaemon
 from gnt.model.errors import ENVIRONMENT, Failed, GntError, NodeFailure, NotReached, Refused
@@ -30,6 +33,7 @@ from gnt.wire.joining import NODE, JoinAnswer, JoinRequest, Seal, Sealed, Token,
 
 R = TypeVar("R")
 
+BACKUP = "backup.tar"
 _CHANNEL = b"a channel that nobody listens to"
 
 
@@ -205,6 +209,43 @@ def fail_over(world: SimWorld, name: str, *, no_voting: bool = False) -> bool:
     ).run()
     _keep_running(node, MASTERD)
     return True
+
+
+def back_up(node: SimNode) -> bool:
+    """Take a backup on a machine: the real `gnt-cluster backup`. Raises what that raises."""
+    target = node.layout.root / BACKUP
+    target.unlink(missing_ok=True)
+    request = BackupRequest(file=str(target))
+    backup(request, node.layout, node.name, lambda text: node.world.say(f"backup: {text}"), now=node.time.seconds)
+    Backup.read(target)
+    return True
+
+
+def restore(node: SimNode) -> bool:
+    """Make a machine the master of the cluster as its last backup has it: the real `gnt-cluster restore`."""
+    world = node.world
+    world.say(f"gnt-cluster restore on {node.name}")
+    Restore(
+        RestoreRequest(file=str(node.layout.root / BACKUP), force=True),
+        node.layout,
+        node.name,
+        lambda text: world.say(f"restore: {text}"),
+        daemons=SimDaemons(node),
+        source=world.source("restore"),
+        now=node.time.seconds,
+    ).run()
+    _keep_running(node, NODED, MASTERD)
+    return True
+
+
+def whole_cluster(client: Client, names: Sequence[str], pool: int | None = None) -> None:
+    """Make a cluster of all these machines, the first of them the master. Raises what init, join and add raise."""
+    init(client.world, names[0], pool)
+    for name in names[1:]:
+        join(client, name)
+        end = client.wait(client.submit([{"OP_ID": "OP_NODE_ADD", "node_name": name}]))
+        if not end.good:
+            raise Failed(f"{name} is not added: {end.results}")
 
 
 class SimAsking(Asking):

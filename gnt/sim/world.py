@@ -99,6 +99,7 @@ class SimWorld:
         fault = self.faults.at(kind, text)
         if fault:
             self.happened["fault"] += 1
+            self.happened["strike"] += 1
             self.last_fault = self.clock.seconds()
             self.something_was_lost |= fault in {Fault.REQUEST_LOST, Fault.ANSWER_LOST}
             self.say(f"*** {fault}: {kind} {text}")
@@ -131,6 +132,10 @@ class SimWorld:
             yield
         finally:
             self._at_peace = before
+
+    def struck(self) -> bool:
+        """Say whether any fault has fallen at a point: what befalls by a story's own words is none."""
+        return self.happened["strike"] > 0
 
     def fell(self) -> bool:
         """Say whether any fault has fallen so far."""

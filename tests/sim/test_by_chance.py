@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gnt.sim.exhaust import chance
-from gnt.sim.scenario import read_story
+from gnt.sim.exhaust import chance, strike
+from gnt.sim.story import read_story
 
 STORIES = Path(__file__).resolve().parents[1] / "scenarios"
 
@@ -35,3 +35,10 @@ def test_a_story_says_what_it_says() -> None:
     assert [step.verb for step in story.steps] == ["init", "join", "job", "join", "job", "job"]
     op = story.steps[-1].opcode()
     assert (op["disks"], op["nics"], op["os_type"]) == ([{"size": 64}], [], "noop")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in STORIES.glob("*.txt")))
+def test_each_story_goes_well_without_a_fault(name: str) -> None:
+    """What a story expects comes about, and everything is clean where it says so."""
+    outcome = strike(read_story(STORIES / f"{name}.txt"), 1, None)
+    assert outcome.problems == ()

@@ -9,7 +9,7 @@ import pytest
 
 from gnt.sim.exhaust import choose, count, exhaust, sample
 from gnt.sim.faults import Fault, Kind, Strike, Strikes
-from gnt.sim.scenario import Story, read_story
+from gnt.sim.story import Story, read_story
 
 STORIES = Path(__file__).resolve().parents[1] / "scenarios"
 SEED = 1

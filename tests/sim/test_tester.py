@@ -15,7 +15,7 @@ from gnt.noded.call_table import CallTable
 from gnt.noded.calls import Calls
 from gnt.sim.exhaust import count, strike
 from gnt.sim.faults import Fault, Kind, Strike
-from gnt.sim.scenario import read_story
+from gnt.sim.story import read_story
 
 STORY = read_story(Path(__file__).resolve().parents[1] / "scenarios/first_instance.txt")
 SEED = 1

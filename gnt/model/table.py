@@ -28,15 +28,16 @@ class SharedMap(Mapping[str, V]):
     __slots__ = ("_buckets", "_size")
 
     def __init__(self, items: Iterable[tuple[str, V]] = ()) -> None:
-        buckets: list[dict[str, V]] = [{} for _ in range(_WIDTH)]
+        # Most maps are small: only the buckets that something is in are made.
+        found: dict[int, dict[str, V]] = {}
         for key, value in items:
-            buckets[_bucket(key)][key] = value
-        self._size = sum(map(len, buckets))
-        self._buckets: tuple[dict[str, V], ...] = (
-            tuple(dict(sorted(bucket.items(), key=lambda item: item[0])) for bucket in buckets)
-            if self._size
-            else _EMPTY  # type: ignore[assignment]  # empty dicts are of any type
-        )
+            found.setdefault(_bucket(key), {})[key] = value
+        buckets: list[dict[str, V]] = list(_EMPTY)  # type: ignore[arg-type]  # empty dicts are of any type
+        for number, bucket in found.items():
+            ordered = len(bucket) == 1
+            buckets[number] = bucket if ordered else dict(sorted(bucket.items(), key=lambda item: item[0]))
+        self._size = sum(map(len, found.values()))
+        self._buckets: tuple[dict[str, V], ...] = tuple(buckets)
 
     @classmethod
     def _made(cls, buckets: tuple[dict[str, V], ...], size: int) -> SharedMap[V]:

@@ -111,6 +111,8 @@ class SimNode:
         self.world.network.detach(self.uuid)
 
         def ended(_: object) -> None:
+            # With the process end its timers.
+            life.clock.kill()
             self.world.bury(life)
             stopped.callback(None)
 

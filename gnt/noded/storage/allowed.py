@@ -41,7 +41,7 @@ class AllowedDirectories:
     def __init__(self, layout: Layout, template: str) -> None:
         self._layout = layout
         self._template = template
-        self._forbidden = forbidden_directories(layout.root)
+        self._forbidden = tuple(f"{place}/" for place in forbidden_directories(layout.root))
 
     def find(self, path: str) -> tuple[Path, tuple[str, ...]]:
         """Split a path into the real allowed directory that it is strictly below and the names from there on.
@@ -104,7 +104,7 @@ class AllowedDirectories:
 
     def _refuse_forbidden(self, path: Path) -> None:
         """Refuse a path that is one of the forbidden directories, or below one."""
-        if any(path.is_relative_to(place) for place in self._forbidden):
+        if f"{path}/".startswith(self._forbidden):
             raise NodeFailure(NOT_ALLOWED, f"Path '{path}' uses a forbidden prefix")
 
     def _real(self, directory: Path) -> Path:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from gnt.masterd.voting import voters
 from gnt.model.epoch import START, Position
-from gnt.sim.checkers.reading import cluster_of, store_of
+from gnt.sim.checkers.reading import store_of, voting_of
 from gnt.sim.machine import SimNode
 from gnt.sim.world import SimWorld
 from gnt.store.changes import Change, Put, Space
@@ -54,8 +53,7 @@ def check_acknowledged(client: Client) -> list[str]:
 
 def check_durable(world: SimWorld, number: int, *, final: bool) -> list[str]:
     """At the moment of an acknowledgement: a majority of the voters has the job on disk, and its end if it ended."""
-    cluster = cluster_of(world)
-    voting = sorted(cluster.nodes[uuid].name for uuid in voters(cluster))
+    voting = voting_of(world)
     having = [name for name in voting if _has_job(world.nodes[name], number, final=final)]
     if len(having) > len(voting) // 2:
         return []

@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
+import msgspec
+
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import START, Position
 from gnt.sim.machine import SimNode
 from gnt.sim.world import SimWorld
+from gnt.store.changes import Space
 from gnt.store.reading import Reader
 
 
@@ -23,6 +26,17 @@ def cluster_of(world: SimWorld) -> Cluster:
     node = master_node(world) or max(world.nodes.values(), key=_end_of_log)
     with store_of(node) as store:
         return store.load_cluster()
+
+
+def voting_of(world: SimWorld) -> list[str]:
+    """Give the names of those who vote, from the rows on the same disk as `cluster_of`."""
+    node = master_node(world) or max(world.nodes.values(), key=_end_of_log)
+    with store_of(node) as store:
+        rows = [msgspec.json.decode(value) for _, value in store.rows(Space.OBJECT, "node/")]
+        (settings,) = (msgspec.json.decode(value) for _, value in store.rows(Space.OBJECT, "cluster/"))
+    master = settings["master_node"]
+    found = [row for row in rows if row["uuid"] == master or (row.get("master_candidate") and not row.get("offline"))]
+    return sorted(row["name"] for row in found)
 
 
 def _end_of_log(node: SimNode) -> Position:

@@ -15,6 +15,8 @@ from twisted.python.components import Componentized
 
 from gnt import __version__
 from gnt.daemon import log
+from gnt.daemon.ending import end_once, stop
+from gnt.daemon.reactor import the_reactor
 from gnt.model.errors import GntError
 
 EXIT_FAILURE: Final = 1
@@ -92,6 +94,12 @@ class Daemon(MultiService):
             parent.setComponent(ILogObserver, self._observer)  # type: ignore[no-untyped-call]
         super().setServiceParent(IServiceCollection(parent))  # type: ignore[no-untyped-call]
 
+    def startService(self) -> None:
+        """Start; once the reactor has taken the signals over, only the first one counts."""
+        super().startService()  # type: ignore[no-untyped-call]
+        reactor = the_reactor()
+        reactor.callLater(0, end_once, reactor)
+
 
 def refuse_start(program: str, error: GntError | str, code: int = EXIT_FAILURE) -> NoReturn:
     """Say in one line why a daemon does not start, and end with the exit code. Only before it has detached."""
@@ -104,4 +112,4 @@ def refuse_start(program: str, error: GntError | str, code: int = EXIT_FAILURE) 
 def end_with_failure(reactor: Any, code: int = EXIT_FAILURE) -> None:
     """End a daemon that runs already, in order, with an exit code: twistd itself would end with 0."""
     atexit.register(os._exit, code)
-    reactor.callWhenRunning(reactor.stop)
+    reactor.callWhenRunning(stop, reactor)

@@ -48,6 +48,9 @@ log: Final = Logger()
 
 T = TypeVar("T")
 
+REST_TIME: Final = 30.0
+"""Seconds that calls under way have to end in when the daemon stops: less than systemd waits."""
+
 
 class LogKeeper(Protocol):
     """What the calls need of this node's copy of the log; `gnt.noded.replica.Replica` has it."""
@@ -80,6 +83,7 @@ class Calls:
         self._emit = emit
         self._on_fence = on_fence
         self._promised = START.epoch
+        self._resting = False
         self._lanes = Lanes()
         self._by_id: dict[str, UnderWay] = {}
         self._all: set[UnderWay] = set()
@@ -97,6 +101,24 @@ class Calls:
         self._promised = self._table.promised
         for row in self._table.left_open:
             log.warn("call {id} ({tag}) was under way when this daemon ended; it is in doubt", id=row.id, tag=row.tag)
+
+    async def come_to_rest(self) -> None:
+        """Begin nothing more, end what is under way as a fence does, and record how it ended.
+
+        What has not ended after `REST_TIME` seconds is left: it is in doubt afterwards.
+        """
+        self._resting = True
+        open_calls = list(self._all)
+        ended = DeferredList([one.wait() for one in open_calls], consumeErrors=True)
+        # Those that wait first: the end of one that runs lets the next one in.
+        for one in sorted(open_calls, key=lambda one: one.begun):
+            one.give_up()
+        left = self._runtime.clock.callLater(REST_TIME, ended.cancel)
+        await ended
+        if left.active():
+            left.cancel()
+        if self._all:
+            log.warn("these calls do not end, and are in doubt from now on: {ids}", ids=" ".join(self.under_way))
 
     async def stop(self) -> None:
         """Close the table. Calls under way go on as long as the process lives and are in doubt afterwards."""
@@ -136,6 +158,8 @@ class Calls:
             return await self._within(request, self._guard(request, self._handlers[kind](request.call, context)))
         if request.epoch is None:
             return Answer.error(BAD_REQUEST, f"{kind.tag()} changes the node and needs an epoch")
+        if self._resting:
+            return Answer.error(NOT_BEGUN, f"the node daemon of {self._place.name} stops", retry=True)
         log.debug("{tag} {id} from {who}", tag=kind.tag(), id=request.id, who=caller.common_name)
         return await self._change(request, request.epoch)
 
@@ -312,10 +336,7 @@ class Calls:
         older = [one for one in self._all if one.epoch.number < call.epoch.number]
         answers = [one.wait() for one in older]
         for one in older:
-            if one.begun:
-                one.aborts.call_all()
-            else:
-                one.dropped = True
+            one.give_up()
         await DeferredList(answers)
         if self._on_fence is not None:
             await self._on_fence(call.epoch)

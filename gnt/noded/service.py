@@ -119,6 +119,10 @@ class NodeDaemon:
         await self.calls.start()
         await self.replica.start()
 
+    async def come_to_rest(self) -> None:
+        """End the calls that are under way, with their outcomes on disk; whoever waits for them still hears of it."""
+        await self.calls.come_to_rest()
+
     async def stop(self) -> None:
         """Close the files, in order."""
         await self.replica.stop()

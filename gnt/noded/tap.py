@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnt.daemon import readiness
+from gnt.daemon.ending import stop
 from gnt.daemon.files import make_directories, remove_unfinished
 from gnt.daemon.foreign import refuse_foreign
 from gnt.daemon.listening import listen, noded_port
@@ -130,7 +131,7 @@ class NodeService(Service):
         end_with_failure(self._reactor)
 
     def stopService(self) -> Deferred[None]:
-        """Take no more calls, close the files, join the threads."""
+        """Take no more calls, end what is under way, close the files, join the threads."""
         super().stopService()  # type: ignore[no-untyped-call]
         readiness.stopping(os.environ)
         return ensureDeferred(self._stop())
@@ -138,11 +139,12 @@ class NodeService(Service):
     async def _stop(self) -> None:
         if self._port is not None:
             await self._port.stopListening()
-        self._doors.drop_all()
+        await self._daemon.come_to_rest()
+        self._doors.end_all()
         await self._daemon.stop()
         await self._pools.stop()
 
     def _leave(self) -> None:
         """End after the node has left its cluster."""
         log.info("{node} has left its cluster", node=self._place.name)
-        self._reactor.stop()
+        stop(self._reactor)

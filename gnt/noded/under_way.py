@@ -83,6 +83,13 @@ class UnderWay:
         self.waiting.append(waiting)
         return waiting
 
+    def give_up(self) -> None:
+        """End its work, or let it not begin."""
+        if self.begun:
+            self.aborts.call_all()
+        else:
+            self.dropped = True
+
     def end(self, answer: Answer) -> None:
         """Tell everybody who waits."""
         waiting, self.waiting = self.waiting, []

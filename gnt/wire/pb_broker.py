@@ -154,6 +154,12 @@ class BoundedBroker(pb.Broker):
         transport: Any = self.transport
         transport.abortConnection()
 
+    def hang_up(self) -> None:
+        """End the connection once what was written is out."""
+        transport: Any = self.transport
+        if not self._dropped and transport is not None:
+            transport.loseConnection()
+
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
         """Hear that the connection is gone."""
         self._dropped = True

@@ -25,6 +25,7 @@ from gnt.wire import certificates, pb_broker
 from gnt.wire.contract import Caller, INodeDaemon, NodeEvent, StopListening, encode_event
 from gnt.wire.envelope import BAD_REQUEST, PROTOCOL, Answer, encode_answer
 from gnt.wire.pb_broker import BoundedBroker, Hello
+from gnt.wire.rejections import Rejections
 from gnt.wire.timing import Clock
 
 log: Final = Logger()
@@ -200,6 +201,7 @@ class DoorFactory(ServerFactory):
         self._daemon = INodeDaemon(daemon)
         self._clock = clock
         self._strangers: dict[BoundedBroker, IDelayedCall] = {}
+        self._rejections = Rejections(clock)
         self._everybody: set[BoundedBroker] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> BoundedBroker:  # type: ignore[override]
@@ -225,15 +227,20 @@ class DoorFactory(ServerFactory):
             timer.cancel()
         return True
 
-    def forget(self, broker: BoundedBroker) -> None:
+    def forget(self, broker: BoundedBroker, reason: Failure) -> None:
         """Hear that a connection is gone."""
+        if broker in self._strangers and isinstance(reason.value, BaseException):
+            self._rejections.note(broker.peer, reason.value)
         self.greeted(broker)
         self._everybody.discard(broker)
 
-    def drop_all(self) -> None:
-        """End all connections."""
+    def end_all(self) -> None:
+        """End all connections; answers that are on their way still go out to whoever has greeted."""
         for broker in list(self._everybody):
-            broker.drop("this daemon stops")
+            if broker in self._strangers:
+                broker.drop("this daemon stops")
+            else:
+                broker.hang_up()
 
 
 class _Connection:
@@ -262,10 +269,10 @@ class _Connection:
         """Send an event; one that does not arrive is lost, as events may be."""
         self._broker.ask("events", encode_event(event)).addErrback(lambda _: None)
 
-    def lost(self, _reason: Failure) -> None:
+    def lost(self, reason: Failure) -> None:
         """Hear that the connection is gone; what it asked for goes on."""
         if self._stop_listening is not None:
             self._stop_listening()
         if self._silence is not None and self._silence.active():
             self._silence.cancel()
-        self._factory.forget(self._broker)
+        self._factory.forget(self._broker, reason)

@@ -18,7 +18,7 @@ from gnt.model.errors import ConfigError, InDoubt, NodeFailure
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
 from gnt.noded.call_table import KEEP_SECONDS, CallTable
-from gnt.noded.calls import Calls
+from gnt.noded.calls import REST_TIME, Calls
 from gnt.noded.handler import CallContext, Place
 from gnt.wire.calls import (
     AppendAnswer,
@@ -375,6 +375,38 @@ def test_fence_waits_for_work_that_cannot_be_aborted(node: Node) -> None:
     node.restart()
     assert node.calls.promised == TWO
     old.ends[0].callback(None)
+
+
+def test_a_stop_ends_what_is_under_way_and_records_it(node: Node) -> None:
+    """What runs is aborted, what waits in a lane does not begin, what comes now is refused; the next daemon knows."""
+    runs, waits = node.send(stop(), name="1"), node.send(stop(), name="2")
+    failed = NodeFailure("aborted", "it was aborted")
+    node.hands.begun[0][1].on_abort.append(lambda: node.hands.ends[0].errback(failed))
+    resting = ensureDeferred(node.calls.come_to_rest())
+    assert (code(runs), code(waits)) == ("aborted", NOT_BEGUN)
+    now(resting)
+    late = now(node.send(Delay(seconds=1), name="3"))
+    assert (late.err.code, late.err.retry) == (NOT_BEGUN, True)
+    assert node.clock.getDelayedCalls() == []
+    now(ensureDeferred(node.calls.stop()))
+    node.restart()
+    outcome = now(node.send(CallOutcome(id="1"), name="o")).result(CallOutcome(id="1"))
+    assert (outcome.state, outcome.code) == ("failed", "aborted")
+
+
+def test_a_stop_does_not_wait_for_ever(node: Node) -> None:
+    """What cannot be aborted is in doubt afterwards."""
+    runs = node.send(stop(), name="1", deadline=600.0)
+    resting = ensureDeferred(node.calls.come_to_rest())
+    node.clock.advance(REST_TIME - 1)
+    assert not resting.called
+    node.clock.advance(1)
+    now(resting)
+    assert not runs.called
+    now(ensureDeferred(node.calls.stop()))
+    node.restart()
+    outcome = now(node.send(CallOutcome(id="1"), name="o")).result(CallOutcome(id="1"))
+    assert outcome.state == "in_doubt"
 
 
 def test_fence_of_an_older_epoch_is_stale(node: Node) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,8 @@ from typing import Any
 
 import msgspec
 from twisted.internet import reactor as _reactor
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -22,7 +26,7 @@ from gnt.model.epoch import START, Epoch
 from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
 from gnt.wire import certificates
-from gnt.wire.calls import Configure, Delay, LeaveCluster, Membership, NodeCall, Version
+from gnt.wire.calls import Configure, Delay, LeaveCluster, Membership, NodeCall, NodeVerify, Version
 from gnt.wire.envelope import Request
 from gnt.wire.pb_client import NodeLink
 from gnt.wire.tls import ClientTls
@@ -204,6 +208,36 @@ class DaemonTests(TestCase):
         assert not self.node.layout.pid_file("gnt-noded").exists()
         assert not list(self.node.layout.data.glob("*-wal"))
 
+    async def test_ends_at_once_though_a_call_is_under_way(self) -> None:
+        """Its work is ended, the caller hears how, it is on disk; a second signal leaves no traceback."""
+        self.node.join()
+        daemon = await deferToThread(self.start)
+        master = self.link(self.node.master)
+        await master.when_connected()
+        asked = ensureDeferred(master.call(_request(Delay(seconds=600), deadline=700.0)))
+        look = NodeVerify()
+        while not (await master.call(_request(look, name="look"))).result(look).orphan_calls:
+            await deferLater(reactor, 0.02)
+        # Rows are written one after the other, so that of the long one is on disk after this.
+        await master.call(_request(Delay(seconds=0), name="2"))
+        daemon.send_signal(signal.SIGTERM)
+        daemon.send_signal(signal.SIGTERM)
+        try:
+            await asked
+        except NodeFailure as failure:
+            assert failure.code == "aborted"  # noqa: PT017
+        else:
+            raise AssertionError("a wait of ten minutes has ended well")
+        _, errors = await deferToThread(daemon.communicate, None, 30)
+        assert daemon.returncode == -signal.SIGTERM
+        assert "Traceback" not in errors
+        assert self._recorded() == ["failed", "done"]
+
+    def _recorded(self) -> list[str]:
+        """Give the states of the calls on disk."""
+        with contextlib.closing(sqlite3.connect(self.node.layout.calls_db)) as table:
+            return [state for (state,) in table.execute("SELECT state FROM calls ORDER BY id")]
+
     async def test_leaves_its_cluster(self) -> None:
         """The answer arrives; then the daemon ends by itself, and no key is left, libvirt's copies neither."""
         self.node.join()
@@ -260,5 +294,5 @@ def _kill(pid: int) -> None:
         return
 
 
-def _request(call: NodeCall[Any], *, name: str = "1") -> Request:
-    return Request(id=name, epoch=Epoch(number=1, node=MASTER_UUID), deadline=30.0, call=call)
+def _request(call: NodeCall[Any], *, name: str = "1", deadline: float = 30.0) -> Request:
+    return Request(id=name, epoch=Epoch(number=1, node=MASTER_UUID), deadline=deadline, call=call)

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.spread import banana, pb
 from twisted.trial.unittest import TestCase
@@ -95,7 +96,12 @@ class OverSockets(TestCase):
         self.port: Any = reactor.listenTCP(0, factory, interface="127.0.0.1")
         self.number: int = self.port.getHost().port
         self.addCleanup(self.port.stopListening)
-        self.addCleanup(self.doors.drop_all)
+        self.addCleanup(self.drop_all)
+
+    def drop_all(self) -> None:
+        """Cut all connections off."""
+        for broker in list(self.doors._everybody):
+            broker.drop("the test says so")
 
     def keep(
         self, name: str, identity: certificates.Identity, by: certificates.Identity | None = None
@@ -232,7 +238,7 @@ class CallTests(OverSockets):
         call = ensureDeferred(link.call(request(AskLog())))
         while not self.daemon.asked:
             await pause()
-        self.doors.drop_all()
+        self.drop_all()
         await self.failure(call, InDoubt)
         assert not link.connected
         await link.when_connected()
@@ -333,6 +339,36 @@ class IdentityTests(OverSockets):
         await peer.lost
         assert self.daemon.asked == []
         assert peer.received == b""
+
+    async def test_who_is_turned_away_is_told_with_the_address(self) -> None:
+        """One line for several tries, of whoever is not let in."""
+        with capturedLogs() as events:
+            for _ in range(3):
+                peer = await self.stranger(Anyone())
+                peer.transport.write(b"x")  # type: ignore[union-attr]
+                await peer.lost
+            while self.doors._everybody:
+                await pause()
+        told = [formatEvent(event) for event in events if event.get("log_namespace") == "gnt.wire.rejections"]
+        assert len(told) == 1
+        assert told[0].startswith("turned away 127.0.0.1: TLS: peer did not return a certificate")
+
+    async def test_who_is_let_in_still_gets_answers_when_the_node_stops(self) -> None:
+        """What was written before the end goes out; strangers are cut off."""
+        link = self.link()
+        await link.when_connected()
+        stranger = await self.stranger(Anyone(make_context(self.master, self.authority.certificate)))
+        answer: Deferred[bytes] = Deferred()
+        self.daemon.answers = [answer]
+        asked = ensureDeferred(link.call(request(Delay(seconds=1))))
+        while not self.daemon.asked:
+            await pause()
+        answer.callback(encode_answer(Answer.value(None)))
+        self.doors.end_all()
+        assert (await asked).result(Delay(seconds=1)) is None
+        await stranger.lost
+        while self.doors._everybody:
+            await pause()
 
     async def test_client_of_another_cluster(self) -> None:
         """A certificate that another authority signed is refused by the node."""

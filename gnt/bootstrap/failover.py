@@ -117,7 +117,7 @@ class Failover:
             )
         reader = Reader.open(self._layout.config_db)
         try:
-            return reader.load_cluster()
+            return reader.load_cluster(instances=False)
         finally:
             reader.close()
 

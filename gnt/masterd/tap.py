@@ -126,7 +126,7 @@ def _refuse_unless_master(layout: Layout, host: str, order: Takeover | None) -> 
         return
     reader = Reader.open(layout.config_db)
     try:
-        cluster = reader.load_cluster()
+        cluster = reader.load_cluster(instances=False)
         if cluster.master.name == host:
             refuse_edited(layout)
             refuse_older(layout, reader)

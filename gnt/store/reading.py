@@ -196,12 +196,16 @@ class Reader:
         )
         return [Version(_position(row[:3]), row[3], row[4], None if row[5] is None else bytes(row[5])) for row in found]
 
-    def load_cluster(self) -> Cluster:
-        """Build the cluster from its rows. Raises `ConfigError` if they are damaged or there is no cluster."""
+    def load_cluster(self, *, instances: bool = True) -> Cluster:
+        """Build the cluster from its rows; without `instances` only settings, groups and nodes, which takes no time.
+
+        Raises `ConfigError` if the rows are damaged or there is no cluster.
+        """
         settings: ClusterSettings | None = None
         objects: list[ConfigObject] = []
         secrets = dict(self.rows(Space.SECRET, PREFIX))
-        for key, value in self.rows(Space.OBJECT):
+        kinds = [f"{kind}/" for kind in (Kind.CLUSTER, Kind.GROUP, Kind.NODE)] if not instances else [""]
+        for key, value in (row for prefix in kinds for row in self.rows(Space.OBJECT, prefix)):
             kind, _, _ = key.partition("/")
             try:
                 found = decode(Kind(kind), join_row(kind, value, secrets.get(secret_key(key))))

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from gnt.model.checks import verify_config
 from gnt.model.cluster import Cluster
 from gnt.model.config_data import config_data
-from gnt.model.errors import ConfigError, Refused
+from gnt.model.errors import Refused
 from gnt.model.initial import Identities, new_cluster
-from gnt.model.objects import DataCollector, Node, Role, role_of
+from gnt.model.objects import DataCollector, Instance, Node, Role, role_of
 from gnt.model.params_tables import BACKEND, DISK, HYPERVISOR, NIC, NODE
 from gnt.model.ssconf import KEYS, ssconf_files
 
@@ -183,10 +183,11 @@ def test_an_empty_value_is_an_empty_file(fresh: Cluster) -> None:
     assert files["offline_nodes"] == files["cluster_tags"] == files["networks"] == files["master_ip"] == ""
 
 
-def test_a_file_that_is_too_large_is_an_error(fresh: Cluster) -> None:
-    """It is named, before anything is written."""
-    with pytest.raises(ConfigError, match="ssconf_cluster_tags"):
-        ssconf_files(fresh.put(replace(fresh.settings, tags=("x" * 128 * 1024,))), "3.1.1")
+def test_the_list_of_many_instances_is_whole(fresh: Cluster) -> None:
+    """Ten thousand are more than the 128 KiB that the original allows a file."""
+    for number in range(10_000):
+        fresh = fresh.put(Instance(name=f"instance{number}.example.com", uuid=f"i{number}"))
+    assert len(ssconf_files(fresh, "3.1.1")["instance_list"].splitlines()) == 10_000
 
 
 def test_no_secret_is_in_world_readable_files(cluster: Cluster) -> None:

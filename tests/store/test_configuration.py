@@ -8,7 +8,7 @@ import pytest
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import START
 from gnt.model.errors import ConfigError
-from gnt.model.objects import ClusterSettings, ConfigObject, Node, NodeGroup
+from gnt.model.objects import ClusterSettings, ConfigObject, Instance, Node, NodeGroup
 from gnt.store.changes import Change, Put, Space
 from gnt.store.configuration import initial_changes, object_changes
 from gnt.store.database import Database
@@ -40,6 +40,15 @@ def _equal(one: Cluster, two: Cluster) -> bool:
 def test_a_cluster_comes_back_from_its_rows() -> None:
     """Everything, with serial and times."""
     assert _equal(_stored(CLUSTER, []), CLUSTER)
+
+
+def test_a_cluster_without_its_instances_is_the_rest_of_it() -> None:
+    """For who only asks which nodes there are: it has the same serial and times."""
+    whole = CLUSTER.put(Instance(name="web1", uuid="i1", primary_node="n1"))
+    database = Database.create(None, "uuid")
+    database.append(START, [entry(1, *initial_changes(whole))])
+    assert _equal(database.load_cluster(), whole)
+    assert _equal(database.load_cluster(instances=False), CLUSTER)
 
 
 def test_a_new_object_gets_its_stamps() -> None:

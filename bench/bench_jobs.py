@@ -42,14 +42,6 @@ class Store:
         """Be free."""
         return succeed(None)
 
-    async def archived_job(self, number: int) -> bytes | None:  # noqa: ARG002
-        """Have none."""
-        return None
-
-    async def archived_jobs(self) -> Sequence[Any]:
-        """Have none."""
-        return ()
-
 
 class Engine:
     """Ends every opcode at once, with the one commit that each needs."""

@@ -22,6 +22,7 @@ from gnt.model.epoch import Epoch, Position
 from gnt.opcodes.instance_power import InstanceStartup
 from gnt.store.changes import Archive, Change, Entry, Put, Space
 from gnt.store.database import Database
+from gnt.store.vault import MemoryVault
 from gnt.wire.luxi import encode_response
 
 LIVE = 200
@@ -71,10 +72,11 @@ class Bench:
     """A master's queue on that store, which is asked."""
 
     def __init__(self, archived: int) -> None:
-        shelf = StoredJobs(Inline(), store(archived))  # type: ignore[arg-type]
+        database = store(archived)
+        shelf = StoredJobs(Inline(), MemoryVault(), database)  # type: ignore[arg-type]
         self.cluster = build(1)
         queue = JobQueue(self, shelf, Clock())  # type: ignore[arg-type]
-        queue.restore(_now(shelf.live()), {}, last_job=archived + LIVE)
+        queue.restore(_now(shelf.unfinished()), {}, ended=_now(shelf.ended()), last_job=archived + LIVE)
         self._answers = Answers(
             snapshots=self,
             jobs=queue,

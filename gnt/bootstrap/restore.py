@@ -327,10 +327,9 @@ class Restore:
             changes += [Remove(space, key) for key, _ in database.rows(space)]
         last = msgspec.json.decode(database.get(Space.META, "last_job") or b"0")
         changes.append(Put(Space.META, "last_job", msgspec.json.encode((last // JOBS_AHEAD + 1) * JOBS_AHEAD)))
-        for row in database.jobs():
+        for row in database.unfinished_jobs():
             job: dict[str, Any] = msgspec.json.decode(row.value)
-            if job.get("end_timestamp") is None:
-                changes.append(Put(Space.JOB, str(row.id), msgspec.json.encode(_ended(job, self._now))))
+            changes.append(Put(Space.JOB, str(row.id), msgspec.json.encode(_ended(job, self._now))))
         return changes
 
     def _recorded(self, cluster: Cluster, epoch: Epoch) -> Change:

@@ -23,6 +23,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.live import LiveJob
+from gnt.masterd.jobs.states import Status
 from gnt.model.cluster import Cluster, Kind
 from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.store.changes import Archive, Change, Put, Space
@@ -52,11 +53,11 @@ class Commits(Protocol):
 class Jobs(Protocol):
     """The live jobs: `gnt.masterd.jobs.queue.JobQueue`."""
 
-    def live(self, number: int) -> LiveJob | None:
-        """Give a job of the live queue."""
+    def status(self, number: int) -> Status | None:
+        """Give the status of a job that is not archived."""
 
     def __iter__(self) -> Any:
-        """Go through the live jobs as they are shown."""
+        """Go through those that are not over, and some that are, as they are shown."""
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -226,10 +227,10 @@ class Events:
         return [self._job(number) for number in reversed(found)]
 
     def _job(self, number: int) -> dict[str, Any]:
-        live = self._jobs.live(number)
-        if live is None:
+        status = self._jobs.status(number)
+        if status is None:
             self._stepped.pop(number, None)
-        return {"kind": "job", "id": number, "status": None if live is None else str(live.shown.status)}
+        return {"kind": "job", "id": number, "status": None if status is None else str(status)}
 
     def _under_way(self) -> list[dict[str, Any]]:
         """Give the jobs that are not over: what they did last may be in no commit."""

@@ -145,8 +145,9 @@ class MasterDaemon:
         meta = await term.journal.rows(Space.META)
         secrets = await term.journal.rows(Space.SECRET)
         parts.queue.restore(
-            await parts.stored.live(),
+            await parts.stored.unfinished(),
             {key: value for key, value in secrets.items() if key.partition("/")[0].isdecimal()},
+            ended=await parts.stored.ended(),
             last_job=msgspec.json.decode(meta.get("last_job", b"0")),
             drained=msgspec.json.decode(meta.get("drained", b"false")),
         )
@@ -187,7 +188,7 @@ class _Parts:
     def __init__(self, runtime: Runtime, layout: Layout, providers: Providers, term: Term) -> None:
         journal, nodes = term.journal, term.nodes
         calls = NodeCalls(runtime, nodes, providers.connect)
-        self.stored = StoredJobs(runtime, term.database)
+        self.stored = StoredJobs(runtime, providers.vault, term.database)
         resolver = PoolResolver(runtime, layout)
         self.publisher = Publisher(runtime, journal, nodes, __version__)
         self.address = MasterAddress(runtime, nodes, journal)

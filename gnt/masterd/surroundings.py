@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from twisted.logger import Logger
 
@@ -11,12 +11,17 @@ from gnt.daemon import names
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.rows import decode_job
+from gnt.masterd.jobs.states import Status
 from gnt.masterd.queries.rows import no_collector
 from gnt.masterd.segments import decode_row
 from gnt.model.errors import ConfigError
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
 from gnt.store.database import Database
+from gnt.store.reading import JobRow, Reader
+from gnt.store.vault import Vault
+
+T = TypeVar("T")
 
 log: Final = Logger()
 
@@ -53,39 +58,72 @@ class PoolResolver:
 
 
 class StoredJobs:
-    """Jobs as they stand in the store: `gnt.masterd.jobs.queue.Shelf`, and the live ones for the start."""
+    """Jobs as they stand in the store: `gnt.masterd.jobs.needs.Shelf`, and what the queue needs at the start.
 
-    def __init__(self, runtime: Runtime, database: Database) -> None:
-        self._pool = runtime.pools("store")
+    There may be many, so they are read on connections and in a pool of their own: no commit waits for that.
+    """
+
+    def __init__(self, runtime: Runtime, vault: Vault, database: Database) -> None:
+        self._runtime = runtime
+        self._vault = vault
         self._database = database
 
-    async def live(self) -> Mapping[str, bytes]:
-        """Give the rows of the jobs that are not archived, by number."""
-        return await self._pool.run(self._live)
+    async def unfinished(self) -> Mapping[str, bytes]:
+        """Give the JSON of the jobs that are not over, by number; one that is damaged is left out."""
+        return await self._read(_unfinished)
 
-    async def archived_job(self, number: int) -> bytes | None:
-        """Give the row of an archived job, or None."""
-        return await self._pool.run(self._archived_job, number)
+    async def ended(self) -> Mapping[int, Status]:
+        """Give the jobs that are over and not archived, with their statuses."""
+        return await self._read(lambda reader: {number: Status(status) for number, status in reader.ended_jobs()})
+
+    async def jobs(self, numbers: Collection[int]) -> Mapping[int, tuple[Job, bool]]:
+        """Give those of these jobs that are there, each with whether it is archived. Raises `ConfigError`."""
+        return await self._read(
+            lambda reader: {row.id: (decode_job(row.value), row.archived) for row in reader.jobs(ids=numbers)}
+        )
+
+    async def ended_jobs(self) -> Sequence[Job]:
+        """Give all jobs that are over and not archived, by number."""
+        return [job for job in await self._read(lambda reader: _decoded(reader.jobs())) if job.final]
+
+    async def ended_before(self, when: float | None) -> Collection[int]:
+        """Give the numbers of those that ended before a time (seconds since the epoch; None: of all)."""
+        return await self._read(lambda reader: {number for number, _ in reader.ended_jobs(when)})
 
     async def archived_jobs(self) -> Sequence[Job]:
-        """Give all archived jobs, by number; there may be many, so they are read off the reactor's thread."""
-        return await self._pool.run(self._archived_jobs)
+        """Give all archived jobs, by number."""
+        return await self._read(lambda reader: _decoded(reader.jobs(live=False)))
 
-    def _live(self) -> dict[str, bytes]:
-        found = {}
-        for row in self._database.jobs():
+    async def _read(self, work: Callable[[Reader], T]) -> T:
+        def read() -> T:
+            reader = self._vault.reader(self._database)
             try:
-                found[str(row.id)] = row.value
+                return work(reader)
+            finally:
+                self._vault.done_reading(reader)
+
+        return await self._runtime.pools("jobs").run(read)
+
+
+def _unfinished(reader: Reader) -> dict[str, bytes]:
+    found = {}
+    for row in reader.unfinished_jobs():
+        try:
+            found[str(row.id)] = row.value
+        except ConfigError as error:
+            log.warn("job {job} is left out: {error}", job=row.id, error=error)
+    return found
+
+
+def _decoded(rows: Sequence[JobRow]) -> list[Job]:
+    found = []
+    with no_collector():
+        for row in rows:
+            try:
+                found.append(decode_job(row.value))
             except ConfigError as error:
                 log.warn("job {job} is left out: {error}", job=row.id, error=error)
-        return found
-
-    def _archived_job(self, number: int) -> bytes | None:
-        return next((row.value for row in self._database.jobs(ids=[number]) if row.archived), None)
-
-    def _archived_jobs(self) -> list[Job]:
-        with no_collector():
-            return [decode_job(row.value) for row in self._database.jobs(live=False)]
+    return found
 
 
 def open_calls(database: Database) -> Callable[[str], Collection[str]]:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 
 from gnt.store.changes import Archive, Change, Entry, Put, Remove, Space, decode_entry, encode_entry
+from gnt.store.job_ends import ended_in, note_ends, status_in
+from gnt.store.job_parts import JOB
 
 _Rows = Mapping[str, bytes | None]
 """What becomes of each key: its value, or None when it goes."""
@@ -31,11 +33,12 @@ _PUT_ROWS = """
 INSERT INTO rows (space, key, value) SELECT ?, key, CAST(atom AS BLOB) FROM json_each(?) WHERE true
 ON CONFLICT (space, key) DO UPDATE SET value = excluded.value
 """
-_PUT_JOBS = """
-INSERT INTO jobs (id, status, value)
-SELECT CAST(key AS INTEGER), coalesce(atom ->> '$.status', ''), CAST(atom AS BLOB) FROM json_each(?) WHERE true
-ON CONFLICT (id) DO UPDATE SET status = excluded.status, value = excluded.value
-"""
+_PUT_JOBS = f"""
+INSERT INTO jobs (id, ended, status, value)
+SELECT CAST(key AS INTEGER), {ended_in("atom")}, {status_in("atom")}, CAST(atom AS BLOB) FROM json_each(?) WHERE true
+ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, status = excluded.status, value = excluded.value
+"""  # noqa: S608
+_JOBS_IN = "SELECT value FROM json_each(?)"
 _BEFORE_PARTS = """
 INSERT OR IGNORE INTO before (serial, space, key, value)
 SELECT ?1, 'part', wanted.value, job_parts.value FROM json_each(?2) AS wanted
@@ -159,6 +162,10 @@ def _write_parts(
     for key in _removed(parts):
         job, _, part = key.partition("/")
         connection.execute("DELETE FROM job_parts WHERE job = ? AND part = ?", (int(job), part))
+    # The end of a job stands in this part of it.
+    ends = [int(key.partition("/")[0]) for key in parts if key.endswith(f"/{JOB}")]
+    if ends:
+        note_ends(connection, _JOBS_IN, _json(ends))
 
 
 def _write_secrets(
@@ -218,31 +225,35 @@ def cut_after(connection: sqlite3.Connection, serial: int) -> None:
     kept = connection.execute(
         "SELECT space, key, value, archived FROM before WHERE serial > ? ORDER BY serial DESC", (serial,)
     ).fetchall()
-    for space, key, value, archived in kept:
-        if space == Space.JOB:
-            connection.execute("DELETE FROM jobs WHERE id = ?", (int(key),))
-            if value is not None:
-                connection.execute(
-                    "INSERT INTO jobs (id, archived, status, value)"
-                    " VALUES (?1, ?2, coalesce(CAST(?3 AS TEXT) ->> '$.status', ''), ?3)",
-                    (int(key), archived, value),
-                )
-        elif space == Space.PART:
-            job, _, part = key.partition("/")
-            connection.execute("DELETE FROM job_parts WHERE job = ? AND part = ?", (int(job), part))
-            if value is not None:
-                connection.execute("INSERT INTO job_parts (job, part, value) VALUES (?, ?, ?)", (int(job), part, value))
-        elif space == Space.SECRET:
-            connection.execute("DELETE FROM secrets WHERE key = ?", (key,))
-            if value is not None:
-                connection.execute("INSERT INTO secrets (key, value) VALUES (?, ?)", (key, value))
-        else:
-            connection.execute("DELETE FROM rows WHERE space = ? AND key = ?", (space, key))
-            if value is not None:
-                connection.execute("INSERT INTO rows (space, key, value) VALUES (?, ?, ?)", (space, key, value))
+    touched = {_put_back(connection, space, key, value, archived) for space, key, value, archived in kept}
+    note_ends(connection, _JOBS_IN, _json(sorted(touched - {0})))
     for table in ("before", "log", "history", "secret_log"):
         connection.execute(f"DELETE FROM {table} WHERE serial > ?", (serial,))  # noqa: S608
     connection.execute("UPDATE secret_log SET removed = NULL WHERE removed > ?", (serial,))
+
+
+def _put_back(connection: sqlite3.Connection, space: str, key: str, value: bytes | None, archived: int) -> int:
+    """Have a row as it was; gives the job that it is of, 0 if it is of none."""
+    if space == Space.JOB:
+        connection.execute("DELETE FROM jobs WHERE id = ?", (int(key),))
+        if value is not None:
+            connection.execute("INSERT INTO jobs (id, archived, value) VALUES (?, ?, ?)", (int(key), archived, value))
+        return int(key)
+    if space == Space.PART:
+        job, _, part = key.partition("/")
+        connection.execute("DELETE FROM job_parts WHERE job = ? AND part = ?", (int(job), part))
+        if value is not None:
+            connection.execute("INSERT INTO job_parts (job, part, value) VALUES (?, ?, ?)", (int(job), part, value))
+        return int(job)
+    # Secrets have a table of their own.
+    columns = {"key": key} if space == Space.SECRET else {"space": space, "key": key}
+    table = "secrets" if space == Space.SECRET else "rows"
+    where = " AND ".join(f"{name} = ?" for name in columns)
+    connection.execute(f"DELETE FROM {table} WHERE {where}", tuple(columns.values()))  # noqa: S608
+    if value is not None:
+        names, marks = ", ".join([*columns, "value"]), ", ".join("?" * (len(columns) + 1))
+        connection.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", (*columns.values(), value))  # noqa: S608
+    return 0
 
 
 def forget_secrets(connection: sqlite3.Connection, committed: int) -> None:

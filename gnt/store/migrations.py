@@ -14,10 +14,11 @@ from gnt.model.errors import ConfigError
 from gnt.store.schema import APPLICATION_ID, VERSION
 from gnt.store.version_1 import secrets_apart
 from gnt.store.version_2 import parts_of_jobs
+from gnt.store.version_3 import ends_of_jobs
 
 Step = Callable[[sqlite3.Connection], None]
 
-MIGRATIONS: Final[Mapping[int, Step]] = {1: secrets_apart, 2: parts_of_jobs}
+MIGRATIONS: Final[Mapping[int, Step]] = {1: secrets_apart, 2: parts_of_jobs, 3: ends_of_jobs}
 
 
 def check_identity(connection: sqlite3.Connection, path: str) -> None:

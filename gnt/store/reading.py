@@ -25,6 +25,7 @@ from gnt.store.secrets import PREFIX, join_row, secret_key
 # Which jobs are read; the same words find their parts.
 _BY_ID: Final = "WHERE id IN (SELECT value FROM json_each(?))"
 _LIVE: Final = "INDEXED BY jobs_live WHERE archived = 0"
+_UNFINISHED: Final = "INDEXED BY jobs_live WHERE archived = 0 AND ended IS NULL"
 _ARCHIVED: Final = "INDEXED BY jobs_archived WHERE archived = 1"
 # Where rows stand that have no place among the others.
 _KEYED: Final = {
@@ -35,11 +36,10 @@ _KEYED: Final = {
 
 @dataclass(frozen=True)
 class JobRow:
-    """A job as it is stored; `status` is the member of that name in its row, `""` where there is none."""
+    """A job as it is stored."""
 
     id: int
     archived: bool
-    status: str
     row: bytes
     parts: tuple[tuple[str, bytes], ...] = ()
 
@@ -164,11 +164,25 @@ class Reader:
         query = f"SELECT job, part, value FROM job_parts WHERE job IN (SELECT id FROM jobs {which})"  # noqa: S608
         for job, part, value in self._connection.execute(query, values):
             parts.setdefault(job, []).append((part, bytes(value)))
-        query = f"SELECT id, archived, status, value FROM jobs {which} ORDER BY id"  # noqa: S608
+        query = f"SELECT id, archived, value FROM jobs {which} ORDER BY id"  # noqa: S608
         return [
-            JobRow(number, bool(archived), status, bytes(value), tuple(parts.get(number, ())))
-            for number, archived, status, value in self._connection.execute(query, values)
+            JobRow(number, bool(archived), bytes(value), tuple(parts.get(number, ())))
+            for number, archived, value in self._connection.execute(query, values)
         ]
+
+    def unfinished_jobs(self) -> list[JobRow]:
+        """Give the jobs that are not over, in the order of their ids."""
+        return self._jobs(_UNFINISHED)
+
+    def ended_jobs(self, before: float | None = None) -> list[tuple[int, str]]:
+        """Give ids and statuses of the jobs that are over and not archived, without reading them.
+
+        Only of those that ended before a time (seconds), if one is given; in the order of their ids.
+        """
+        query = "SELECT id, status FROM jobs INDEXED BY jobs_live WHERE archived = 0 AND ended IS NOT NULL"
+        if before is None:
+            return self._connection.execute(f"{query} ORDER BY id").fetchall()
+        return self._connection.execute(f"{query} AND ended < ? ORDER BY id", (before,)).fetchall()
 
     @contextmanager
     def _one_view(self) -> Iterator[None]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 APPLICATION_ID: Final = 0x676E7421  # "gnt!" in the header of the file
-VERSION: Final = 3
+VERSION: Final = 4
 
 # `state` has one row. `before` holds what an entry that is not committed yet has replaced, so that it can be cut off.
+# `ended` (seconds; null: not yet) and `status` (of its last opcode) of a job follow from its row and parts.
 # `history_from`: what was replaced before that time (seconds) is forgotten.
 # `secret_log` says which entries of the log hold a secret, so that they can be rewritten when it is gone.
 TABLES: Final = """
@@ -28,10 +29,11 @@ CREATE TABLE secrets (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY,
     archived INTEGER NOT NULL DEFAULT 0,
-    status TEXT NOT NULL DEFAULT '',
+    ended REAL,
+    status TEXT,
     value BLOB NOT NULL
 );
-CREATE INDEX jobs_live ON jobs (id) WHERE archived = 0;
+CREATE INDEX jobs_live ON jobs (id, ended, status) WHERE archived = 0;
 CREATE INDEX jobs_archived ON jobs (id) WHERE archived = 1;
 CREATE TABLE job_parts (
     job INTEGER NOT NULL,

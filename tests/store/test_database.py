@@ -8,6 +8,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gnt.model.epoch import START, Epoch
@@ -33,6 +34,8 @@ def content(store: Reader) -> dict[str, object]:
     found: dict[str, object] = {space.value: store.rows(space) for space in spaces}
     found["job"] = store.jobs()
     found["archived"] = store.jobs(live=False)
+    found["ended"] = store.ended_jobs()
+    found["unfinished"] = store.unfinished_jobs()
     return found
 
 
@@ -63,7 +66,7 @@ def test_changes_become_rows(database: Database) -> None:
     assert database.get(Space.SECRET, "7/password") == secret
     assert database.rows(Space.META) == [('odd "key" \\ ü', b'"value\\u0000"')]
     (found,) = database.jobs()
-    assert (found.id, found.status, found.archived) == (7, "running", False)
+    assert (found.id, found.archived) == (7, False)
     assert database.get(Space.JOB, "7") == found.value
 
 
@@ -85,7 +88,7 @@ def test_the_last_change_of_a_key_wins(database: Database) -> None:
         ],
     )
     assert database.rows(Space.OBJECT) == [("node/a", b'{"text":"two"}')]
-    assert [found.status for found in database.jobs()] == ["success"]
+    assert [found.value for found in database.jobs()] == [job(1, "success").value]
 
 
 def test_rows_are_found_by_prefix(database: Database) -> None:
@@ -115,6 +118,42 @@ def test_a_job_written_anew_has_no_parts_any_more(database: Database) -> None:
     assert database.get(Space.PART, "1/job") == b'{"b":1}'
     assert [row.parts for row in database.jobs()] == [(("job", b'{"b":1}'),), ()]
     assert [row.parts for row in database.jobs(live=False)] == [(("job", b'{"a":3}'),)]
+
+
+def ended(number: int, when: float | None, *statuses: str) -> Put:
+    """Give the change that writes a job which ended at a time, or has not."""
+    stamp = None if when is None else [int(when), round(when % 1 * 1_000_000)]
+    job = {"id": number, "ops": [{"status": status} for status in statuses], "end_timestamp": stamp}
+    return Put(Space.JOB, str(number), msgspec.json.encode(job))
+
+
+def test_jobs_that_are_over_are_known_without_reading_them(database: Database) -> None:
+    """With their status, and those that ended before a time; whether row or parts say that they are over."""
+    database.append(
+        START,
+        [
+            entry(
+                1,
+                ended(1, 10.25, "success", "success"),
+                ended(2, 11.0, "success", "error", "error"),
+                ended(3, None, "success", "running"),
+                ended(4, None, "success", "running"),
+                ended(5, 12.0, "canceled"),
+                archive(5),
+            )
+        ],
+    )
+    assert database.ended_jobs() == [(1, "success"), (2, "error")]
+    assert database.ended_jobs(before=10.26) == [(1, "success")]
+    assert [row.id for row in database.unfinished_jobs()] == [3, 4]
+    over = [part(4, "op/1", {"status": "canceled"}), part(4, "job", {"end_timestamp": [13, 500_000]})]
+    database.append(at(1), [entry(2, *over)])
+    assert database.ended_jobs() == [(1, "success"), (2, "error"), (4, "canceled")]
+    assert database.ended_jobs(before=13.5) == [(1, "success"), (2, "error")]
+    assert [row.id for row in database.unfinished_jobs()] == [3]
+    database.append(at(1), [entry(2, ended(1, None, "queued"), archive(2), epoch=SECOND)])
+    assert database.ended_jobs() == []
+    assert [row.id for row in database.unfinished_jobs()] == [1, 3, 4]
 
 
 def test_an_append_that_does_not_fit_is_refused_untouched(database: Database) -> None:

@@ -16,6 +16,7 @@ from gnt.store.changes import Entry, Space
 from gnt.store.database import Database
 from gnt.store.migrations import found_version, migrate
 from gnt.store.schema import VERSION
+from gnt.store.version_2 import parts_of_jobs
 
 DATA = Path(__file__).parent / "data"
 """Stores as older versions wrote them."""
@@ -153,6 +154,12 @@ def test_jobs_of_version_2_stay_and_take_parts(tmp_path: Path) -> None:
     assert decode_job(database.jobs()[0].value) == job
 
 
+def migrate_to_3(connection: sqlite3.Connection) -> None:
+    """Bring a store of version 2 to the one in which jobs had got parts."""
+    parts_of_jobs(connection)
+    connection.execute("UPDATE state SET version = 3")
+
+
 def test_the_log_of_version_2_makes_the_same_jobs_elsewhere(tmp_path: Path) -> None:
     """A candidate that is behind catches up from it; what is cut off comes back."""
     database = Database.open(_version_2(tmp_path))
@@ -166,3 +173,17 @@ def test_the_log_of_version_2_makes_the_same_jobs_elsewhere(tmp_path: Path) -> N
         assert [op.status for op in decode_job(store.jobs()[0].value).ops] == ["success", "queued", "queued"]
     assert other.jobs() == database.jobs()
     assert other.jobs(live=False) == database.jobs(live=False)
+
+
+def test_which_jobs_are_over_is_worked_out_for_a_version_that_did_not_say(tmp_path: Path) -> None:
+    """From rows, and from the parts that version 3 has written."""
+    path = _version_2(tmp_path)
+    connection = sqlite3.connect(path, isolation_level=None)
+    migrate_to_3(connection)
+    over = b'{"start_timestamp":[1,0],"end_timestamp":[9,0]}'
+    connection.execute("INSERT INTO job_parts VALUES (3, 'job', ?), (3, 'op/1', ?)", (over, b'{"status":"error"}'))
+    connection.close()
+    database = Database.open(path)
+    assert database.ended_jobs() == [(3, "error")]
+    assert [row.id for row in database.unfinished_jobs()] == [2]
+    assert database.connection.execute("SELECT ended, status FROM jobs WHERE id = 1").fetchone() == (1002.0, "success")

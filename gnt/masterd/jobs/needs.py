@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -22,10 +22,16 @@ class Commits(Protocol):
 
 
 class Shelf(Protocol):
-    """Where archived jobs are read."""
+    """Where jobs are read that are over."""
 
-    async def archived_job(self, number: int) -> bytes | None:
-        """Give the row of an archived job, or None."""
+    async def jobs(self, numbers: Collection[int]) -> Mapping[int, tuple[Job, bool]]:
+        """Give those of these jobs that are there, each with whether it is archived. Raises `ConfigError`."""
+
+    async def ended_jobs(self) -> Sequence[Job]:
+        """Give all jobs that are over and not archived, by number."""
+
+    async def ended_before(self, when: float | None) -> Collection[int]:
+        """Give the numbers of those that ended before a time (seconds since the epoch; None: of all)."""
 
     async def archived_jobs(self) -> Sequence[Job]:
         """Give all archived jobs, by number."""

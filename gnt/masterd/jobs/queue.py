@@ -25,6 +25,7 @@ from gnt.masterd.jobs.schedule import Schedule
 from gnt.masterd.jobs.seam import Ending, OpcodeEnd
 from gnt.masterd.jobs.states import SUBMITTABLE, Status
 from gnt.masterd.jobs.submission import NewJob, children, earlier_jobs, with_places
+from gnt.masterd.jobs.table import JobTable
 from gnt.model.errors import (
     INTERNAL,
     WRONG_INPUT,
@@ -52,7 +53,7 @@ class JobQueue:
         self._commits = commits
         self._shelf = shelf
         self._clock = clock
-        self._jobs: dict[int, LiveJob] = {}
+        self._jobs = JobTable(shelf)
         self._last = 0
         self._drained = False
         self._runner: Runner | None = None
@@ -75,18 +76,25 @@ class JobQueue:
     def attach(self, runner: Runner) -> None:
         """Say who runs the jobs."""
         self._runner = runner
-        self._reject(self._jobs.values())
+        self._reject(self._jobs.in_memory())
 
     def restore(
-        self, rows: Mapping[str, bytes], secrets: Mapping[str, bytes], last_job: int = 0, drained: bool = False
+        self,
+        rows: Mapping[str, bytes],
+        secrets: Mapping[str, bytes],
+        *,
+        ended: Mapping[int, Status] | None = None,
+        last_job: int = 0,
+        drained: bool = False,
     ) -> None:
-        """Take over what the store holds: rows of `Space.JOB` and `Space.SECRET`, and what `Space.META` says.
+        """Take over what the store holds: jobs that are not over, secrets, the others by number, what `META` says.
 
         Jobs that waited start over; those that ran stay `running` until they are settled. A row that cannot be read
         is left where it is, and its job is treated as missing.
         """
         self._drained = drained
-        self._last = max([last_job, *map(int, rows)])
+        self._jobs.stored(ended or {})
+        self._last = max([last_job, *map(int, rows), *(ended or ())])
         hidden: dict[int, dict[int, bytes]] = {}
         for key, value in secrets.items():
             owner, _, index = key.partition("/")
@@ -98,28 +106,33 @@ class JobQueue:
                 self._log.error("job {job} is left out: {error}", job=number, error=error)
                 continue
             job = jobs.put_back(stored)
-            self._jobs[number] = live = LiveJob(job, secrets=hidden.get(number), again=True, stored=stored)
+            live = LiveJob(job, secrets=hidden.get(number), again=True, stored=stored)
             live.watch = self.watch
+            self._jobs.add(live)
             if live.head.status is Status.QUEUED:
                 self._stand_in_line(live)
 
     # Looking
 
     def __iter__(self) -> Iterator[Job]:
-        """Go through the jobs as they are shown, by number."""
-        return (self._jobs[number].shown for number in sorted(self._jobs))
+        """Go through the jobs in memory as they are shown, by number: all that are not over, and some that are."""
+        return iter(self._jobs)
+
+    def status(self, number: int) -> Status | None:
+        """Give the status of a job that is not archived, as it is shown; None: there is none of that number."""
+        return self._jobs.status(number)
+
+    async def unarchived(self) -> Sequence[Job]:
+        """Give the jobs that are not archived as they are shown, by number."""
+        return await self._jobs.unarchived()
 
     def live(self, number: int) -> LiveJob | None:
-        """Give a job of the live queue."""
+        """Give a job in memory."""
         return self._jobs.get(number)
 
     async def find(self, number: int) -> tuple[Job, bool] | None:
         """Give a job as it is shown, archived ones too, and whether it is archived."""
-        live = self._jobs.get(number)
-        if live is not None:
-            return live.shown, False
-        row = await self._shelf.archived_job(number) if 0 < number <= self._last else None
-        return None if row is None else (decode_job(row), True)
+        return (await self._jobs.find([number])).get(number)
 
     async def rows(self, numbers: Sequence[int] | None, fields: Sequence[str]) -> list[list[Any]]:
         """Give rows of field values: of the named jobs, or of all (archived ones if the field `archived` is asked).
@@ -128,13 +141,13 @@ class JobQueue:
         """
         values = values_of(fields)
         if numbers:
-            found = [await self.find(number) for number in numbers]
+            found = await self._jobs.find(numbers)
             return [
-                values(*one) if one else [number if name == "id" else None for name in fields]
-                for number, one in zip(numbers, found, strict=True)
+                values(*found[number]) if number in found else [number if name == "id" else None for name in fields]
+                for number in numbers
             ]
         archived = await self._shelf.archived_jobs() if "archived" in fields else ()
-        return [values(job, True) for job in archived] + [values(job, False) for job in self]
+        return [values(job, True) for job in archived] + [values(job, False) for job in await self.unarchived()]
 
     async def wait_for_change(
         self, number: int, fields: Sequence[str], previous: Any, serial: int | None, within: float
@@ -210,7 +223,7 @@ class JobQueue:
     def _enter(self, new: Sequence[NewJob]) -> None:
         """Let jobs that are durable stand in line."""
         for one in new:
-            self._jobs[one.number] = one.live
+            self._jobs.add(one.live)
             one.live.stored = one.live.head
             one.live.watch = self.watch
             self._stand_in_line(one.live)
@@ -231,10 +244,10 @@ class JobQueue:
     def rule(self, rules: Rules) -> None:
         """Go by these rules from now on."""
         self._rules = rules
-        for live in self._jobs.values():
+        for live in self._jobs.in_memory():
             live.verdict = None
         self.schedule.reconsider()
-        self._reject(self._jobs.values())
+        self._reject(self._jobs.in_memory())
         if self._runner is not None:
             self._runner.wake()
 
@@ -322,6 +335,7 @@ class JobQueue:
         if live.shown.final:
             live.forget_input()
             self.schedule.over(then.id)
+            self._jobs.ended(live)
             if self._runner is not None:
                 self._runner.wake()
 
@@ -390,8 +404,12 @@ class JobQueue:
         """Cancel a job that does not run yet; give whether it is so, and a line that says it."""
         live = self._jobs.get(number)
         if live is None:
-            return False, f"Job {number} not found"
-        status = live.head.status
+            known = self._jobs.is_over(number)
+            return False, f"Job {number} {'is no longer waiting in the queue' if known else 'not found'}"
+        return await self._cancel(live)
+
+    async def _cancel(self, live: LiveJob) -> tuple[bool, str]:
+        number, status = live.head.id, live.head.status
         if status is Status.QUEUED:
             self.schedule.remove(number)
             try:
@@ -416,9 +434,9 @@ class JobQueue:
     def kill(self, number: int) -> tuple[bool, str]:
         """Have a job that runs ended by force; give whether it is so, and a line that says it."""
         live = self._jobs.get(number)
-        if live is None:
+        if live is None and not self._jobs.is_over(number):
             return False, f"Job {number} not found"
-        if live.head.final:
+        if live is None or live.head.final:
             return False, f"Job {number} is finished"
         if self._runner is None or not self._runner.kill(number):
             return False, f"Job {number} cannot be killed now: what it began is being settled already"
@@ -433,9 +451,9 @@ class JobQueue:
             allowed = ", ".join(map(str, SUBMITTABLE))
             raise Refused(WRONG_INPUT, f"Invalid priority {priority}, allowed are {allowed}")
         live = self._jobs.get(number)
-        if live is None:
+        if live is None and not self._jobs.is_over(number):
             raise JobLost(f"Job {number} not found")
-        if live.head.final:
+        if live is None or live.head.final:
             return False, f"Job {number} is finished"
         if live.head.status is Status.CANCELING:
             return False, f"Job {number} is cancelling"
@@ -449,8 +467,7 @@ class JobQueue:
 
     async def archive(self, number: int) -> bool:
         """Archive a job that is over; False if there is none of this number that is."""
-        live = self._jobs.get(number)
-        if live is None or not live.shown.final:
+        if not self._jobs.is_over(number):
             return False
         await self._archive([number])
         return True
@@ -461,11 +478,12 @@ class JobQueue:
         Gives how many were archived, and how many there was no time to look at.
         """
         now = self._clock.seconds()
-        numbers = sorted(self._jobs)
+        old = await self._jobs.ended_before(None if age == -1 else now - age)
+        numbers = self._jobs.numbers()
         archived = 0
         batch: list[int] = []
         for place, number in enumerate(numbers, 1):
-            if _ended_before(self._jobs[number].shown, None if age == -1 else now - age):
+            if number in old:
                 batch.append(number)
             if batch and (len(batch) >= ARCHIVE_BATCH or place == len(numbers)):
                 await self._archive(batch)
@@ -476,11 +494,7 @@ class JobQueue:
         return archived, 0
 
     async def _archive(self, numbers: Sequence[int]) -> None:
-        def archived() -> None:
-            for number in numbers:
-                self._jobs.pop(number, None)
-
-        await self._commit([Archive(tuple(numbers))], archived)
+        await self._commit([Archive(tuple(numbers))], lambda: self._jobs.leave(numbers))
 
     async def set_drained(self, drained: bool) -> None:
         """Let the queue take no more jobs, or take jobs again."""
@@ -489,10 +503,3 @@ class JobQueue:
             self._drained = drained
 
         await self._commit([Put(Space.META, "drained", b"true" if drained else b"false")], done)
-
-
-def _ended_before(job: Job, when: float | None) -> bool:
-    if not job.final:
-        return False
-    ended = job.end_timestamp or job.start_timestamp or job.received_timestamp or (0, 0)
-    return when is None or ended[0] + ended[1] / 1_000_000 < when

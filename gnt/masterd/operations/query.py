@@ -45,7 +45,8 @@ class _Elsewhere:
 
     drained = None
 
-    def __iter__(self) -> Iterator[Job]:
+    async def unarchived(self) -> Sequence[Job]:
+        """Refuse."""
         _not_from_a_job()
 
     async def find(self, number: int) -> tuple[Job, bool] | None:

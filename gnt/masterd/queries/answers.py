@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 from gnt.masterd.jobs.job import Job
@@ -67,8 +67,8 @@ class Jobs(Protocol):
     def drained(self) -> bool | None:
         """Say whether the queue takes no jobs; None where that is not known."""
 
-    def __iter__(self) -> Iterator[Job]:
-        """Go through the jobs that are not archived, by number."""
+    async def unarchived(self) -> Sequence[Job]:
+        """Give the jobs that are not archived, by number."""
 
     async def find(self, number: int) -> tuple[Job, bool] | None:
         """Give a job, archived ones too, and whether it is archived."""
@@ -266,7 +266,7 @@ class Answers:
                     raise Refused(UNKNOWN_ENTITY, f"Job {number} not found", hint="gnt-job list shows those there are")
                 found.append(SeenJob(*seen))
             return found, None
-        jobs = [SeenJob(job, archived=False) for job in self._jobs]
+        jobs = [SeenJob(job, archived=False) for job in await self._jobs.unarchived()]
         if any(field.name == "archived" for field in used):
             archived = await self._shelf.archived_jobs()
             jobs[:0] = [SeenJob(job, archived=True) for job in archived]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from gnt.masterd.jobs.job import Job
+from gnt.masterd.jobs.job import Job, Stamp
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.jobs.processor import Processor
@@ -19,7 +20,7 @@ from gnt.masterd.jobs.rows import decode_job
 from gnt.masterd.jobs.seam import Ending, LeftForRecovery, OpcodeEnd, OpcodeRun
 from gnt.masterd.operation import Operation
 from gnt.model.cluster import Cluster
-from gnt.model.errors import Failed, GntError, NoMajority
+from gnt.model.errors import ConfigError, Failed, GntError, NoMajority
 from gnt.model.objects import ClusterSettings
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.test import TestDelay
@@ -163,13 +164,35 @@ class FakeJournal:
         """Give a stored job as JSON."""
         return msgspec.json.decode(self.job_row(number))
 
-    async def archived_job(self, number: int) -> bytes | None:
-        """Give an archived row."""
-        return self.archived.get(number)
+    async def jobs(self, numbers: Collection[int]) -> dict[int, tuple[Job, bool]]:
+        """Give stored jobs, archived ones too."""
+        live = {job.id: (job, False) for job in self._readable()}
+        archived = {number: (decode_job(value), True) for number, value in self.archived.items()}
+        return {number: one for number, one in (live | archived).items() if number in numbers}
+
+    async def ended_jobs(self) -> Sequence[Job]:
+        """Give stored jobs that are over."""
+        return sorted((job for job in self._readable() if job.final), key=lambda job: job.id)
+
+    def _readable(self) -> list[Job]:
+        found = []
+        for value in self.space(Space.JOB).values():
+            with suppress(ConfigError):
+                found.append(decode_job(value))
+        return found
+
+    async def ended_before(self, when: float | None) -> Collection[int]:
+        """Give the numbers of those that ended before a time."""
+        return {job.id for job in await self.ended_jobs() if when is None or _seconds(job.end_timestamp) < when}
 
     async def archived_jobs(self) -> Sequence[Job]:
         """Give all archived jobs."""
         return [decode_job(self.archived[number]) for number in sorted(self.archived)]
+
+
+def _seconds(stamp: Stamp | None) -> float:
+    assert stamp is not None
+    return stamp[0] + stamp[1] / 1_000_000
 
 
 class FakeEngine:
@@ -255,9 +278,12 @@ class Brain:
     def start(self) -> Brain:
         """Take over what the store holds and begin."""
         meta = self.journal.space(Space.META)
+        ended = {job.id: job.status for job in result(self.journal.ended_jobs())}
+        rows = self.journal.space(Space.JOB)
         self.queue.restore(
-            self.journal.space(Space.JOB),
+            {number: row for number, row in rows.items() if int(number) not in ended},
             self.journal.space(Space.SECRET),
+            ended=ended,
             last_job=int(meta.get("last_job", b"0")),
             drained=meta.get("drained") == b"true",
         )
@@ -270,9 +296,9 @@ class Brain:
 
     def status(self, number: int) -> str:
         """Give the status that clients see."""
-        live = self.queue.live(number)
-        assert live is not None
-        return live.shown.status.value
+        status = self.queue.status(number)
+        assert status is not None
+        return status.value
 
 
 def started(coroutine: Any) -> Deferred[Any]:

@@ -408,3 +408,50 @@ def test_a_row_that_cannot_be_read_is_left_out(brain: Brain) -> None:
     again.start()
     assert [job.id for job in again.queue] == [1]
     assert again.submit(delay()) == 8
+
+
+def test_only_the_last_jobs_that_are_over_stay_in_memory(brain: Brain, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are answered for from the store, as they were shown."""
+    monkeypatch.setattr("gnt.masterd.jobs.table.RECENT", 2)
+    numbers = [brain.submit(delay()) for _ in range(4)]
+    for number in numbers:
+        brain.engine.finish(number)
+    running = brain.submit(delay())
+    assert [job.id for job in brain.queue] == [3, 4, running]
+    assert result(brain.queue.rows([1, 3, 9], ["id", "status"])) == [[1, "success"], [3, "success"], [9, None]]
+    assert [row[0] for row in result(brain.queue.rows(None, ["id"]))] == [1, 2, 3, 4, running]
+    assert result(brain.queue.wait_for_change(1, ["status"], None, None, 10)) == [["success"], []]
+    assert brain.status(1) == "success"
+
+
+def test_a_new_master_reads_no_job_that_is_over(brain: Brain) -> None:
+    """It knows of them all the same: they are shown, refused, waited for by others, archived."""
+    first, second, running = (brain.submit(delay()) for _ in range(3))
+    brain.engine.finish(first)
+    brain.clock.advance(100)
+    brain.engine.finish(second)
+    again = Brain(journal=brain.journal, clock=brain.clock)
+    again.engine.hold = True
+    again.start()
+    assert [job.id for job in again.queue] == [running]
+    assert [(job.id, job.status) for job in result(again.queue.unarchived())][:2] == [(1, "success"), (2, "success")]
+    assert result(again.queue.cancel(first)) == (False, "Job 1 is no longer waiting in the queue")
+    assert again.queue.kill(first) == (False, "Job 1 is finished")
+    assert result(again.queue.change_priority(first, 10)) == (False, "Job 1 is finished")
+    after = again.submit(delay(depends=((first, ("success",)),)))
+    assert again.status(after) == "running"
+    assert result(again.queue.auto_archive(1050, 10)) == (1, 0)
+    assert result(again.queue.archive(second))
+    assert not result(again.queue.archive(running))
+    assert sorted(again.journal.archived) == [first, second]
+    assert again.submit(delay()) == after + 1
+
+
+def test_a_job_that_no_majority_has_yet_is_not_there(brain: Brain) -> None:
+    """Though it stands in this node's store already."""
+    brain.journal.hold = True
+    started(brain.queue.submit([delay()]))
+    assert result(brain.queue.find(1)) is None
+    assert result(brain.queue.unarchived()) == []
+    brain.journal.acknowledge()
+    assert result(brain.queue.find(1)) is not None

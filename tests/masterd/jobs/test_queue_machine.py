@@ -20,7 +20,7 @@ from gnt.masterd.jobs.states import FINAL, Status
 from gnt.model.errors import Failed, GntError
 from gnt.model.objects import JobFilter
 from gnt.opcodes.base import Opcode
-from tests.masterd.jobs.fakes import Brain, delay, started
+from tests.masterd.jobs.fakes import Brain, delay, result, started
 
 UUID = "00000000-0000-4000-8000-000000000001"
 LOCKS = ["", "node/a!", "node/a", "instance/i! node/a", "node/[lockset]", "cluster/BGL!"]
@@ -158,14 +158,15 @@ class QueueRules(RuleBasedStateMachine):
     @invariant()
     def no_promised_job_is_lost(self) -> None:
         """Each is in the live queue, or archived."""
-        live = {job.id for job in self.brain.queue}
+        live = {job.id for job in result(self.brain.queue.unarchived())}
         assert self.promised <= live | set(self.brain.journal.archived)
 
     @invariant()
     def only_listed_changes_are_seen(self) -> None:
         """And a job that is over stays as it is, for good."""
-        for job in self.brain.queue:
+        for job in result(self.brain.queue.unarchived()):
             status = job.status
+            assert self.brain.queue.status(job.id) is status
             assert status in NEXT[self.seen.get(job.id, Status.QUEUED)]
             self.seen[job.id] = status
             if status in FINAL:

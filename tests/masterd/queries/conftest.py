@@ -201,8 +201,9 @@ class Queue:
         self.jobs = [job(2, Status.SUCCESS, 60), job(3, Status.RUNNING, 70), job(10, Status.QUEUED)]
         self.old = job(1, Status.SUCCESS, 55)
 
-    def __iter__(self) -> Any:
-        return iter(self.jobs)
+    async def unarchived(self) -> Sequence[Job]:
+        """Give all that are not archived."""
+        return self.jobs
 
     async def find(self, number: int) -> tuple[Job, bool] | None:
         """Find one."""

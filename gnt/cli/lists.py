@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import gc
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from gnt.cli.call import Call
@@ -37,7 +39,20 @@ def list_objects(
     """Do what a list command does. `also` is a filter beside that of the arguments, `extra` are added fields."""
     named = make_filter(call.arguments, name_field=name_field, convert=convert, force=bool(call.option("filter")))
     fields = wanted_fields(call, default)
-    return show_list(call, call.client.query(what, [*fields, *extra], every(named, also)))
+    with _no_collector():
+        return show_list(call, call.client.query(what, [*fields, *extra], every(named, also)))
+
+
+@contextlib.contextmanager
+def _no_collector() -> Iterator[None]:
+    """Keep the collector of cycles away: a long list is many small objects without any, which it would go through."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def query_objects(

@@ -17,6 +17,10 @@ from gnt.wire.luxi_client import FieldDefinition, QueryAnswer
 FINAL: Final = frozenset({"canceled", "success", "error"})
 """What a job is that has ended."""
 
+Write = Callable[[Any], str]
+
+_SIMPLE: Final = frozenset({str, int, float, bool})
+
 RIGHT: Final = frozenset({"number", "float", "unit"})
 # What a cell without a value shows, short and long, by its status.
 ABNORMAL: Final = {1: ("??", "(unknown)"), 2: ("?", "(nodata)"), 3: ("-", "(unavail)"), 4: ("*", "(offline)")}
@@ -63,7 +67,7 @@ def _groups_text(value: list[Any]) -> str:
     return ", ".join(f"{group[0]} ({', '.join(map(str, filter(None, group[1:])))})" for group in value) or "-"
 
 
-_WRITTEN: Final[dict[str, Callable[[list[Any]], str]]] = {
+_WRITTEN: Final[dict[str, Write]] = {
     "pending": _pending_text,
     "group_list": _groups_text,
     "predicates": json_text,
@@ -72,27 +76,33 @@ _WRITTEN: Final[dict[str, Callable[[list[Any]], str]]] = {
 }
 
 
-def cell_text(field: FieldDefinition, value: Any, unit: str) -> str:
-    """Give the text of a value."""
-    if value is None:
-        return "N/A" if field.name in _STAMPS else "-"
-    if field.name in _STAMPS:
-        return time_with_micros(value)
-    if field.name in _STAMP_LISTS and isinstance(value, list):
-        return ",".join(map(time_with_micros, value))
-    if field.name in _WRITTEN and isinstance(value, list):
-        return _WRITTEN[field.name](value)
+def _writer(field: FieldDefinition, unit: str) -> Write:
+    """Give what makes texts of a field's values; chosen once for a whole column."""
+    name = field.name
+    if name in _STAMPS:
+        return time_with_micros
+    if name in _STAMP_LISTS:
+        return lambda value: ",".join(map(time_with_micros, value)) if isinstance(value, list) else _plain(value)
+    if name in _WRITTEN:
+        written = _WRITTEN[name]
+        return lambda value: written(value) if isinstance(value, list) else _plain(value)
     match field.kind:
         case "bool":
-            return "Y" if value else "N"
-        case "unit" if isinstance(value, int | float):
-            return format_size(value, unit)
-        case "timestamp" if isinstance(value, int | float):
-            return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
-    return _plain(value)
+            return lambda value: "-" if value is None else "Y" if value else "N"
+        case "unit":
+            return lambda value: format_size(value, unit) if isinstance(value, int | float) else _plain(value)
+        case "timestamp":
+            return lambda value: _moment(value) if isinstance(value, int | float) else _plain(value)
+    return _plain
+
+
+def _moment(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
 
 
 def _plain(value: Any) -> str:
+    if type(value) is str and value.isprintable():  # nearly all there are
+        return value
     if isinstance(value, list | tuple):
         return ",".join(map(_plain, value)) or "-"
     if isinstance(value, dict):
@@ -120,13 +130,18 @@ def wanted_fields(call: Call, default: Sequence[str]) -> list[str]:
 def show_list(call: Call, answer: QueryAnswer) -> int:
     """Print the answer to a query, and give the exit status: 14 if a field is not known."""
     if call.json:
-        names = [field.name for field in answer.fields]
-        call.print_json(
-            [{name: cell[1] for name, cell in zip(names, row, strict=True)} for row in answer.data],
-        )
+        _print_objects(answer)
     else:
         _print_table(call, answer)
     return unknown_status(call, [field.name for field in answer.fields if field.kind == "unknown"])
+
+
+def _print_objects(answer: QueryAnswer) -> None:
+    """Write one JSON list, an object on each line: what is more beautiful takes several times as long."""
+    encode = json.JSONEncoder(ensure_ascii=False).encode
+    names = [field.name for field in answer.fields]
+    lines = [encode({name: cell[1] for name, cell in zip(names, row, strict=True)}) for row in answer.data]
+    sys.stdout.write("[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n")
 
 
 def unknown_status(call: Call, unknown: Sequence[str]) -> int:
@@ -142,48 +157,76 @@ def _print_table(call: Call, answer: QueryAnswer) -> None:
     separator = call.option("separator")
     unit = call.option("units") or ("h" if separator is None else "m")
     long = bool(call.option("verbose"))
-    rows = [
-        [
-            cell_text(field, value, unit) if status == 0 else ABNORMAL.get(status, ("?", "(?)"))[long]
-            for field, (status, value) in zip(answer.fields, row, strict=True)
-        ]
-        for row in answer.data
+    by_field = zip(*answer.data, strict=True) if answer.data else [()] * len(answer.fields)
+    columns = [
+        _column(_writer(field, unit), cells, long=long) for field, cells in zip(answer.fields, by_field, strict=True)
     ]
     titles = None if call.option("no_headers") else [field.title for field in answer.fields]
     right = [field.kind in RIGHT for field in answer.fields]
     status = next((i for i, field in enumerate(answer.fields) if field.name == "status"), None)
     colour = status if wants_colour(sys.stdout, call.environ) else None
-    print_rows(rows, titles=titles, right=right, separator=separator, colour=colour)
+    _print_columns(columns, titles=titles, right=right, separator=separator, colour=colour)
+
+
+def _column(write: Write, cells: Sequence[Sequence[Any]], *, long: bool) -> list[str]:
+    """Give the texts of a column. Long lists are mostly cells that have a value, and names, or few different values."""
+    values = [value for status, value in cells if status == 0]
+    if len(values) < len(cells):
+        return [write(value) if status == 0 else ABNORMAL.get(status, ("?", "(?)"))[long] for status, value in cells]
+    kinds = set(map(type, values))
+    if kinds == {str} and write is _plain and all(map(str.isprintable, values)):
+        return values
+    if len(kinds) == 1 and kinds <= _SIMPLE:
+        texts = {value: write(value) for value in set(values)}
+        return [texts[value] for value in values]
+    return [write(value) for value in values]
 
 
 def print_rows(
-    rows: Sequence[Sequence[str]],
+    rows: Sequence[Sequence[str]], *, titles: Sequence[str] | None, right: Sequence[bool], separator: str | None
+) -> None:
+    """Print rows of texts, with aligned columns unless there is a separator."""
+    columns = list(map(list, zip(*rows, strict=True))) or [[] for _ in right]
+    _print_columns(columns, titles=titles, right=right, separator=separator)
+
+
+def _print_columns(
+    columns: Sequence[list[str]],
     *,
     titles: Sequence[str] | None,
     right: Sequence[bool],
     separator: str | None,
     colour: int | None = None,
 ) -> None:
-    """Print rows of texts, with aligned columns unless there is a separator. `colour` is the column to colour."""
-    lines = [*([titles] if titles is not None else []), *rows]
-    widths = [max((len(line[column]) for line in lines), default=0) for column in range(len(right))]
-    for number, line in enumerate(lines):
-        paint = colour if number or titles is None else None
-        if separator is not None:
-            sys.stdout.write(f"{separator.join(line)}\n")
-            continue
-        cells = [
-            _padded(text, width, to_right=to_right, last=column == len(right) - 1, paint=column == paint)
-            for column, (text, width, to_right) in enumerate(zip(line, widths, right, strict=True))
-        ]
-        sys.stdout.write(f"{' '.join(cells)}\n")
+    """Print columns of texts side by side, aligned unless there is a separator. `colour` is the column to colour."""
+    if titles is not None:
+        columns = [[title, *texts] for title, texts in zip(titles, columns, strict=True)]
+    if separator is None:
+        shapes = [_shape(texts, to_right=to_right) for texts, to_right in zip(columns, right, strict=True)]
+        if colour is not None:
+            columns = list(columns)
+            columns[colour] = _coloured(columns[colour], titled=titles is not None, filled=colour < len(right) - 1)
+            shapes[colour] = "%s"
+        if not right or not right[-1]:
+            shapes[-1:] = ["%s"]  # nothing follows that would have to be aligned
+        shape = " ".join(shapes)
+        sys.stdout.writelines(f"{shape % row}\n" for row in zip(*columns, strict=True))
+    else:
+        sys.stdout.writelines(f"{separator.join(row)}\n" for row in zip(*columns, strict=True))
 
 
-def _padded(text: str, width: int, *, to_right: bool, last: bool, paint: bool) -> str:
-    filler = " " * (width - len(text))
-    if paint:
+def _shape(texts: Sequence[str], *, to_right: bool) -> str:
+    """Give the format of a column, as wide as its widest text."""
+    width = max(map(len, texts), default=0)
+    return f"%{width}s" if to_right else f"%-{width}s"
+
+
+def _coloured(texts: Sequence[str], *, titled: bool, filled: bool) -> list[str]:
+    """Give the texts of a column in their colours, which take no room; `filled`: something follows."""
+    width = max(map(len, texts), default=0) if filled else 0
+    found = []
+    for number, text in enumerate(texts):
         colour = _COLOUR.get(text, "red" if text.startswith("ERROR") else "")
-        text = coloured(text, colour) if colour else text
-    if to_right:
-        return filler + text
-    return text if last else text + filler
+        shown = coloured(text, colour) if colour and (number or not titled) else text
+        found.append(shown + " " * (width - len(text)))
+    return found

@@ -14,17 +14,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
 from gnt.store.reading import Reader
 from gnt.wire.calls import NodeCall
-from gnt.wire.envelope import Request, decode_answer, encode_request
+from gnt.wire.envelope import Answer, Request, decode_answer, encode_request
 from tests.live import Live, add_rapi_user, lay_out, wait_until
 from tests.real_disks.machine import DISK, Machine
 from tests.real_disks.room import HOST, MIRRORS, NETWORK, Room
@@ -95,11 +95,24 @@ class RealCluster(Live):
 
     def ask(self, node: str, call: NodeCall[R], *, seconds: float = CALL_TIME) -> R:
         """Make a node call as the master does and give its result; raises `NodeFailure` and its family."""
+        [answer] = self._answers({node: call}, seconds)
+        return answer.result(call)
+
+    def together(self, calls: Mapping[str, NodeCall[Any]], *, seconds: float = CALL_TIME) -> list[Any]:
+        """Make a call to each of these nodes at once; gives the results in order, raises the first failure."""
+        answers = self._answers(calls, seconds)
+        return [answer.result(call) for answer, call in zip(answers, calls.values(), strict=True)]
+
+    def _answers(self, calls: Mapping[str, NodeCall[Any]], seconds: float) -> list[Answer]:
         if self._driver is None:
             argv = self.enter("node1", [sys.executable, "-m", "tests.real_disks.driver", self.root("node1")])
             self._driver = _Driver(argv)
-        request = Request(id=self._driver.fresh_id(), epoch=self.epoch(), deadline=seconds, call=call)
-        return decode_answer(self._driver.ask(node, encode_request(request), seconds)).result(call)
+        driver, epoch = self._driver, self.epoch()
+        requests = [
+            (node, encode_request(Request(id=driver.fresh_id(), epoch=epoch, deadline=seconds, call=call)))
+            for node, call in calls.items()
+        ]
+        return [decode_answer(data) for data in driver.ask(requests, seconds)]
 
     def epoch(self) -> Epoch:
         """Give the epoch in which the master speaks."""
@@ -148,24 +161,27 @@ class _Driver:
         """Give an id that no call had before."""
         return f"test-{self._process.pid}-{next(self._ids)}"
 
-    def ask(self, node: str, request: bytes, seconds: float) -> bytes:
-        """Send a request and wait for its answer."""
+    def ask(self, requests: Sequence[tuple[str, bytes]], seconds: float) -> list[bytes]:
+        """Send requests to nodes and wait for all answers."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        number = next(self._ids)
-        said = {"id": number, "node": node, "request": base64.b64encode(request).decode()}
-        self._process.stdin.write(json.dumps(said) + "\n")
+        numbers = [next(self._ids) for _ in requests]
+        for number, (node, request) in zip(numbers, requests, strict=True):
+            said = {"id": number, "node": node, "request": base64.b64encode(request).decode()}
+            self._process.stdin.write(json.dumps(said) + "\n")
         self._process.stdin.flush()
+        found: dict[int, bytes] = {}
         watch = threading.Timer(seconds + 30, self._process.kill)
         watch.start()
         try:
-            line = self._process.stdout.readline()
+            while len(found) < len(numbers):
+                line = self._process.stdout.readline()
+                assert line, f"no answer within {seconds + 30:.0f} s"
+                answer = json.loads(line)
+                found[answer["id"]] = base64.b64decode(answer["answer"])
         finally:
             watch.cancel()
-        assert line, f"{node} did not answer within {seconds + 30:.0f} s"
-        answer = json.loads(line)
-        assert answer["id"] == number
-        return base64.b64decode(answer["answer"])
+        return [found[number] for number in numbers]
 
     def end(self) -> None:
         """Close the streams and wait."""

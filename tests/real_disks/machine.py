@@ -79,6 +79,14 @@ class Machine:
         finally:
             self._room.plug(self.mirror_card, "up")
 
+    def hold(self, number: int) -> None:
+        """Let the command of this number (from 1) that changes volumes or mirrors stand still, once it is called."""
+        self.shell(f"rm -f /run/commands /run/held; echo {number} >/run/hold")
+
+    def held(self) -> str:
+        """Give the command that stands still; empty if none does."""
+        return self.shell("cat /run/held 2>/dev/null; true").strip()
+
     def empty(self, group: str) -> None:
         """Take all mirrors and volumes away."""
         self.shell(

@@ -17,7 +17,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -115,10 +115,13 @@ class IProcesses(Interface):
         log: Path | None = None,
         timeout: float,
         context: CallContext | None = None,
+        keep: int = KEEP,
+        hear: Callable[[bytes], None] | None = None,
     ) -> Awaitable[Finished]:
         """Run a program to its end, and what it started in its session too.
 
-        `env` is its whole environment. With `log` all output is appended to that file (mode 0600). After `timeout`
+        `env` is its whole environment. With `log` all output is appended to that file (mode 0600). Of each stream the
+        last `keep` bytes are kept; `hear` gets the pieces of stdout as they come (without `log`). After `timeout`
         seconds, or when the call is aborted, the session gets TERM and then KILL. A program that cannot be run ends
         with status 127. Raises `NodeFailure` (`storage_error`) if log or record cannot be written.
         """
@@ -142,7 +145,9 @@ class _Child(ProcessProtocol):
 
     transport: Any
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int, hear: Callable[[bytes], None] | None) -> None:
+        self._keep = keep
+        self._hear = hear
         self.output = bytearray()
         self.errors = bytearray()
         self.status: int | None = None
@@ -180,12 +185,14 @@ class _Child(ProcessProtocol):
         return waiting
 
     def outReceived(self, data: bytes) -> None:
-        """Keep the end of the output."""
-        _keep(self.output, data)
+        """Keep the end of the output, and let somebody hear it."""
+        _keep(self.output, data, self._keep)
+        if self._hear is not None:
+            self._hear(data)
 
     def errReceived(self, data: bytes) -> None:
         """Keep the end of the error output."""
-        _keep(self.errors, data)
+        _keep(self.errors, data, self._keep)
 
     def processExited(self, reason: Failure) -> None:
         """Tell whoever waits."""
@@ -205,11 +212,11 @@ class _Child(ProcessProtocol):
         self.closed.callback(None)
 
 
-def _keep(kept: bytearray, data: bytes) -> None:
+def _keep(kept: bytearray, data: bytes, limit: int) -> None:
     """Append, and forget all but the end."""
     kept += data
-    if len(kept) > KEEP:
-        del kept[:-KEEP]
+    if len(kept) > limit:
+        del kept[:-limit]
 
 
 @dataclass
@@ -243,9 +250,11 @@ class Processes:
         log: Path | None = None,
         timeout: float,  # noqa: ASYNC109 - not asyncio
         context: CallContext | None = None,
+        keep: int = KEEP,
+        hear: Callable[[bytes], None] | None = None,
     ) -> Finished:
         """Run a program to its end: `IProcesses.run`."""
-        child = _Child()
+        child = _Child(keep, hear)
         run = _Run(child=child, pid=await self._spawn(child, stdin is not None, log))
         record = self._records / str(run.pid)
 

@@ -21,7 +21,7 @@ from gnt.model.specs import InstanceSpec
 from gnt.noded.handler import CallContext
 from gnt.noded.hypervisors.fake import FakeGuest, FakeHypervisor
 from gnt.noded.machine import IMachine
-from gnt.noded.processes import Finished, IProcesses
+from gnt.noded.processes import KEEP, Finished, IProcesses
 from gnt.wire.calls import MigrationTicket
 
 MEMORY: Final = 65536
@@ -106,6 +106,8 @@ class SimProcesses:
         log: Path | None = None,
         timeout: float,
         context: CallContext | None = None,
+        keep: int = KEEP,
+        hear: Callable[[bytes], None] | None = None,
     ) -> Finished:
         """Take some time, then end as the scenario says."""
         if context is not None and not argv[0].endswith("/verify"):

@@ -12,14 +12,18 @@ from gnt.noded.processes import IProcesses
 from gnt.noded.storage.diskless import Diskless
 from gnt.noded.storage.file import FileDisks
 from gnt.noded.storage.interface import IDiskTemplate, IMirror
+from gnt.noded.storage.plain import LogicalVolumes
+from gnt.noded.storage.programs import Programs
 
 
-def real_templates(place: Place, processes: IProcesses) -> dict[str, IDiskTemplate]:  # noqa: ARG001
+def real_templates(place: Place, processes: IProcesses) -> dict[str, IDiskTemplate]:
     """Give the disk templates of a node."""
+    programs = Programs(processes)
     return {
         "diskless": Diskless(),
         "file": FileDisks(place, "file"),
         "sharedfile": FileDisks(place, "sharedfile"),
+        "plain": LogicalVolumes(place, programs),
     }
 
 

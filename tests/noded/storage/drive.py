@@ -33,6 +33,8 @@ def on_reactor(work: Awaitable[Any]) -> Any:
 
         done.addBoth(ended)
         turning.run()
+        # As trial does it: threads that wait for work would keep this process from ending.
+        turning._stopThreadPool()
     return _answer(results)
 
 

@@ -1,0 +1,83 @@
+"""The programs of storage back ends: without a shell, in a fixed environment, for a bounded time.
+
+What cannot be run is said with the package that has it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from gnt.model.errors import NodeFailure
+from gnt.noded.handler import CallContext
+from gnt.noded.processes import Finished, IProcesses
+from gnt.wire.calls import NORMAL
+
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+# Where the administrator has these elsewhere than usual, the daemon's own environment says so.
+_KEPT: Final = ("LVM_SYSTEM_DIR", "DM_DEV_DIR", "CEPH_CONF")
+# The Debian package of each program that we run.
+PACKAGES: Final = {
+    **dict.fromkeys(("lvs", "pvs", "vgs", "lvcreate", "lvremove", "lvchange", "lvextend", "lvrename"), "lvm2"),
+    **dict.fromkeys(("pvchange", "vgreduce"), "lvm2"),
+    **dict.fromkeys(("qemu-img", "qemu-io"), "qemu-utils"),
+    "rbd": "ceph-common",
+    **dict.fromkeys(("drbdsetup", "drbdmeta"), "drbd-utils"),
+}
+# A scan of some thousand volumes.
+LARGE: Final = 1 << 26
+
+
+def environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give the whole environment of the programs, of a daemon that has this one."""
+    kept = {name: environ[name] for name in _KEPT if environ.get(name)}
+    return {"PATH": PATH, "LC_ALL": "C", **kept}
+
+
+class Programs:
+    """Runs programs for disk templates. `environ` is the daemon's own environment."""
+
+    def __init__(self, processes: IProcesses, environ: Mapping[str, str] | None = None) -> None:
+        self._processes = processes
+        self._env = environment(os.environ if environ is None else environ)
+        self.devices = Path(self._env.get("DM_DEV_DIR", "/dev"))
+
+    async def try_run(
+        self,
+        argv: Sequence[str],
+        context: CallContext | None = None,
+        *,
+        timeout: float = NORMAL,  # noqa: ASYNC109 - not asyncio
+        **options: Any,
+    ) -> Finished:
+        """Run a program to its end, well or not; `options` are those of `IProcesses.run`.
+
+        Raises `NodeFailure`: `missing_program`, or `aborted` and `timeout` when it was ended.
+        """
+        done = await self._processes.run(argv, env=self._env, timeout=timeout, context=context, **options)
+        name = argv[0]
+        if done.status == 127 and name in PACKAGES:
+            raise NodeFailure(
+                "missing_program", f"{name} is not installed on this node", hint=f"install the package {PACKAGES[name]}"
+            )
+        if done.ended_by == "timeout":
+            raise NodeFailure("timeout", f"{name} was ended because it took longer than {timeout:g} s")
+        if done.ended_by:
+            raise NodeFailure("aborted", f"{name} was ended because the call was given up")
+        return done
+
+    async def run(self, argv: Sequence[str], context: CallContext | None = None, **options: Any) -> Finished:
+        """Run a program that has to end well; else `storage_error` with the last line of what it said."""
+        done = await self.try_run(argv, context, **options)
+        if not done.ok:
+            raise NodeFailure("storage_error", f"{argv[0]} {done.how}: {said(done)}")
+        return done
+
+
+def said(done: Finished) -> str:
+    """Give the last line of what a program said about its failure."""
+    lines = [line.strip() for line in (done.errors or done.output).splitlines()]
+    spoken = [line for line in lines if line and not line.startswith("WARNING:")]
+    return spoken[-1] if spoken else "it said nothing"

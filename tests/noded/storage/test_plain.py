@@ -1,0 +1,271 @@
+"""Logical volumes against the contract, on real LVM, and what only LVM can get wrong.
+
+The metadata on loop devices of this machine; the data where `GNT_TEST_VG` names a group that can be activated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from twisted.internet import reactor
+
+from gnt.model.errors import NodeFailure
+from gnt.model.objects import DiskTemplate
+from gnt.model.specs import DiskSpec
+from gnt.noded.processes import Processes
+from gnt.noded.storage.lvm import tag_text
+from gnt.noded.storage.plain import LogicalVolumes
+from gnt.noded.storage.programs import Programs
+from tests.noded.places import ThreadPool, place_below
+from tests.noded.storage.contract import DataContract, Untouched, VolumeContract, refusal
+from tests.noded.storage.drive import Driven, on_reactor
+from tests.noded.storage.lvm_room import LvmRoom, loop_group, real_group, skip_without_lvm
+
+pytestmark = pytest.mark.root
+
+UUID = "6a1cd4c5-0f0e-4d3c-8f55-3f3f0e1c7a10"
+OTHER = "0e2b8a54-7a54-4c43-8f0b-6a4c5be1d2c3"
+NOBODYS = "gnt-test-none"
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LvmRoom]:
+    """Give the volume group for all tests of this module."""
+    skip_without_lvm()
+    real = real_group()
+    if real is not None:
+        yield real
+        return
+    yield from loop_group(tmp_path_factory.mktemp("lvm"), "gnt-test-plain")
+
+
+@pytest.fixture
+def room(group: LvmRoom) -> Iterator[LvmRoom]:
+    """Give the volume group, empty before and after."""
+    group.clear()
+    yield group
+    group.clear()
+
+
+def template_in(place: Path, room: LvmRoom, kind: Any = LogicalVolumes) -> Driven:
+    """Give a template of volumes that sees the group."""
+    where = place_below(place, clock=reactor, pools=lambda _name: ThreadPool())  # type: ignore[arg-type]
+    processes: Any = Processes(where, reactor, grace=0.3)  # type: ignore[arg-type]
+    return Driven(kind(where, Programs(processes, room.environ)), on_reactor)
+
+
+@pytest.fixture
+def template(tmp_path: Path, room: LvmRoom) -> Driven:
+    """Give the template under test."""
+    return template_in(tmp_path, room)
+
+
+def volume(room: LvmRoom, name: str, uuid: str, **changes: Any) -> DiskSpec:
+    """Describe a disk of 8 MiB, two extents."""
+    disk = DiskSpec(
+        index=0,
+        uuid=uuid,
+        dev_type=DiskTemplate.PLAIN,
+        size=8,
+        logical_id=(room.group, name),
+        instance_name="web1.example.com",
+        instance_uuid="i-1",
+        params={"stripes": 1},
+    )
+    return msgspec.structs.replace(disk, **changes)
+
+
+@pytest.fixture
+def disk(room: LvmRoom) -> DiskSpec:
+    """Give a disk."""
+    return volume(room, f"{UUID}.disk0", UUID)
+
+
+@pytest.fixture
+def other(room: LvmRoom) -> DiskSpec:
+    """Give another disk of the instance."""
+    return volume(room, f"{OTHER}.disk1", OTHER)
+
+
+@pytest.fixture
+def plant(room: LvmRoom) -> Callable[[DiskSpec], Untouched]:
+    """Somebody else's volume exactly where the disk would be, with a tag of its owner's."""
+
+    def planting(disk: DiskSpec) -> Untouched:
+        name = str(disk.logical_id[1])
+        room.run("lvcreate", "-Wn", "-Zn", "-L12m", "-n", name, "--addtag", "mine", room.group)
+        before = room.run("lvs", "-o", "lv_all", f"{room.group}/{name}")
+        return lambda: room.run("lvs", "-o", "lv_all", f"{room.group}/{name}") == before
+
+    return planting
+
+
+class TestVolumes(VolumeContract):
+    """The contract of every disk template, as far as it asks for no device."""
+
+    @pytest.fixture(autouse=True)
+    def _only_what_goes(self, group: LvmRoom, request: pytest.FixtureRequest) -> None:
+        """Without device-mapper LVM makes no snapshots."""
+        if "snapshot" in request.node.name and "foreign" not in request.node.name and not group.activates:
+            pytest.skip(f"snapshots need device-mapper: set GNT_TEST_VG on a machine that has it ({group.group})")
+
+
+class TestData(DataContract):
+    """All of the contract, where volumes can be activated."""
+
+    @pytest.fixture(autouse=True)
+    def _activation(self, group: LvmRoom) -> None:
+        """Skip by name elsewhere."""
+        if not group.activates:
+            pytest.skip("devices need device-mapper: set GNT_TEST_VG on a machine that has it")
+
+
+def test_tags_say_whose_volume_it_is(template: Driven, disk: DiskSpec, room: LvmRoom) -> None:
+    """The UUID from the first moment; a label beside it, and only one."""
+    template.create(disk)
+    name = str(disk.logical_id[1])
+    assert room.tags(name) == {f"gnt.disk.{UUID}"}
+    template.label(disk, "originstname+web1.example.com")
+    template.label(disk, "originstname+web2 ä")
+    assert room.tags(name) == {f"gnt.disk.{UUID}", "originstname+web2__"}
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("originstname+web1", "originstname+web1"),
+        ("-web", "_web"),
+        ("a-b c/d", "a-b_c_d"),
+        ("é", "_"),
+        ("x" * 200, "x" * 128),
+        ("", ""),
+    ],
+)
+def test_label_as_tag(text: str, tag: str) -> None:
+    """What LVM does not take in a tag becomes an underscore; at most 128 characters."""
+    assert tag_text(text) == tag
+
+
+def test_sizes_are_rounded_up_and_told_truly(template: Driven, disk: DiskSpec) -> None:
+    """9 MiB need three extents of 4: that is what is found, and the same wish again is no other size."""
+    odd = msgspec.structs.replace(disk, size=9)
+    template.create(odd)
+    template.create(odd)
+    assert template.find(odd).size == 12
+    template.grow(odd, 11, True)
+    assert template.find(odd).size == 12
+    template.grow(odd, 13, True)
+    assert template.find(odd).size == 16
+
+
+def test_stripes(template: Driven, disk: DiskSpec, room: LvmRoom) -> None:
+    """As many as wanted, no more than there are physical volumes."""
+    template.create(msgspec.structs.replace(disk, params={"stripes": 5}))
+    said = room.run("lvs", "--noheadings", "-o", "stripes", f"{room.group}/{disk.logical_id[1]}")
+    assert int(said) == len(room.devices) or room.activates
+
+
+def test_fewer_stripes_where_so_many_do_not_fit(template: Driven, disk: DiskSpec, room: LvmRoom) -> None:
+    """One physical volume is nearly full: the volume is made on the other alone."""
+    if room.activates:
+        pytest.skip("needs two physical volumes of known size")
+    room.run("lvcreate", "-Wn", "-Zn", "-L500m", "-n", "filler", room.group, room.devices[0])
+    template.create(msgspec.structs.replace(disk, size=64, params={"stripes": 2}))
+    said = room.run("lvs", "--noheadings", "-o", "stripes", f"{room.group}/{disk.logical_id[1]}")
+    assert int(said) == 1
+
+
+def test_a_striped_volume_grows_by_whole_rows(template: Driven, disk: DiskSpec, room: LvmRoom) -> None:
+    """Two stripes of 4 MiB extents: from 8 MiB to at least 9 is 16."""
+    if room.activates:
+        pytest.skip("needs two physical volumes")
+    template.create(msgspec.structs.replace(disk, params={"stripes": 2}))
+    template.grow(disk, 9, True)
+    assert template.find(disk).size == 16
+
+
+def test_a_group_that_is_not_there(template: Driven, disk: DiskSpec) -> None:
+    """Named in one line; finding says None, removing is done."""
+    lost = msgspec.structs.replace(disk, logical_id=(NOBODYS, "a"))
+    with pytest.raises(NodeFailure) as caught:
+        template.create(lost)
+    assert (caught.value.code, caught.value.text) == (
+        "not_found",
+        f"Volume group '{NOBODYS}' does not exist on this node",
+    )
+    assert template.find(lost) is None
+    template.remove(lost)
+    assert [state.facts for state in template.find_many([lost])] == [None]
+
+
+def test_a_group_that_is_too_small(template: Driven, disk: DiskSpec, room: LvmRoom) -> None:
+    """What was asked for and what there is, in MiB; nothing is made."""
+    with pytest.raises(NodeFailure, match=r"Not enough free space: required 900000, available \d+ \(MiB in volume"):
+        template.create(msgspec.structs.replace(disk, size=900000))
+    assert room.run("lvs", "--noheadings", room.group) == ""
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a b", "x"), ("", "x"), ("vg", "-x"), ("vg", ".."), ("vg", "x_mlog0"), ("vg", 'x"y'), ("vg",), ("v/g", "x")],
+)
+def test_names_that_lvm_would_misread(template: Driven, disk: DiskSpec, names: tuple[str, ...]) -> None:
+    """Refused before any command is run."""
+    bad = msgspec.structs.replace(disk, logical_id=names)
+    for work in (template.create, template.remove, template.find, template.release):
+        assert refusal(work, bad) == "wrong_input"
+
+
+def test_another_group_is_no_new_name(template: Driven, disk: DiskSpec) -> None:
+    """A volume cannot be renamed out of its group."""
+    template.create(disk)
+    assert refusal(template.rename, disk, msgspec.structs.replace(disk, logical_id=("other", "a"))) == "wrong_input"
+
+
+def test_a_rename_cut_short_is_finished(template: Driven, disk: DiskSpec, other: DiskSpec, room: LvmRoom) -> None:
+    """After a crash between tag and name the repeated call goes on, and so does the one that undoes it."""
+    template.create(disk)
+    old = str(disk.logical_id[1])
+    room.run("lvchange", "--deltag", f"gnt.disk.{UUID}", "--addtag", f"gnt.disk.{OTHER}", f"{room.group}/{old}")
+    template.rename(disk, other)
+    assert template.find(other) is not None
+    new = str(other.logical_id[1])
+    room.run("lvchange", "--deltag", f"gnt.disk.{OTHER}", "--addtag", f"gnt.disk.{UUID}", f"{room.group}/{new}")
+    template.rename(disk, other)
+    assert template.find(other) is not None
+    template.rename(other, disk)
+    assert template.find(disk) is not None
+
+
+def test_one_lvs_for_many(tmp_path: Path, room: LvmRoom) -> None:
+    """However many disks are looked for, one command is run."""
+    template = template_in(tmp_path, room)
+    programs = template.template.lvm._programs
+    runs: list[str] = []
+    run = programs._processes.run
+
+    def counted(argv: Any, **options: Any) -> Any:
+        runs.append(argv[0])
+        return run(argv, **options)
+
+    programs._processes.run = counted
+    disks = [volume(room, f"v{number}", f"u{number}") for number in range(50)]
+    template.create(disks[7])
+    runs.clear()
+    states = template.find_many(disks)
+    assert runs == ["lvs"]
+    assert [place for place, state in enumerate(states) if state.facts] == [7]
+
+
+def test_a_missing_package_is_named(tmp_path: Path, room: LvmRoom, disk: DiskSpec) -> None:
+    """One line: what is missing, and which package has it."""
+    template = template_in(tmp_path, room)
+    template.template.lvm._programs._env["PATH"] = "/nowhere"
+    with pytest.raises(NodeFailure) as caught:
+        template.create(disk)
+    assert (caught.value.code, caught.value.hint) == ("missing_program", "install the package lvm2")
+    assert caught.value.text == "pvs is not installed on this node"

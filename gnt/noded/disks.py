@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import DiskSpec
@@ -46,6 +46,8 @@ class Disks:
         self._pool = place.runtime.pools(POOL)
         self._templates = templates
         self._links = links or DeviceLinks(place.layout)
+        self.on_release: list[Callable[[str], None]] = []
+        """Called with the UUID of each disk that is released or removed."""
 
     def handlers(self) -> Handlers:
         """Give the calls that this part takes."""
@@ -109,6 +111,7 @@ class Disks:
 
     async def _remove(self, call: DiskRemove, context: CallContext) -> None:
         template = self.template(call.disk)
+        self._let_go(call.disk)
         await self._pool.run(self._links.remove, call.disk)
         await template.remove(call.disk, context)
 
@@ -121,6 +124,7 @@ class Disks:
 
     async def _release(self, call: DiskRelease, context: CallContext) -> None:
         template = self.template(call.disk)
+        self._let_go(call.disk)
         await self._pool.run(self._links.remove, call.disk)
         await template.release(call.disk, context)
 
@@ -159,6 +163,11 @@ class Disks:
         template = self.template(call.disk)
         await self._pool.run(self._links.remove, call.disk)
         await template.demote(call.disk, context)
+
+    def _let_go(self, disk: DiskSpec) -> None:
+        """Let everybody know who still works with the disk's data."""
+        for told in self.on_release:
+            told(disk.uuid)
 
     async def _check(self, call: StorageCheck, _context: CallContext) -> None:
         if call.kind not in {"file", "sharedfile"}:

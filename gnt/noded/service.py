@@ -15,6 +15,7 @@ from gnt.daemon.control import DaemonControl
 from gnt.daemon.runtime import Runtime
 from gnt.noded.call_table import CallTable
 from gnt.noded.calls import Calls
+from gnt.noded.disk_data import DiskData
 from gnt.noded.disks import Disks
 from gnt.noded.guest_os import GuestOs
 from gnt.noded.guests import Guests
@@ -33,8 +34,10 @@ from gnt.noded.perspective import Events, NodeDoor
 from gnt.noded.processes import IProcesses, Processes
 from gnt.noded.replica import Replica
 from gnt.noded.storage.interface import IDiskTemplate
+from gnt.noded.storage.programs import Programs
 from gnt.noded.storage.registry import real_templates
 from gnt.noded.storage.units import StorageUnits
+from gnt.noded.storage_units import Storage
 from gnt.store.vault import Vault
 
 log: Final = Logger()
@@ -99,8 +102,10 @@ class NodeDaemon:
             stop_master=providers.stop_master,
             own_uuid=lambda: self.membership.current.node_uuid if self.membership.current else "",
         )
-        mirrors = Mirrors(providers.templates)
-        parts = (guests, disks, mirrors, guest_os, node, mastering, Keys(place), Offers(place), self.replica)
+        programs = Programs(providers.processes)
+        self._data = DiskData(place, disks, programs, self.membership)
+        beside = (Mirrors(providers.templates), Storage(place, programs), self._data)
+        parts = (guests, disks, *beside, guest_os, node, mastering, Keys(place), Offers(place), self.replica)
         self.calls = Calls(
             place,
             _handlers(*(part.handlers() for part in parts)),
@@ -125,6 +130,7 @@ class NodeDaemon:
 
     async def stop(self) -> None:
         """Close the files, in order."""
+        self._data.stop()
         await self.replica.stop()
         await self.calls.stop()
 

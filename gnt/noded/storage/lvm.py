@@ -110,7 +110,7 @@ class Lvm:
         What does not exist is left out. `segments`: with stripes and devices.
         """
         fields = (*_LV, "stripes", "devices") if segments else _LV
-        rows = await self._report("lv", ["lvs", *_JSON, "-o", ",".join(fields), *names], context)
+        rows = await self.report("lv", ["lvs", *_JSON, "-o", ",".join(fields), *names], context)
         found: dict[tuple[str, str], Volume] = {}
         for row in rows:
             volume = _volume(row)
@@ -134,7 +134,7 @@ class Lvm:
 
         Raises `not_found` for a group that does not exist here.
         """
-        rows = await self._report("pv", ["pvs", *_JSON, "-o", "pv_name,vg_name,pv_free,pv_attr"], context)
+        rows = await self.report("pv", ["pvs", *_JSON, "-o", "pv_name,vg_name,pv_free,pv_attr"], context)
         mine = [row for row in rows if row["vg_name"] == group]
         if not mine:
             raise no_group(group)
@@ -155,7 +155,7 @@ class Lvm:
         done = await self._programs.try_run(argv, context)
         return None if done.ok else failure_of(argv[0], done)
 
-    async def _report(self, kind: str, argv: Sequence[str], context: CallContext | None) -> list[dict[str, Any]]:
+    async def report(self, kind: str, argv: Sequence[str], context: CallContext | None) -> list[dict[str, Any]]:
         """Run a reporting command and read its rows. Names that do not exist make it fail, and are no failure here."""
         done = await self._programs.try_run(argv, context, keep=LARGE)
         if not done.ok and not _only_missing(done):

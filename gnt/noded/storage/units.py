@@ -10,6 +10,8 @@ from typing import Final
 from gnt.model.errors import NodeFailure
 from gnt.noded.handler import Place
 from gnt.noded.processes import IProcesses
+from gnt.noded.storage.programs import Programs
+from gnt.noded.storage.volume_groups import VolumeGroups
 from gnt.wire.calls import URGENT, StorageFacts, StorageUnit
 
 MIB: Final = 1 << 20
@@ -31,6 +33,7 @@ class StorageUnits:
     def __init__(self, place: Place, processes: IProcesses) -> None:
         self._pool = place.runtime.pools("storage")
         self._processes = processes
+        self._volumes = VolumeGroups(Programs(processes))
 
     async def facts(self, units: Sequence[StorageUnit]) -> tuple[list[StorageFacts], dict[str, str]]:
         """Give what was asked for, in that order, and the problems by `kind key`."""
@@ -45,6 +48,8 @@ class StorageUnits:
                 elif unit.kind == "lvm-vg":
                     groups = groups if groups is not None else await self._groups()
                     room = groups.get(unit.key)
+                elif unit.kind in {"lvm-pv", "lvm-thin"}:
+                    room = await self._volumes.room(unit.kind, unit.key)
                 else:
                     problems[f"{unit.kind} {unit.key}"] = f"storage of the kind {unit.kind!r} is not reported on"
             except NodeFailure as failure:

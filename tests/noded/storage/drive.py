@@ -34,7 +34,8 @@ def on_reactor(work: Awaitable[Any]) -> Any:
         done.addBoth(ended)
         turning.run()
         # As trial does it: threads that wait for work would keep this process from ending.
-        turning._stopThreadPool()
+        if turning.threadpool is not None:
+            turning._stopThreadPool()
     return _answer(results)
 
 

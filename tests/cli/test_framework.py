@@ -81,6 +81,14 @@ def test_every_option_is_known(program: str, command: Any) -> None:
 
 
 @pytest.mark.parametrize(("program", "command"), COMMANDS, ids=[f"{p} {c.name}" for p, c in COMMANDS])
+def test_every_command_that_changes_something_can_show_its_plan(program: str, command: Any) -> None:
+    """Whatever can be submitted without waiting, or checked only, has --plan as well; verify changes nothing."""
+    flags = {flag for option in command.options if not option.unsupported for flag in option.flags}
+    if flags & {"--dry-run", "--submit"} and (program, command.name) != ("gnt-cluster", "verify"):
+        assert "--plan" in flags
+
+
+@pytest.mark.parametrize(("program", "command"), COMMANDS, ids=[f"{p} {c.name}" for p, c in COMMANDS])
 def test_every_command_explains_itself(gnt: Run, program: str, command: Any) -> None:
     """--help shows usage, every option and its text; no two options share a flag."""
     ran = gnt(program.removeprefix("gnt-"), command.name, "--help")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.live import PASSWORD, live_cluster
 
-SECONDS = 40
+SECONDS = 30
 CONFIGURATION = """\
 # 501 names an opcode that this version does not carry out, 503 a console that there is not.
 [checks.not_a_server_error]

@@ -8,6 +8,7 @@ from gnt.masterd.operations import (  # noqa: F401
     instance_create,
     instance_data,
     instance_disks,
+    instance_failover,
     instance_grow,
     instance_migrate,
     instance_power,

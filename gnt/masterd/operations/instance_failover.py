@@ -20,7 +20,7 @@ from gnt.masterd.operations.instance_steps import (
     bridges_of,
     is_up,
     locks_of,
-    policy_notes,
+    move_policy_notes,
     refuse_missing_bridges,
     refuse_unusable,
     refuse_without_memory,
@@ -107,7 +107,7 @@ class FailOver(Operation[InstanceFailover]):
         return Plan(
             (
                 Note(f"Failing over instance {instance.name} to {target.name}"),
-                *policy_notes(known, moved, ignore=self.op.ignore_ipolicy),
+                *move_policy_notes(cluster, instance, moved, ignore=self.op.ignore_ipolicy),
                 *notes,
                 *self._leave(cluster, instance, source, seen),
                 Keep((moved,)),

@@ -16,7 +16,7 @@ from gnt.masterd.operations.instance_failover import Seen as Halted
 from gnt.masterd.operations.instance_steps import (
     bridges_of,
     locks_of,
-    policy_notes,
+    move_policy_notes,
     refuse_missing_bridges,
     refuse_unusable,
     refuse_without_memory,
@@ -127,7 +127,7 @@ class MigrateInstance(Operation[InstanceMigrate]):
         accept = MigrationAccept(instance=spec, source=source.name, address=target.secondary_ip)
         return Plan(
             (
-                *policy_notes(cluster.put(moved), moved, ignore=self.op.ignore_ipolicy),
+                *move_policy_notes(cluster, instance, moved, ignore=self.op.ignore_ipolicy),
                 Note(f"Migrating instance {instance.name}"),
                 Note(f"* preparing {target.name} to accept the instance"),
                 *open_both(laid(cluster, instance), source.uuid, target.uuid),

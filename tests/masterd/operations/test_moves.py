@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gnt.model.errors import NodeFailure, NotReached
-from gnt.model.objects import AdminState
+from gnt.model.objects import AdminState, NodeGroup
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.crashing import crashes
 from tests.masterd.operations.test_new_disks import DiskGround
@@ -253,3 +253,15 @@ def test_disks_that_cannot_be_closed_keep_the_guest_here() -> None:
     end = ground.run(FAILOVER, instance_name="web1")
     assert end.error is not None
     usual(ground, NODE1, NODE2)
+
+
+def test_the_policy_is_asked_about_only_in_another_group() -> None:
+    """Within its group an instance may move although it was made outside the policy."""
+    ground = mirrored(ignore_ipolicy=True, nics=[])
+    assert ground.run(MIGRATE, instance_name="web1").error is None
+    other = NodeGroup(uuid="00000000-0000-4000-8000-0000000000bb", name="other")
+    ground.journal.head = ground.journal.head.put(other)
+    ground.journal.head = ground.journal.head.put(replace(ground.journal.head.node("node1"), group=other.uuid))
+    for op_id in (MIGRATE, FAILOVER):
+        assert "policy violated: nic-count 0" in ground.refused(op_id, instance_name="web1")
+    assert ground.run(FAILOVER, instance_name="web1", ignore_ipolicy=True).error is None

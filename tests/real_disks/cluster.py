@@ -202,6 +202,7 @@ def _prepare(cluster: RealCluster) -> None:
     init = ("--enabled-hypervisors", "fake", "--master-netdev", "lo", "--no-ssh-init", "--no-etc-hosts")
     # Only the master votes: a machine may lose its power without stopping the cluster.
     cluster.command("node1", "gnt-cluster", "init", *init, *secondary, "-C", "1", "cluster")
+    cluster.command("node1", "gnt-node", "modify", "--vm-capable=no", "node1")
     add_rapi_user(cluster)
     for node in cluster.machines:
         number = node.removeprefix("node")
@@ -241,6 +242,9 @@ def real_cluster(nodes: int = 2) -> Iterator[RealCluster]:
             machine.take_addresses()
             cluster.start_noded(node)
         cluster.wait_for_noded(*cluster.machines)
+        # Only now: the machines are asked for their volume groups, and for the helper of DRBD.
+        templates = ("--enabled-disk-templates", "drbd,plain,diskless", "--drbd-usermode-helper", "/bin/true")
+        cluster.command("node1", "gnt-cluster", "modify", *templates, "--vg-name", GROUP)
         yield cluster
     finally:
         cluster.end()

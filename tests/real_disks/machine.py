@@ -31,7 +31,7 @@ DISK: Final = "/dev/ubda"
 class Machine:
     """A node `nodeN` below `base`; its disk `/dev/ubda` and its tree `base/nodeN` outlive the loss of its power."""
 
-    def __init__(self, room: Room, base: Path, number: int, *, size: int = 2048, memory: int = 256) -> None:
+    def __init__(self, room: Room, base: Path, number: int, *, size: int = 24 << 10, memory: int = 256) -> None:
         self.name = f"node{number}"
         self._room = room
         self._base = base

@@ -13,7 +13,7 @@ def test_the_master_asks_a_machine_for_its_volume_group(real: RealCluster) -> No
     assert facts.problems == {}
     assert group.size == group.free
     assert group.size is not None
-    assert 2000 < group.size < 2048
+    assert 24000 < group.size < 24 << 10
 
 
 def test_a_machine_that_loses_its_power_keeps_its_disk(real: RealCluster) -> None:

@@ -10,6 +10,8 @@ from gnt.model.specs import DiskSpec
 from gnt.noded.handler import Place
 from gnt.noded.processes import IProcesses
 from gnt.noded.storage.diskless import Diskless
+from gnt.noded.storage.drbd import MirroredDisks, own_uuid
+from gnt.noded.storage.drbd_kernel import Kernel
 from gnt.noded.storage.file import FileDisks
 from gnt.noded.storage.interface import IDiskTemplate, IMirror
 from gnt.noded.storage.plain import LogicalVolumes
@@ -19,11 +21,14 @@ from gnt.noded.storage.programs import Programs
 def real_templates(place: Place, processes: IProcesses) -> dict[str, IDiskTemplate]:
     """Give the disk templates of a node."""
     programs = Programs(processes)
+    plain = LogicalVolumes(place, programs)
+    kernel = Kernel(place.runtime.pools("storage"), programs)
     return {
         "diskless": Diskless(),
         "file": FileDisks(place, "file"),
         "sharedfile": FileDisks(place, "sharedfile"),
-        "plain": LogicalVolumes(place, programs),
+        "plain": plain,
+        "drbd": MirroredDisks(place, kernel, plain, own_uuid(place)),
     }
 
 

@@ -28,9 +28,9 @@ def call(live: Live, node: str, method: str, *arguments: Any) -> Any:
         return client.call(method, *arguments)
 
 
-def work(live: Live) -> list[int]:
+def work(live: Live, node: str) -> list[int]:
     """Have jobs under way: one that holds a node for a minute, instances being made; gives their numbers."""
-    delay = {"OP_ID": "OP_TEST_DELAY", "duration": 60.0, "on_nodes": ["node2"], "on_master": False}
+    delay = {"OP_ID": "OP_TEST_DELAY", "duration": 60.0, "on_nodes": [node], "on_master": False}
     makes = [
         {
             "OP_ID": "OP_INSTANCE_CREATE",
@@ -63,7 +63,7 @@ def is_clean(live: Live, node: str, jobs: list[int]) -> bool:
 
 def until_clean(live: Live, daemon: str, node: str) -> float:
     """Kill a daemon with jobs under way; gives the seconds from its start until all is clean."""
-    jobs = work(live)
+    jobs = work(live, node)
     live.kill(node, daemon)
     begin = time.perf_counter()
     live.daemons(node).start(daemon)

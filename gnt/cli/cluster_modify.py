@@ -101,10 +101,10 @@ _HYPERVISORS: Final = option(
 
 def _modify(call: Call) -> int:
     fields: dict[str, Any] = {
-        "hvparams": _grouped(call, "hvparams", "-H"),
-        "diskparams": _grouped(call, "diskparams", "-D"),
-        "hv_state": _grouped(call, "hv_state", "--hypervisor-state"),
-        "disk_state": _grouped(call, "disk_state", "--disk-state"),
+        "hvparams": grouped(call, "hvparams", "-H"),
+        "diskparams": grouped(call, "diskparams", "-D"),
+        "hv_state": grouped(call, "hv_state", "--hypervisor-state"),
+        "disk_state": grouped(call, "disk_state", "--disk-state"),
         "ipolicy": policy_of(call),
     }
     given = {name: value for name, value in fields.items() if value is not None}
@@ -113,7 +113,7 @@ def _modify(call: Call) -> int:
     return run_command(call, call.opcode(MODIFY_OP, **given))
 
 
-def _grouped(call: Call, dest: str, flag: str) -> dict[str, Any] | None:
+def grouped(call: Call, dest: str, flag: str) -> dict[str, Any] | None:
     """Put the values of a repeated option together by their name."""
     given = call.option(dest)
     if given is None:

@@ -10,12 +10,13 @@ from typing import Final
 
 from gnt.model.errors import NodeFailure
 from gnt.model.secret import REDACTED
+from gnt.model.specs import InstanceSpec
 from gnt.noded.disks import Disks
 from gnt.noded.handler import CallContext, Handlers, Place
 from gnt.noded.os_definitions import check_parameters, check_variant, find_definition, list_definitions, split_os
 from gnt.noded.os_environment import core_environment, create_environment
 from gnt.noded.processes import IProcesses
-from gnt.wire.calls import FAST, OsCheck, OsCreate, OsFacts, OsList
+from gnt.wire.calls import FAST, OsCheck, OsCreate, OsFacts, OsList, OsRename
 
 POOL: Final = "storage"
 TAIL_LINES: Final = 20
@@ -36,7 +37,7 @@ class GuestOs:
 
     def handlers(self) -> Handlers:
         """Give the calls that this part takes."""
-        return {OsList: self._list, OsCheck: self._check, OsCreate: self._create}
+        return {OsList: self._list, OsCheck: self._check, OsCreate: self._create, OsRename: self._rename}
 
     def log_path(self, kind: str, *names: str) -> Path:
         """Give the log of one run of a script, for example of (`add`, OS, instance)."""
@@ -76,6 +77,27 @@ class GuestOs:
         instance = call.instance
         if not instance.os:
             return
+        facts = await self._usable(instance)
+        devices = await self._disks.devices(instance.disks)
+        environment = create_environment(
+            facts, instance, devices, reinstall=call.reinstall, debug_level=call.debug_level
+        )
+        log = self.log_path("add", instance.os, instance.name)
+        await self._run("create", facts, instance, environment, log, call.deadline, context)
+
+    async def _rename(self, call: OsRename, context: CallContext) -> None:
+        instance = call.instance
+        if not instance.os:
+            return
+        facts = await self._usable(instance)
+        devices = await self._disks.devices(instance.disks)
+        environment = create_environment(facts, instance, devices, reinstall=False, debug_level=call.debug_level)
+        environment["OLD_INSTANCE_NAME"] = call.old_name
+        log = self.log_path("rename", instance.os, call.old_name, instance.name)
+        await self._run("rename", facts, instance, environment, log, call.deadline, context)
+
+    async def _usable(self, instance: InstanceSpec) -> OsFacts:
+        """Give the definition of an instance's guest OS, or refuse one whose scripts cannot be run."""
         name = split_os(instance.os)[0]
         facts = await self._pool.run(find_definition, self._layout.os_search_path(), name)
         _refuse_broken(facts)
@@ -87,21 +109,31 @@ class GuestOs:
             )
         _refuse_reserved(instance.osparams)
         _refuse_reserved(instance.osparams_private)
-        devices = await self._disks.devices(instance.disks)
-        log = self.log_path("add", instance.os, instance.name)
+        return facts
+
+    async def _run(  # noqa: PLR0917  (what a run of a script consists of)
+        self,
+        script: str,
+        facts: OsFacts,
+        instance: InstanceSpec,
+        environment: dict[str, str],
+        log: Path,
+        deadline: float,
+        context: CallContext,
+    ) -> None:
         done = await self._processes.run(
-            [f"{facts.path}/create"],
-            env=create_environment(facts, instance, devices, reinstall=call.reinstall, debug_level=call.debug_level),
+            [f"{facts.path}/{script}"],
+            env=environment,
             cwd=Path(facts.path),
             log=log,
-            timeout=call.deadline,
+            timeout=deadline,
             context=context,
         )
         if not done.ok:
             said = _tail(done.output, (str(value) for value in instance.osparams_private.values()))
             raise NodeFailure(
                 "script_failed",
-                f"OS create script failed ({done.how}), last lines in the log file:\n{said}",
+                f"OS {script} script failed ({done.how}), last lines in the log file:\n{said}",
                 hint=f"the whole log is {log}",
             )
 

@@ -46,6 +46,13 @@ class InstanceFailover(InstanceOpcode, frozen=True, kw_only=True, tag="OP_INSTAN
     ignore_ipolicy: IgnoreIpolicy = False
     cleanup: Cleanup = False
     iallocator: Iallocator = None
+    confirm_off: Annotated[
+        str | None,
+        Doc(
+            "the words NODE is off, typed by a person who has seen to it: needed where the old node is marked offline, "
+            "but was not switched off out of band"
+        ),
+    ] = None
 
 
 class InstanceMove(InstanceOpcode, frozen=True, kw_only=True, tag="OP_INSTANCE_MOVE"):

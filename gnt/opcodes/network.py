@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Final
 
 from gnt.opcodes.base import Doc, Opcode
 from gnt.opcodes.fields import (
@@ -19,6 +19,9 @@ from gnt.opcodes.fields import (
     NewName,
 )
 from gnt.opcodes.parameter_types import Name, NicMode
+
+NONE: Final = "none"
+"""The word that takes a value away from a network that is there."""
 
 
 class NetworkAdd(Opcode, frozen=True, kw_only=True, tag="OP_NETWORK_ADD"):
@@ -60,8 +63,9 @@ class NetworkSetParams(Opcode, frozen=True, kw_only=True, tag="OP_NETWORK_SET_PA
     remove_reserved_ips: Annotated[tuple[str, ...] | None, Doc("IPv4 addresses that guests may get again")] = None
 
     def __post_init__(self) -> None:
-        """Refuse texts that are no addresses."""
-        _check_subnet(self, "network6", self.network6, ipaddress.IPv6Network)
+        """Refuse texts that are no addresses; the word `none` takes a value away."""
+        if self.network6 != NONE:
+            _check_subnet(self, "network6", self.network6, ipaddress.IPv6Network)
         _check_routers(self)
         _check_addresses(self, "add_reserved_ips", self.add_reserved_ips)
         _check_addresses(self, "remove_reserved_ips", self.remove_reserved_ips)
@@ -127,8 +131,10 @@ def _check_subnet(
 
 def _check_routers(opcode: NetworkAdd | NetworkSetParams) -> None:
     """Refuse router addresses that are none."""
-    _check_addresses(opcode, "gateway", opcode.gateway)
-    if opcode.gateway6 is None:
+    taken_away = isinstance(opcode, NetworkSetParams)
+    if not (taken_away and opcode.gateway == NONE):
+        _check_addresses(opcode, "gateway", opcode.gateway)
+    if opcode.gateway6 is None or (taken_away and opcode.gateway6 == NONE):
         return
     try:
         ipaddress.IPv6Address(opcode.gateway6)

@@ -35,9 +35,10 @@ from gnt.rapi.events import Hub
 from gnt.rapi.http import SERVER, RapiRequest
 from gnt.rapi.keeper import Ask, Keeper
 from gnt.rapi.luxi import Master
+from gnt.rapi.openapi import describe
 from gnt.rapi.query_string import QueryString
 from gnt.rapi.resources.base import Call, Own, Plain, Resource, Stream
-from gnt.rapi.resources.table import by_path
+from gnt.rapi.resources.table import ROWS, by_path
 from gnt.rapi.streaming import stream
 
 JSON: Final = "application/json"
@@ -69,6 +70,7 @@ class Application:
         self._pool = pool
         self.hub = Hub(master, clock)
         self.own: Callable[[], Own] | None = None
+        self._description: bytes | None = None
         self._ways: dict[bytes, tuple[Mapping[str, Resource], Mapping[str, str]]] = {}
         self._authentication = authentication
         self._clock = clock
@@ -136,6 +138,7 @@ class Application:
             body=_body(request),
             reason_name=row.reason_name,
             own=self.own,
+            described=self._described,
         )
         if not row.kept:
             return await self._plainly(request, await does(call))
@@ -174,6 +177,12 @@ class Application:
                 request.put("Content-Encoding", "gzip")
         request.put("Content-Length", length)
         return content
+
+    def _described(self) -> bytes:
+        """Give the description of this API; made when the first asks."""
+        if self._description is None:
+            self._description = msgspec.json.encode(describe(ROWS)) + b"\n"
+        return self._description
 
     async def _check_needs(self, row: Resource) -> None:
         """Refuse what the master does not carry out, by name. Raises `HttpError` (501)."""

@@ -800,6 +800,19 @@ class OsCreate(NodeCall[None], tag="os_create", frozen=True, kw_only=True):
         return self.instance.uuid
 
 
+class OsRename(NodeCall[None], tag="os_rename", frozen=True, kw_only=True):
+    """Run the definition's rename script on assembled disks of an instance that has its new name already."""
+
+    instance: InstanceSpec
+    old_name: str
+    debug_level: int = 0
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
 def call_types() -> dict[str, type[NodeCall[Any]]]:
     """Give every call by its name on the wire."""
     # These declare more of them, and need this module.

@@ -113,3 +113,36 @@ def test_files_that_somebody_changed_are_brought_to_the_nodes_again(live: Live) 
     live.command("node1", "gnt-cluster", "redist-conf", "--yes-do-it")
     live.command("node1", "gnt-cluster", "queue", "undrain")
     assert name.read_text() == "node1\n"
+
+
+def test_groups_are_made_filled_and_removed(live: Live) -> None:
+    """Nodes move, lists and info tell it, an empty group goes."""
+    live.command(
+        "node1", "gnt-group", "add", "--alloc-policy", "last_resort", "--node-parameters", "ssh_port=23", "rack7"
+    )
+    live.command("node1", "gnt-group", "assign-nodes", "rack7", "node3")
+    rows = {row["name"]: row["node_cnt"] for row in live.json("gnt-group", "list", "-o", "name,node_cnt")}
+    assert rows == {"default": 2, "rack7": 1}
+    said = live.command("node1", "gnt-group", "modify", "--alloc-policy", "preferred", "rack7").stdout
+    assert said == "Modified node group rack7\n - alloc_policy -> preferred\n"
+    assert "has nodes: node3" in live.command("node1", "gnt-group", "remove", "rack7", check=False).stderr
+    live.command("node1", "gnt-group", "rename", "rack7", "rack8")
+    live.command("node1", "gnt-group", "assign-nodes", "default", "node3")
+    assert "plan" not in live.command("node1", "gnt-group", "remove", "--plan", "rack8").stderr
+    live.command("node1", "gnt-group", "remove", "rack8")
+    assert [row["name"] for row in live.json("gnt-group", "list", "-o", "name")] == ["default"]
+
+
+def test_networks_are_made_connected_and_removed(live: Live) -> None:
+    """Their addresses are counted; while a group is connected they stay."""
+    live.command("node1", "gnt-network", "add", "--network", "192.0.2.0/28", "--gateway", "192.0.2.1", "net1")
+    live.command("node1", "gnt-network", "connect", "-N", "mode=bridged,link=br7", "net1")
+    live.command("node1", "gnt-network", "modify", "--add-reserved-ips", "192.0.2.7,192.0.2.8", "net1")
+    shown = live.command("node1", "gnt-network", "info", "net1").stdout
+    assert "Free: 11 (68.75%)" in shown
+    assert "default (mode:bridged link:br7 vlan:)" in shown
+    assert "still connected" in live.command("node1", "gnt-network", "remove", "net1", check=False).stderr
+    live.command("node1", "gnt-network", "disconnect", "net1", "default")
+    live.command("node1", "gnt-network", "rename", "net1", "net2")
+    live.command("node1", "gnt-network", "remove", "net2")
+    assert live.json("gnt-network", "list", "-o", "name") == []

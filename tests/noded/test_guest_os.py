@@ -20,7 +20,7 @@ from gnt.noded.guest_os import GuestOs
 from gnt.noded.os_environment import create_environment
 from gnt.noded.processes import Processes
 from gnt.noded.storage.registry import real_templates
-from gnt.wire.calls import DiskCreate, NodeCall, OsCheck, OsCreate, OsFacts, OsList
+from gnt.wire.calls import DiskCreate, NodeCall, OsCheck, OsCreate, OsFacts, OsList, OsRename
 from tests.noded.os_kit import make_definition, web1
 from tests.noded.places import ThreadPool, begin, place_below
 
@@ -103,6 +103,24 @@ class GuestOsTests(TestCase):
         first, *lines = failure.text.splitlines()
         assert first == "OS create script failed (exited with exit code 4), last lines in the log file:"
         assert lines == [*(f"line {number}" for number in range(12, 31)), "password <redacted>"]
+
+    async def test_rename_is_told_the_old_name(self) -> None:
+        """Beside what create gets; it has a log of its own; a failure says its last lines."""
+        path = make_definition(
+            self.definitions,
+            "try",
+            20,
+            rename='echo "$OLD_INSTANCE_NAME $INSTANCE_NAME" >told\n',
+        )
+        instance = await self.installed()
+        await self.ask(OsRename(instance=instance, old_name="web0.example.com"))
+        assert (path / "told").read_text() == "web0.example.com web1.example.com\n"
+        (log,) = self.logs.iterdir()
+        assert log.name.startswith("rename-try+small-web0.example.com-web1.example.com-")
+        (path / "rename").write_text("#!/bin/bash\necho other name; exit 3\n")
+        failure = await self.refused(OsRename(instance=instance, old_name="web0.example.com"))
+        assert failure.text.startswith("OS rename script failed (exited with exit code 3)")
+        assert "other name" in failure.text
 
     async def test_create_needs_the_disks(self) -> None:
         """A disk that is not assembled is named before any script runs."""

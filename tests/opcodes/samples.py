@@ -16,6 +16,7 @@ _OURS: dict[str, tuple[str, ...]] = {
 }
 for _op_id, _names in _OURS.items():
     OPCODES[_op_id]["params"].update({name: {"type": "bool", "default": False} for name in _names})
+OPCODES["OP_INSTANCE_FAILOVER"]["params"]["confirm_off"] = {"type": "str|null", "default": None}
 COMMON: dict[str, Any] = SPEC["_common_params"]
 
 ANYTHING: tuple[Any, ...] = (None, True, 7, -7, 1.5, "", "text", [], ["x"], {}, {"k": "v"})

@@ -62,6 +62,7 @@ def there(room: Room) -> None:
     """Let there be one of everything."""
     fields = SPECIFIED["_fields"]
     made = {kind: [dict.fromkeys(fields[kind]) | {"name": name}] for kind, name in _KINDS}
+    made["node"][0] |= {"role": "M"}
     made["instance"][0] |= {"oper_state": True, "console": {"kind": "ssh"}}
     room.master.answers |= {
         "SubmitJob": 17,

@@ -7,8 +7,10 @@ from typing import Any, Final
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program
 from gnt.cli.failures import OK
+from gnt.cli.group_changes import CHANGES
 from gnt.cli.list_commands import LISTS
 from gnt.cli.lists import query_objects
+from gnt.cli.tags import tag_commands
 from gnt.cli.tree import Pairs, show
 
 _INFO_FIELDS: Final = (
@@ -78,22 +80,11 @@ def _policy(filled: dict[str, Any], own: dict[str, Any] | None) -> Pairs:
     return Pairs(found)
 
 
-_LATER: Final = (
-    "add",
-    "add-tags",
-    "assign-nodes",
-    "evacuate",
-    "list-tags",
-    "modify",
-    "remove",
-    "remove-tags",
-    "rename",
-    "show-ispecs-cmd",
-)
+_LATER: Final = ("evacuate",)
 
 PROGRAM = Program(
     name="gnt-group",
-    help="see the groups of nodes",
+    help="make, change, list and remove the groups of nodes",
     commands=(
         *LISTS["gnt-group"],
         Command(
@@ -103,6 +94,8 @@ PROGRAM = Program(
             arguments=(Argument("group", 0, None, kind="group"),),
             text="With --json: a list of objects, one for each group.",
         ),
+        *CHANGES,
+        *tag_commands("nodegroup", "group"),
     ),
     unsupported=dict.fromkeys(_LATER, ""),
 )

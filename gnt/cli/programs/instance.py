@@ -8,13 +8,14 @@ from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, from_opcode, option, unsupported
 from gnt.cli.console import console
 from gnt.cli.devices import disks_of, nics_of
-from gnt.cli.failures import FAILURE, OK, Declined
-from gnt.cli.filters import any_value
+from gnt.cli.failures import FAILURE, OK
 from gnt.cli.instance_disks import COMMANDS as DISKS
 from gnt.cli.instance_info import described
+from gnt.cli.instance_life import COMMANDS as LIFE
+from gnt.cli.instance_moves import COMMANDS as MOVES
+from gnt.cli.instance_moves import confirm_one
 from gnt.cli.jobs import run, run_command
 from gnt.cli.list_commands import LISTS
-from gnt.cli.lists import query_objects
 from gnt.cli.many import run_each
 from gnt.cli.options import (
     CHANGING,
@@ -27,7 +28,7 @@ from gnt.cli.options import (
 from gnt.cli.past import AT, info_at
 from gnt.cli.selection import selected_instances
 from gnt.cli.tags import tag_commands
-from gnt.cli.terminal import ask, note
+from gnt.cli.terminal import note
 from gnt.cli.tree import show
 from gnt.cli.values import ident_key_values, key_values, node_pair
 from gnt.model.errors import WRONG_INPUT, Refused
@@ -35,7 +36,6 @@ from gnt.model.errors import WRONG_INPUT, Refused
 CREATE: Final = "OP_INSTANCE_CREATE"
 QUERY_DATA: Final = "OP_INSTANCE_QUERY_DATA"
 REMOVE: Final = "OP_INSTANCE_REMOVE"
-MIGRATE: Final = "OP_INSTANCE_MIGRATE"
 STARTUP: Final = "OP_INSTANCE_STARTUP"
 SHUTDOWN: Final = "OP_INSTANCE_SHUTDOWN"
 
@@ -157,34 +157,12 @@ def _shutdown(call: Call) -> int:
     return run_each(call, [(name, call.opcode(SHUTDOWN, instance_name=name)) for name in names])
 
 
-# migrate, remove
-
-
-def _confirm(call: Call, question: str, verb: str) -> None:
-    """Ask about the one instance that is named, after looking whether it is there."""
-    if call.option("force") or call.option("plan"):
-        return
-    query_objects(call, "instance", ["name"], also=any_value("name", call.arguments))
-    if not ask(question.format(call.arguments[0])):
-        raise Declined(verb, hint="-f asks no question")
-
-
-def _migrate(call: Call) -> int:
-    if call.option("mode") is not None and call.option("live") is not None:
-        raise Refused(WRONG_INPUT, "--non-live and --migration-mode exclude each other")
-    if call.option("target_node") is not None and call.option("iallocator") is not None:
-        raise Refused(WRONG_INPUT, "-n and -I exclude each other")
-    if call.option("cleanup"):
-        question = "Instance {} will be recovered from a failed migration. Nothing is moved. Continue?"
-    else:
-        question = "Instance {} will be migrated. Migration may harm the instance if it fails half-way. Continue?"
-    _confirm(call, question, "migrate")
-    return run_command(call, call.opcode(MIGRATE, instance_name=call.arguments[0]))
+# remove
 
 
 def _remove(call: Call) -> int:
     question = "This will remove the instance {} with all its data. All data on its disks is lost. Continue?"
-    _confirm(call, question, "remove")
+    confirm_one(call, question, "remove")
     return run_command(call, call.opcode(REMOVE, instance_name=call.arguments[0]))
 
 
@@ -257,31 +235,6 @@ PROGRAM = Program(
             arguments=(_INSTANCE,),
         ),
         Command(
-            name="migrate",
-            help="move a running instance to another node",
-            run=_migrate,
-            options=(
-                FORCE,
-                from_opcode(MIGRATE, "cleanup", "--cleanup"),
-                from_opcode(MIGRATE, "live", "--non-live", const=False, help="stop the guest for the move"),
-                from_opcode(MIGRATE, "mode", "--migration-mode", metavar="MODE"),
-                from_opcode(MIGRATE, "allow_failover", "--allow-failover"),
-                from_opcode(MIGRATE, "iallocator", "-I", "--iallocator", metavar="NAME"),
-                from_opcode(MIGRATE, "target_node", "-n", "--target-node", metavar="NODE"),
-                from_opcode(MIGRATE, "ignore_ipolicy", "--ignore-ipolicy"),
-                from_opcode(
-                    MIGRATE,
-                    "allow_runtime_changes",
-                    "--no-runtime-changes",
-                    help="do not balloon the guest",
-                ),
-                from_opcode(MIGRATE, "ignore_hvversions", "--ignore-hvversions"),
-                *CHANGING,
-            ),
-            arguments=(_INSTANCE,),
-            examples=("gnt-instance migrate -f -n node2 web1",),
-        ),
-        Command(
             name="remove",
             help="shut an instance down and remove it with all its data",
             run=_remove,
@@ -295,17 +248,14 @@ PROGRAM = Program(
         ),
         *tag_commands("instance", "instance"),
         *DISKS,
+        *LIFE,
+        *MOVES,
     ),
     unsupported=dict.fromkeys(
         (
             "batch-create",
             "change-group",
-            "failover",
             "modify",
-            "move",
-            "reboot",
-            "reinstall",
-            "rename",
         ),
         "",
     ),

@@ -11,6 +11,8 @@ from gnt.cli.failures import OK
 from gnt.cli.filters import any_value
 from gnt.cli.list_commands import LISTS
 from gnt.cli.lists import query_objects
+from gnt.cli.network_changes import CHANGES
+from gnt.cli.tags import tag_commands
 from gnt.cli.terminal import say
 
 MAP_WIDTH: Final = 64
@@ -115,21 +117,9 @@ def _users(
         yield f"    {name}: {', '.join(own)}"
 
 
-_LATER: Final = (
-    "add",
-    "add-tags",
-    "connect",
-    "disconnect",
-    "list-tags",
-    "modify",
-    "remove",
-    "remove-tags",
-    "rename",
-)
-
 PROGRAM = Program(
     name="gnt-network",
-    help="see the networks of instances",
+    help="make, change, list and remove the networks of instances",
     commands=(
         *LISTS["gnt-network"],
         Command(
@@ -139,6 +129,7 @@ PROGRAM = Program(
             arguments=(Argument("network", 0, None, kind="network"),),
             text="With --json: a list of objects, one for each network.",
         ),
+        *CHANGES,
+        *tag_commands("network", "network"),
     ),
-    unsupported=dict.fromkeys(_LATER, ""),
 )

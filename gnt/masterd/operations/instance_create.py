@@ -36,7 +36,7 @@ from gnt.masterd.operations.instance_steps import (
 )
 from gnt.masterd.operations.new_disks import space_needed
 from gnt.masterd.operations.new_instance import Made, NewInstance
-from gnt.masterd.operations.os_choice import check_os_choice
+from gnt.masterd.operations.os_choice import look_at_os
 from gnt.masterd.plan import Keep, Note, Plan, Release, Reserve, Step, Undoable, on
 from gnt.model.cluster import Cluster
 from gnt.model.names import check_name
@@ -50,10 +50,8 @@ from gnt.wire.calls import (
     HypervisorCheck,
     NodeFacts,
     NodeInfo,
-    OsCheck,
     OsCreate,
     OsFacts,
-    OsList,
 )
 
 
@@ -104,7 +102,10 @@ class CreateInstance(Operation[InstanceCreate]):
         space = await look_for_room(look, nodes, made.disks) if not made.adopted else {}
         bridges = bridges_of(spec)
         missing = await look.ask(node, BridgeCheck(bridges=bridges)) if bridges else []
-        definitions = [] if self.op.no_install else await self._look_at_os(cluster, look, spec)
+        definitions: list[OsFacts] = []
+        if not self.op.no_install:
+            secret = self.op.osparams_secret or {}
+            definitions = await look_at_os(cluster, look, spec, secret, force_variant=self.op.force_variant)
         return Room(definitions=definitions, facts=facts, missing_bridges=missing, space=space, adopted=adopted)
 
     def plan(self, cluster: Cluster, room: Room) -> Plan:
@@ -207,16 +208,6 @@ class CreateInstance(Operation[InstanceCreate]):
     def _let_others_work(self) -> tuple[Step, ...]:
         """Give the nodes free: the sync may take hours and needs nothing of ours."""
         return (Release((Level.NODE, Level.NODE_RES)),)
-
-    async def _look_at_os(self, cluster: Cluster, look: Look, spec: InstanceSpec) -> list[OsFacts]:
-        node = cluster.node(spec.primary_node).uuid
-        definitions = await look.ask(node, OsList())
-        check_os_choice(cluster, spec.os, definitions, force_variant=self.op.force_variant)
-        hidden = {**spec.osparams_private, **(self.op.osparams_secret or {})}
-        texts = {key: str(value) for key, value in {**spec.osparams, **hidden}.items()}
-        check = OsCheck(os=spec.os, parameters=texts, hidden=sorted(hidden), force_variant=self.op.force_variant)
-        await look.ask(node, check)
-        return definitions
 
 
 def _real(disk: Disk) -> Disk:

@@ -8,24 +8,30 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from gnt.masterd.jobs.lockset import Level, Locks
+from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.operation import Look, Operation, Stage, executes
-from gnt.masterd.operations.disk_steps import Laid, assemble_disks, laid, release_disks
+from gnt.masterd.operations.disk_steps import laid
+from gnt.masterd.operations.instance_failover import FailOver
+from gnt.masterd.operations.instance_failover import Seen as Halted
 from gnt.masterd.operations.instance_steps import (
     bridges_of,
+    locks_of,
+    move_policy_notes,
     refuse_missing_bridges,
     refuse_unusable,
     refuse_without_memory,
 )
-from gnt.masterd.plan import Forward, Keep, Note, Plan, Step, Uncertain, Undoable, on
+from gnt.masterd.operations.mirror_steps import at, close_behind, open_both, wait_behind
+from gnt.masterd.operations.move_cleanup import Whereabouts, look_at_both, plan_cleanup, runs
+from gnt.masterd.operations.move_target import target_of
+from gnt.masterd.plan import Forward, Keep, Note, Plan, Uncertain, Undoable, on
 from gnt.masterd.settling import Calls, settles
 from gnt.model.cluster import Cluster
-from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, Refused, Unsupported
+from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, Refused
 from gnt.model.objects import Instance, Node
 from gnt.model.params import fill_be
 from gnt.model.specs import instance_spec
-from gnt.model.templates import EXTERNALLY_MIRRORED
-from gnt.opcodes.instance_move import InstanceMigrate
+from gnt.opcodes.instance_move import InstanceFailover, InstanceMigrate
 from gnt.wire.calls import (
     BridgeCheck,
     GuestFacts,
@@ -57,34 +63,36 @@ class MigrateInstance(Operation[InstanceMigrate]):
     """Prepare the target, send the guest, record where it is, clean up behind it."""
 
     def locks(self, cluster: Cluster) -> Locks:
-        """Lock the instance, its node and the target."""
+        """Lock the instance, its nodes and the target."""
         instance = cluster.instance(self.op.instance_name)
-        nodes = (instance.primary_node, self._target(cluster, instance).uuid)
-        return (
-            Locks()
-            .exclusive(Level.INSTANCE, instance.name)
-            .exclusive(Level.NODE, *nodes)
-            .exclusive(Level.NODE_RES, *nodes)
-        )
+        return locks_of(cluster, instance, target_of(cluster, instance, self.op).uuid)
 
     def stages(self) -> tuple[Stage, ...]:
         """Prepare first: where to send the guest is the target's answer."""
         if self.op.cleanup:
-            return (Stage(self.look_at_both, self.plan_cleanup),)
+            return (Stage(self.look_around, self.plan_cleanup),)
         return (
-            Stage(self.look_at_both, self.plan_arrival),
+            Stage(self.look_ahead, self.plan_arrival),
             Stage(self.take_ticket, self.plan_move, about="send the guest, record where it is, clean up behind it"),
         )
 
-    async def look_at_both(self, cluster: Cluster, look: Look) -> Seen:
+    async def look_around(self, cluster: Cluster, look: Look) -> Whereabouts:
+        """Look for the guest on both nodes."""
+        instance = cluster.instance(self.op.instance_name)
+        return await look_at_both(look, instance, target_of(cluster, instance, self.op))
+
+    def plan_cleanup(self, cluster: Cluster, seen: Whereabouts) -> Plan:
+        """Record where the guest really runs, after a migration that was cut off."""
+        instance = cluster.instance(self.op.instance_name)
+        return plan_cleanup(cluster, instance, target_of(cluster, instance, self.op), seen)
+
+    async def look_ahead(self, cluster: Cluster, look: Look) -> Seen | Halted | Whereabouts:
         """Look for the guest on both nodes; at room, parameters and bridges on the target."""
         instance = cluster.instance(self.op.instance_name)
-        target = self._target(cluster, instance)
-        find = GuestFind(hypervisor=instance.hypervisor, name=instance.name, uuid=instance.uuid)
-        here = await look.ask(instance.primary_node, find)
-        there = await look.ask(target.uuid, find)
-        if self.op.cleanup:
-            return Seen(here=here, there=there)
+        target = target_of(cluster, instance, self.op)
+        seen = await look_at_both(look, instance, target)
+        if not runs(seen.here) and self.op.allow_failover:
+            return await self._failover.observe(cluster, look)
         spec = instance_spec(cluster, instance)
         parameters = dict(spec.hvparams)
         info = NodeInfo(hypervisors={spec.hypervisor: parameters})
@@ -94,17 +102,19 @@ class MigrateInstance(Operation[InstanceMigrate]):
         source_facts = await look.ask(instance.primary_node, info)
         target_facts = await look.ask(target.uuid, info)
         return Seen(
-            here=here,
-            there=there,
+            here=seen.here,
+            there=seen.there,
             source=source_facts,
             target=target_facts,
             missing_bridges=tuple(missing),
         )
 
-    def plan_arrival(self, cluster: Cluster, seen: Seen) -> Plan:
-        """Make the disks usable on the target and the place ready; both can be undone."""
+    def plan_arrival(self, cluster: Cluster, seen: Seen | Halted | Whereabouts) -> Plan:
+        """Open the disks on the target too and make the place ready; all can be undone."""
+        if not isinstance(seen, Seen):
+            return self._failover.plan(cluster, seen)
         instance = cluster.instance(self.op.instance_name)
-        source, target = cluster.nodes[instance.primary_node], self._target(cluster, instance)
+        source, target = cluster.nodes[instance.primary_node], target_of(cluster, instance, self.op)
         self._refuse_impossible(cluster, instance, seen)
         refuse_unusable(target, as_what="target of a migration")
         refuse_missing_bridges(target, seen.missing_bridges)
@@ -113,25 +123,30 @@ class MigrateInstance(Operation[InstanceMigrate]):
             memory = fill_be(cluster, instance.beparams)["maxmem"]
             refuse_without_memory(target, seen.target, instance.hypervisor, memory)
         self._refuse_versions(instance, source, target, seen)
+        moved = replace(instance, primary_node=target.uuid)
         accept = MigrationAccept(instance=spec, source=source.name, address=target.secondary_ip)
         return Plan(
             (
+                *move_policy_notes(cluster, instance, moved, ignore=self.op.ignore_ipolicy),
                 Note(f"Migrating instance {instance.name}"),
                 Note(f"* preparing {target.name} to accept the instance"),
-                *assemble_disks(cluster, _on(target, cluster, instance)),
+                *open_both(laid(cluster, instance), source.uuid, target.uuid),
                 Undoable(on(target.uuid, accept), undo=on(target.uuid, MigrationCancel(instance=spec))),
             )
         )
 
-    async def take_ticket(self, cluster: Cluster, look: Look) -> MigrationTicket:
-        """Take what the target said to where the guest is to be sent."""
+    async def take_ticket(self, cluster: Cluster, look: Look) -> MigrationTicket | None:
+        """Take what the target said to where the guest is to be sent; None if it has failed over instead."""
         del cluster
-        return look.answers(MigrationAccept)[-1][1]
+        answers = look.answers(MigrationAccept)
+        return answers[-1][1] if answers else None
 
-    def plan_move(self, cluster: Cluster, ticket: MigrationTicket) -> Plan:
+    def plan_move(self, cluster: Cluster, ticket: MigrationTicket | None) -> Plan:
         """Send the guest; from then on it lives on the target, and the source is cleaned up."""
+        if ticket is None:
+            return Plan()
         instance = cluster.instance(self.op.instance_name)
-        source, target = cluster.nodes[instance.primary_node], self._target(cluster, instance)
+        source, target = cluster.nodes[instance.primary_node], target_of(cluster, instance, self.op)
         spec = instance_spec(cluster, instance)
         send = MigrationSend(instance=spec, target=target.name, ticket=ticket, live=self._live)
         where = {
@@ -142,7 +157,9 @@ class MigrateInstance(Operation[InstanceMigrate]):
             "uuid": instance.uuid,
         }
         moved = replace(instance, primary_node=target.uuid)
-        arrived = instance_spec(cluster.put(moved), moved)
+        known = cluster.put(moved)
+        arrived = instance_spec(known, moved)
+        disks = at(laid(cluster, instance), target.uuid)
         return Plan(
             (
                 Note(f"* migrating instance to {target.name}"),
@@ -151,39 +168,26 @@ class MigrateInstance(Operation[InstanceMigrate]):
                 Note("* cleaning up"),
                 Forward(on(target.uuid, MigrationFinish(instance=arrived, arrived=True)), tolerant=True),
                 Forward(on(source.uuid, MigrationFinish(instance=spec, arrived=False)), tolerant=True),
-                *release_disks(cluster, _on(source, cluster, instance), tolerant=True),
+                *close_behind(disks, source.uuid, target.uuid),
+                *wait_behind(known, disks),
                 Note("* done"),
             )
         )
 
-    def plan_cleanup(self, cluster: Cluster, seen: Seen) -> Plan:
-        """Record where the guest really runs, after a migration that was cut off."""
-        instance = cluster.instance(self.op.instance_name)
-        source, target = cluster.nodes[instance.primary_node], self._target(cluster, instance)
-        if _runs(seen.here) and _runs(seen.there):
-            raise Refused(
-                WRONG_STATE,
-                f"{instance.name} runs on {source.name} and on {target.name}",
-                hint="stop the wrong one by hand, then repeat",
-            )
-        if not _runs(seen.there):
-            return Plan((Note(f"{instance.name} stays on {source.name}"), *self._clear(cluster, instance, target)))
-        moved = replace(instance, primary_node=target.uuid)
-        return Plan(
-            (
-                Note(f"{instance.name} runs on {target.name}: recorded"),
-                Keep((moved,)),
-                *self._clear(cluster, instance, source),
-            )
-        )
-
-    def _clear(self, cluster: Cluster, instance: Instance, node: Node) -> tuple[Step, ...]:
-        """Take away what a migration left on the node where the guest is not."""
-        spec = instance_spec(cluster, instance)
-        gone = Forward(on(node.uuid, MigrationFinish(instance=spec, arrived=False)), tolerant=True)
-        return (gone, *release_disks(cluster, _on(node, cluster, instance), tolerant=True))
-
     # Checks
+
+    @property
+    def _failover(self) -> FailOver:
+        """Give what is done to a guest that does not run, where that is wished."""
+        op = self.op
+        wish = InstanceFailover(
+            instance_name=op.instance_name,
+            target_node=op.target_node,
+            target_node_uuid=op.target_node_uuid,
+            ignore_ipolicy=op.ignore_ipolicy,
+            iallocator=op.iallocator,
+        )
+        return FailOver(wish, self.fresh)
 
     @property
     def _live(self) -> bool:
@@ -191,34 +195,12 @@ class MigrateInstance(Operation[InstanceMigrate]):
             return self.op.mode == "live"
         return self.op.live is not False
 
-    def _target(self, cluster: Cluster, instance: Instance) -> Node:
-        if self.op.iallocator is not None:
-            raise Unsupported(
-                "OP_INSTANCE_MIGRATE: iallocator is not supported by this version", hint="name a node: -n"
-            )
-        template = cluster.disk_template(instance)
-        if template not in EXTERNALLY_MIRRORED:
-            raise Refused(
-                WRONG_STATE,
-                f"{instance.name} has disks of template {template}, which only its own node reaches",
-                hint="only instances on shared or mirrored storage can be migrated",
-            )
-        named = self.op.target_node_uuid or self.op.target_node
-        if named is None:
-            raise Refused(WRONG_INPUT, "OP_INSTANCE_MIGRATE: target_node: no target is given", hint="-n NODE")
-        target = cluster.node(named)
-        if target.uuid == instance.primary_node:
-            raise Refused(WRONG_STATE, f"{instance.name} is on {target.name} already", hint="name another node: -n")
-        return target
-
     def _refuse_impossible(self, cluster: Cluster, instance: Instance, seen: Seen) -> None:
         if self.op.mode is not None and self.op.live is not None:
             raise Refused(
                 WRONG_INPUT, "OP_INSTANCE_MIGRATE: mode and live are both given; live is the older of the two"
             )
-        if not _runs(seen.here):
-            if self.op.allow_failover:
-                raise Unsupported("OP_INSTANCE_MIGRATE: allow_failover is not supported by this version")
+        if not runs(seen.here):
             name = cluster.nodes[instance.primary_node].name
             raise Refused(
                 WRONG_STATE, f"{instance.name} does not run on {name}", hint=f"gnt-instance startup {instance.name}"
@@ -243,19 +225,11 @@ class MigrateInstance(Operation[InstanceMigrate]):
             )
 
 
-def _on(node: Node, cluster: Cluster, instance: Instance) -> tuple[Laid, ...]:
-    return tuple(replace(disk, nodes=(node.uuid,)) for disk in laid(cluster, instance))
-
-
-def _runs(guest: GuestFacts | None) -> bool:
-    return guest is not None and guest.state in {"running", "paused"}
-
-
 @settles("migration")
 async def find_migrated(calls: Calls, where: Mapping[str, Any]) -> bool:
     """Ask both nodes where the guest runs; the target's word counts first."""
     find = GuestFind(hypervisor=where["hypervisor"], name=where["name"], uuid=where["uuid"])
-    if _runs(await calls.call(where["target"], find)):
+    if runs(await calls.call(where["target"], find)):
         return True
     # The source is asked too: while it cannot say whether it still has the guest, nothing is known.
     await calls.call(where["source"], find)

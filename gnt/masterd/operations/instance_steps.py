@@ -97,3 +97,10 @@ def policy_notes(cluster: Cluster, instance: Instance, *, ignore: bool) -> tuple
             WRONG_INPUT, f"Instance policy violated: {'; '.join(found)}", hint="--ignore-ipolicy, or other sizes"
         )
     return tuple(Note(f" - WARNING: instance policy violated: {text}") for text in found)
+
+
+def move_policy_notes(cluster: Cluster, instance: Instance, moved: Instance, *, ignore: bool) -> tuple[Note, ...]:
+    """Refuse a move into a group whose policy the instance is outside of, or warn; within a group none is asked."""
+    if cluster.nodes[instance.primary_node].group == cluster.nodes[moved.primary_node].group:
+        return ()
+    return policy_notes(cluster.put(moved), moved, ignore=ignore)

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from gnt.masterd.operation import Look
 from gnt.model.cluster import Cluster
 from gnt.model.errors import UNKNOWN_ENTITY, WRONG_INPUT, WRONG_STATE, Refused
-from gnt.wire.calls import OsFacts
+from gnt.model.specs import InstanceSpec
+from gnt.wire.calls import OsCheck, OsFacts, OsList
+
+
+async def look_at_os(
+    cluster: Cluster,
+    look: Look,
+    spec: InstanceSpec,
+    secret: Mapping[str, object],
+    *,
+    force_variant: bool,
+) -> list[OsFacts]:
+    """Have an instance's primary node check its guest OS and all parameters; gives the definitions that are there.
+
+    `secret` are parameters that are recorded nowhere; no failure tells their values, nor those of private ones.
+    """
+    node = cluster.node(spec.primary_node).uuid
+    definitions = await look.ask(node, OsList())
+    check_os_choice(cluster, spec.os, definitions, force_variant=force_variant)
+    hidden = {**spec.osparams_private, **secret}
+    texts = {key: str(value) for key, value in {**spec.osparams, **hidden}.items()}
+    await look.ask(node, OsCheck(os=spec.os, parameters=texts, hidden=sorted(hidden), force_variant=force_variant))
+    return definitions
 
 
 def check_os_choice(cluster: Cluster, os: str, definitions: Sequence[OsFacts], *, force_variant: bool) -> None:

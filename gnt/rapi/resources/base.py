@@ -41,7 +41,8 @@ class Access(Enum):
 class Call:
     """One request: what it asks for, and whom to ask. `body` is its JSON value, `msgspec.UNSET` without one.
 
-    `ask` reads from the master; where the answer is kept, only what is new. `own` gives what the API knows of itself.
+    `ask` reads from the master; where the answer is kept, only what is new. `own` gives what the API knows of itself,
+    `described` its OpenAPI description.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Call:
         reason_name: str = "",
         ask: Ask | None = None,
         own: Callable[[], Own] | None = None,
+        described: Callable[[], bytes] = bytes,
     ) -> None:
         self.master = master
+        self.described = described
         self.own = own
         self.ask = master.call if ask is None else ask
         self.names = names
@@ -137,7 +140,8 @@ def several(query: str, parameter: str = "") -> Argument:
 
 
 BULK: Final = flag("bulk")
-LOCK: Final = flag("lock")
+LOCK: Final = msgspec.structs.replace(flag("lock"), form={"type": "integer", "enum": [0]})
+"""For clients of old: queries take no locks."""
 DRY_RUN: Final = flag("dry-run", "dry_run")
 
 
@@ -189,13 +193,15 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
 class Composed(msgspec.Struct, frozen=True, kw_only=True):
     """Submits a job whose opcodes are made of a request in a way of their own, and gives its number.
 
-    `opcodes`: those that it may be made of; `given` is the form of the body (a struct), if there may be one.
+    `opcodes`: those that it may be made of; `given` is the form of the body (a struct), if there may be one,
+    but for members that may be more: `also` (JSON schemas).
     """
 
     opcodes: Sequence[type[Opcode]]
     make: Callable[[Call], Sequence[Opcode]]
     query: Sequence[Argument] = ()
     given: Any = None
+    also: Mapping[str, Any] = {}
 
     async def __call__(self, call: Call) -> int:
         """Submit the job."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
 from twisted.internet.defer import CancelledError
 
 from gnt.model.errors import GntError
@@ -25,7 +26,9 @@ from gnt.rapi.resources.base import (
     several,
     shows,
     split,
+    words,
 )
+from gnt.rapi.resources.shapes import NOTHING, OBJECT, QUERY, QUERY_FIELDS, STRINGS
 
 VERSION: Final = 2
 FEATURES: Final = ("instance-create-reqv1", "instance-reinstall-reqv1", "node-migrate-reqv1", "node-evac-res1")
@@ -98,6 +101,14 @@ def _installable(row: Any) -> list[str]:
     return []
 
 
+class Query(msgspec.Struct, frozen=True, kw_only=True):
+    """What the body of a query says; `filter` is the older name of `qfilter`."""
+
+    fields: list[str] | None = None
+    qfilter: list[Any] | msgspec.UnsetType | None = msgspec.UNSET
+    filter: list[Any] | msgspec.UnsetType | None = msgspec.UNSET
+
+
 async def query(call: Call) -> Any:
     """Give the fields that the query names of all objects of a kind."""
     fields = split(call.query.required("fields"))
@@ -106,18 +117,12 @@ async def query(call: Call) -> Any:
 
 async def query_filtered(call: Call) -> Any:
     """Give the fields that body or query name of the objects that pass the body's filter."""
-    given = body.as_object(call.body)
-    fields = given.get("fields")
-    if fields is None:
-        fields = split(call.query.required("fields"))
-    if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
-        raise bad_request("Invalid body parameters: $.fields: expected a list of str")
-    if "qfilter" in given and "filter" in given:
+    given = body.as_form(call.body, Query)
+    fields = split(call.query.required("fields")) if given.fields is None else given.fields
+    if given.qfilter is not msgspec.UNSET and given.filter is not msgspec.UNSET:
         raise bad_request("Invalid body parameters: $.filter: also given as 'qfilter'")
-    wanted = given.get("qfilter", given.get("filter"))
-    if wanted is not None and not isinstance(wanted, list):
-        raise bad_request("Invalid body parameters: $.qfilter: expected a list or null")
-    return await call.master.call("Query", call.names["resource"], fields, wanted)
+    wanted = given.filter if given.qfilter is msgspec.UNSET else given.qfilter
+    return await call.master.call("Query", call.names["resource"], fields, None if wanted is msgspec.UNSET else wanted)
 
 
 async def query_fields(call: Call) -> Any:
@@ -138,28 +143,37 @@ def tag_rows(path: str, kind: str, part: str = "") -> tuple[Resource, ...]:
     within = {part: "name"} if part else {}
 
     async def tags(call: Call) -> Any:
+        """Give the tags."""
         return await call.ask("QueryTags", kind, call.names[part] if part else "")
 
     query = (several("tag", "tags"), DRY_RUN)
     fixed = {"kind": kind}
     return (
-        shows(path, tags),
+        shows(path, tags, gives=STRINGS),
         changes("PUT", path, Submit(opcode=TagsSet, path=within, query=query, fixed=fixed)),
         changes("DELETE", path, Submit(opcode=TagsDel, path=within, query=query, fixed=fixed)),
     )
 
 
 ROWS: Final = (
-    reads("/", root),
-    reads("/2", root),
-    reads("/version", version, Access.PUBLIC),
-    shows("/2/info", info),
-    reads("/2/features", features),
-    reads("/2/os", guest_systems, needs=(OsDiagnose,)),
+    reads("/", root, gives=NOTHING),
+    reads("/2", root, gives=NOTHING),
+    reads("/version", version, Access.PUBLIC, gives={"const": VERSION}),
+    shows("/2/info", info, gives=OBJECT),
+    reads("/2/features", features, gives=STRINGS),
+    reads("/2/os", guest_systems, needs=(OsDiagnose,), gives=STRINGS),
     changes("PUT", "/2/redistribute-config", Submit(opcode=ClusterRedistConf), called="redist_config"),
     changes("PUT", "/2/modify", Submit(opcode=ClusterSetParams, body=True, prepare=settable), called="cluster_modify"),
     *tag_rows("/2/tags", "cluster"),
-    shows("/2/query/[resource]", query, Access.READ),
-    Resource(path="/2/query/[resource]", method="PUT", access=Access.READ, does=query_filtered),
-    reads("/2/query/[resource]/fields", query_fields),
+    shows("/2/query/[resource]", query, Access.READ, query=(words("fields"),), gives=QUERY),
+    Resource(
+        path="/2/query/[resource]",
+        method="PUT",
+        access=Access.READ,
+        does=query_filtered,
+        query=(words("fields", must=False),),
+        given=Query,
+        gives=QUERY,
+    ),
+    reads("/2/query/[resource]/fields", query_fields, query=(words("fields", must=False),), gives=QUERY_FIELDS),
 )

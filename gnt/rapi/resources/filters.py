@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from gnt.model.errors import GntError
 from gnt.rapi import body
-from gnt.rapi.errors import bad_request
-from gnt.rapi.resources.base import Call, changes, reads, rows, shows
+from gnt.rapi.resources.base import BULK, Call, changes, reads, rows, shows
+from gnt.rapi.resources.shapes import NOTHING, STRING, listing, shape
 
 FIELDS: Final = ("uuid", "watermark", "priority", "predicates", "action", "reason_trail")
-_DEFAULTS: Final[dict[str, Any]] = {"priority": 0, "predicates": [], "action": "CONTINUE", "reason": []}
+
+
+class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A rule as a body says it; what it means is for the master to check."""
+
+    priority: int = 0
+    predicates: list[Any] = []
+    action: Any = "CONTINUE"
+    reason: list[Any] = []
 
 
 async def filters(call: Call) -> list[dict[str, Any]]:
@@ -42,16 +52,9 @@ async def replace(call: Call) -> Any:
 
 
 async def _set(call: Call, uuid: str | None) -> Any:
-    given = body.as_object(call.body)
-    for name in sorted(given.keys() - _DEFAULTS.keys()):
-        raise bad_request(f"Invalid body parameters: $.{name[:80]}: no such parameter")
-    wanted = {**_DEFAULTS, **given}
-    if not isinstance(wanted["reason"], list):
-        raise bad_request("Invalid body parameters: $.reason: expected a list")
-    reason = [*wanted["reason"], *call.reason()]
-    return await call.master.change(
-        "ReplaceFilter", uuid, wanted["priority"], wanted["predicates"], wanted["action"], reason
-    )
+    given = body.as_form(call.body, Rule)
+    reason = [*given.reason, *call.reason()]
+    return await call.master.change("ReplaceFilter", uuid, given.priority, given.predicates, given.action, reason)
 
 
 async def delete(call: Call) -> None:
@@ -60,9 +63,9 @@ async def delete(call: Call) -> None:
 
 
 ROWS: Final = (
-    shows("/2/filters", filters),
-    changes("POST", "/2/filters", add),
-    reads("/2/filters/[uuid]", one),
-    changes("PUT", "/2/filters/[uuid]", replace),
-    changes("DELETE", "/2/filters/[uuid]", delete),
+    shows("/2/filters", filters, query=(BULK,), gives=listing(FIELDS, "uuid")),
+    changes("POST", "/2/filters", add, given=Rule, gives=STRING),
+    reads("/2/filters/[uuid]", one, gives=shape(FIELDS)),
+    changes("PUT", "/2/filters/[uuid]", replace, given=Rule, gives=STRING),
+    changes("DELETE", "/2/filters/[uuid]", delete, gives=NOTHING),
 )

@@ -32,6 +32,14 @@ def usb_devices(given: dict[str, Any]) -> dict[str, Any]:
     return {**given, "hvparams": {**hvparams, "usb_devices": hvparams["usb_devices"].replace(" ", ",")}}
 
 
+def creation(given: dict[str, Any]) -> dict[str, Any]:
+    """Check the version of a creation's body and take it off. Raises `HttpError` (400)."""
+    version = given.get("__version__")
+    if isinstance(version, bool) or version != DATA_VERSION:
+        raise bad_request(f"$.__version__: must be {DATA_VERSION}; older forms are no longer supported")
+    return usb_devices({name: value for name, value in given.items() if name != "__version__"})
+
+
 # Reinstalling: the guest is stopped, installed, and started again.
 
 
@@ -99,6 +107,7 @@ REPLACE_DISKS: Final = Composed(
     make=_replace_disks,
     query=(text("remote_node"), text("mode"), text("disks"), text("iallocator")),
     given=InstanceReplaceDisks,
+    also={"disks": {"anyOf": [{"type": "array", "items": {"type": "integer"}}, {"type": "string"}]}},
 )
 
 # Migrating all guests of a node: a body, or `live` or `mode` in the query.

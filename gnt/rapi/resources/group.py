@@ -13,8 +13,9 @@ from gnt.opcodes.network import (
     NetworkRename,
     NetworkSetParams,
 )
-from gnt.rapi.resources.base import DRY_RUN, Call, Submit, changes, flag, listed, shows, single
+from gnt.rapi.resources.base import BULK, DRY_RUN, LOCK, Call, Submit, changes, flag, listed, shows, single
 from gnt.rapi.resources.cluster import tag_rows
+from gnt.rapi.resources.shapes import listing, shape
 
 GROUP_FIELDS: Final = (
     *("alloc_policy", "name", "node_cnt", "node_list", "ipolicy", "custom_ipolicy", "diskparams", "custom_diskparams"),
@@ -60,9 +61,9 @@ _GROUP_PATH: Final = "/2/groups/[group_name]"
 _NETWORK_PATH: Final = "/2/networks/[network_name]"
 
 ROWS: Final = (
-    shows("/2/groups", groups),
+    shows("/2/groups", groups, query=(BULK,), gives=listing(GROUP_FIELDS, "name")),
     changes("POST", "/2/groups", Submit(opcode=GroupAdd, query=_DRY, body=True, renamed={"name": "group_name"})),
-    shows(_GROUP_PATH, group),
+    shows(_GROUP_PATH, group, query=(LOCK,), gives=shape(GROUP_FIELDS)),
     changes("DELETE", _GROUP_PATH, Submit(opcode=GroupRemove, path=_GROUP, query=_DRY)),
     changes("PUT", f"{_GROUP_PATH}/modify", Submit(opcode=GroupSetParams, path=_GROUP, body=True, renamed=_GROUP_OLD)),
     changes("PUT", f"{_GROUP_PATH}/rename", Submit(opcode=GroupRename, path=_GROUP, query=_DRY, body=True)),
@@ -70,9 +71,9 @@ ROWS: Final = (
         "PUT", f"{_GROUP_PATH}/assign-nodes", Submit(opcode=GroupAssignNodes, path=_GROUP, query=_ASSIGN, body=True)
     ),
     *tag_rows(f"{_GROUP_PATH}/tags", "nodegroup", "group_name"),
-    shows("/2/networks", networks),
+    shows("/2/networks", networks, query=(BULK,), gives=listing(NETWORK_FIELDS, "name")),
     changes("POST", "/2/networks", Submit(opcode=NetworkAdd, query=_DRY, body=True, renamed={"name": "network_name"})),
-    shows(_NETWORK_PATH, network),
+    shows(_NETWORK_PATH, network, query=(LOCK,), gives=shape(NETWORK_FIELDS)),
     changes("DELETE", _NETWORK_PATH, Submit(opcode=NetworkRemove, path=_NETWORK, query=_DRY, body=True)),
     changes("PUT", f"{_NETWORK_PATH}/connect", Submit(opcode=NetworkConnect, path=_NETWORK, query=_DRY, body=True)),
     changes(

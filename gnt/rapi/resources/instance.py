@@ -17,10 +17,12 @@ from gnt.opcodes.instance_disks import (
 from gnt.opcodes.instance_modify import InstanceSetParams
 from gnt.opcodes.instance_move import InstanceFailover, InstanceMigrate
 from gnt.opcodes.instance_power import InstanceReboot, InstanceShutdown, InstanceStartup
-from gnt.rapi.errors import HttpError, bad_request
+from gnt.rapi.errors import HttpError
 from gnt.rapi.resources import forms
 from gnt.rapi.resources.base import (
+    BULK,
     DRY_RUN,
+    LOCK,
     Access,
     Call,
     Submit,
@@ -34,6 +36,7 @@ from gnt.rapi.resources.base import (
     text,
 )
 from gnt.rapi.resources.cluster import tag_rows
+from gnt.rapi.resources.shapes import OBJECT, listing, shape
 
 FIELDS: Final = (
     *("name", "admin_state", "os", "pnode", "snodes", "disk_template", "nic.ips", "nic.macs", "nic.modes"),
@@ -42,8 +45,6 @@ FIELDS: Final = (
     *("oper_ram", "oper_vcpus", "status", "custom_hvparams", "custom_beparams", "custom_nicparams"),
     *("custom_osparams", "ctime", "mtime", "uuid", "serial_no", "tags"),
 )
-# The only form of a creation's body that there still is.
-DATA_VERSION: Final = 1
 
 
 async def instances(call: Call) -> list[dict[str, Any]]:
@@ -72,20 +73,12 @@ async def console(call: Call) -> Any:
     return found["console"]
 
 
-def creation(given: dict[str, Any]) -> dict[str, Any]:
-    """Check the version of a creation's body and take it off. Raises `HttpError` (400)."""
-    version = given.get("__version__")
-    if isinstance(version, bool) or version != DATA_VERSION:
-        raise bad_request(f"$.__version__: must be {DATA_VERSION}; older forms are no longer supported")
-    return forms.usb_devices({name: value for name, value in given.items() if name != "__version__"})
-
-
 _NAME: Final = {"instance_name": "instance_name"}
 _DRY: Final = (DRY_RUN,)
 _HERE: Final = "/2/instances/[instance_name]"
 
 ROWS: Final = (
-    shows("/2/instances", instances),
+    shows("/2/instances", instances, query=(BULK, LOCK), gives=listing(FIELDS, "id")),
     changes(
         "POST",
         "/2/instances",
@@ -94,11 +87,11 @@ ROWS: Final = (
             query=_DRY,
             body=True,
             renamed=forms.CREATION_NAMES,
-            prepare=creation,
+            prepare=forms.creation,
         ),
     ),
     changes("POST", "/2/instances-multi-alloc", forms.MULTI_ALLOC),
-    shows(_HERE, instance),
+    shows(_HERE, instance, query=(LOCK,), gives=shape(FIELDS)),
     changes(
         "DELETE",
         _HERE,
@@ -164,6 +157,6 @@ ROWS: Final = (
             prepare=forms.usb_devices,
         ),
     ),
-    reads(f"{_HERE}/console", console, Access.READ),
+    reads(f"{_HERE}/console", console, Access.READ, gives=OBJECT),
     *tag_rows(f"{_HERE}/tags", "instance", "instance_name"),
 )

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
+
 from gnt.model.errors import GntError
 from gnt.rapi import body
-from gnt.rapi.errors import bad_request, not_found
-from gnt.rapi.resources.base import Access, Call, changes, reads, shows
+from gnt.rapi.errors import not_found
+from gnt.rapi.resources.base import BULK, Access, Call, changes, flag, reads, shows
+from gnt.rapi.resources.shapes import listing, shape
 
 BULK_FIELDS: Final = ("id", "ops", "status", "summary", "opstatus", "received_ts", "start_ts", "end_ts")
 FIELDS: Final = (*BULK_FIELDS, "oplog", "opresult")
 WAIT: Final = 10.0
-_WAIT_PARAMETERS: Final = frozenset({"fields", "previous_job_info", "previous_log_serial"})
+
+
+class Wait(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the body of a wait says: which fields, what they were, which log entries are known."""
+
+    fields: list[str]
+    previous_job_info: list[Any] | None = None
+    previous_log_serial: int | None = None
 
 
 async def jobs(call: Call) -> list[dict[str, Any]]:
@@ -41,17 +51,10 @@ async def cancel(call: Call) -> Any:
 
 async def wait(call: Call) -> dict[str, Any] | None:
     """Wait until fields of a job change or it logs something; null if nothing does for a while."""
-    given = body.as_object(call.body)
-    for name in sorted(given.keys() - _WAIT_PARAMETERS):
-        raise bad_request(f"Invalid body parameters: $.{name[:80]}: no such parameter")
-    fields, previous, serial = (given.get(name) for name in ("fields", "previous_job_info", "previous_log_serial"))
-    if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
-        raise bad_request("Invalid body parameters: $.fields: expected a list of str")
-    if previous is not None and not isinstance(previous, list):
-        raise bad_request("Invalid body parameters: $.previous_job_info: expected a list or null")
-    if serial is not None and (isinstance(serial, bool) or not isinstance(serial, int)):
-        raise bad_request("Invalid body parameters: $.previous_log_serial: expected int or null")
-    change = await call.master.wait_for_job_change(_number(call), fields, previous, serial, WAIT)
+    given = body.as_form(call.body, Wait)
+    change = await call.master.wait_for_job_change(
+        _number(call), given.fields, given.previous_job_info, given.previous_log_serial, WAIT
+    )
     return None if change is None else {"job_info": change.info, "log_entries": change.entries}
 
 
@@ -78,9 +81,11 @@ def _fits(row: Any, length: int) -> bool:
     return row is None or (isinstance(row, list) and len(row) == length)
 
 
+_CANCELED: Final = {"type": "array", "items": {"type": ["boolean", "string"]}, "minItems": 2, "maxItems": 2}
+
 ROWS: Final = (
-    shows("/2/jobs", jobs),
-    shows("/2/jobs/[job_id]", job),
-    changes("DELETE", "/2/jobs/[job_id]", cancel),
-    reads("/2/jobs/[job_id]/wait", wait, Access.WRITE),
+    shows("/2/jobs", jobs, query=(BULK,), gives=listing(BULK_FIELDS, "id")),
+    shows("/2/jobs/[job_id]", job, gives=shape(FIELDS)),
+    changes("DELETE", "/2/jobs/[job_id]", cancel, query=(flag("dry-run"),), gives=_CANCELED),
+    reads("/2/jobs/[job_id]/wait", wait, Access.WRITE, given=Wait),
 )

@@ -8,7 +8,9 @@ from gnt.opcodes.node import NodeEvacuate, NodePowercycle, NodeSetParams
 from gnt.opcodes.node_storage import NodeQueryStorage, RepairNodeStorage
 from gnt.rapi.resources import forms
 from gnt.rapi.resources.base import (
+    BULK,
     DRY_RUN,
+    LOCK,
     Access,
     Call,
     Submit,
@@ -23,6 +25,7 @@ from gnt.rapi.resources.base import (
     words,
 )
 from gnt.rapi.resources.cluster import tag_rows
+from gnt.rapi.resources.shapes import STRING, listing, shape
 
 FIELDS: Final = (
     *("name", "offline", "master_candidate", "drained", "dtotal", "dfree", "sptotal", "spfree", "mtotal", "mnode"),
@@ -63,9 +66,9 @@ _AUTO_PROMOTE: Final = flag("auto-promote", "auto_promote")
 _STORAGE: Final = text("storage_type")
 
 ROWS: Final = (
-    shows("/2/nodes", nodes),
-    shows(_HERE, node),
-    shows(f"{_HERE}/role", role),
+    shows("/2/nodes", nodes, query=(BULK,), gives=listing(FIELDS, "id")),
+    shows(_HERE, node, query=(LOCK,), gives=shape((*FIELDS, "secondary_ip"))),
+    shows(f"{_HERE}/role", role, query=(LOCK,), gives=STRING),
     changes(
         "PUT",
         f"{_HERE}/role",

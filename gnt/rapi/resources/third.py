@@ -9,8 +9,9 @@ from gnt import __version__
 from gnt.model.errors import GntError
 from gnt.rapi.errors import HttpError, bad_request
 from gnt.rapi.query_string import QueryString
-from gnt.rapi.resources.base import Access, Argument, Call, Resource, Stream, several, text
+from gnt.rapi.resources.base import Access, Argument, Call, Plain, Resource, Stream, several, text
 from gnt.rapi.resources.metrics import metrics
+from gnt.rapi.resources.shapes import OBJECT
 
 KINDS: Final = ("cluster", "disk", "filter", "group", "instance", "job", "network", "node")
 _HEALTHY: Final = {
@@ -48,6 +49,11 @@ async def health(call: Call) -> dict[str, Any]:
     return {"status": "ok", "version": __version__}
 
 
+async def openapi(call: Call) -> Plain:
+    """Give the description of this API: OpenAPI 3.1."""
+    return Plain(content_type="application/json", body=call.described())
+
+
 _EVENTS: Final[tuple[Argument, ...]] = (several("kind"), text("since"))
 
 
@@ -63,4 +69,5 @@ ROWS: Final = (
     Resource(path="/3/events", method="GET", access=Access.OPEN, does=Stream(), query=_EVENTS),
     *_both("/health", Access.PUBLIC, health, gives=_HEALTHY),
     *_both("/metrics", Access.METRICS, metrics),
+    *_both("/openapi.json", Access.PUBLIC, openapi, gives=OBJECT),
 )

@@ -250,12 +250,9 @@ def test_a_migration_moves_the_record_with_the_guest() -> None:
     ground.nodes.made.clear()
     assert ground.run("OP_INSTANCE_MIGRATE", instance_name="web1", target_node="node2").error is None
     assert ground.nodes.tags() == [
-        "disk_assemble",
-        "migration_accept",
-        "migration_send",
-        "migration_finish",
-        "migration_finish",
-        "disk_release",
+        *("disk_assemble", "disk_promote", "disk_promote"),
+        *("migration_accept", "migration_send", "migration_finish", "migration_finish"),
+        *("disk_demote", "disk_promote", "disk_release"),
     ]
     assert ground.instance().primary_node == NODE2
     assert list(ground.guests[NODE2]) == [ground.instance().uuid]
@@ -285,7 +282,7 @@ def test_a_migration_that_fails_is_undone_on_the_target() -> None:
     end = ground.run("OP_INSTANCE_MIGRATE", instance_name="web1", target_node="node2")
     assert end.error is not None
     assert "cpu not compatible" in end.error.text
-    assert ground.nodes.tags()[-2:] == ["migration_cancel", "disk_release"]
+    assert ground.nodes.tags()[-4:] == ["migration_cancel", "disk_demote", "disk_promote", "disk_release"]
     assert ground.instance().primary_node == NODE1
 
 

@@ -88,6 +88,12 @@ DISK: Final[dict[str, Table]] = {
     "plain": {
         "stripes": _integer(1, "2.6"),
     },
+    "thin": {
+        "pool": _text("gnt-thin", "3.1"),
+    },
+    "qcow2": {
+        "backing": _text("", "3.1"),
+    },
     "blockdev": {},
     "drbd": {
         "c-delay-target": _integer(1, "2.6"),
@@ -276,7 +282,19 @@ _MAX: Final = {
 }
 
 IPOLICY: Final[dict[str, Any]] = {
-    "disk-templates": ["blockdev", "diskless", "drbd", "ext", "file", "gluster", "plain", "rbd", "sharedfile"],
+    "disk-templates": [
+        "blockdev",
+        "diskless",
+        "drbd",
+        "ext",
+        "file",
+        "gluster",
+        "plain",
+        "qcow2",
+        "rbd",
+        "sharedfile",
+        "thin",
+    ],
     "minmax": [{"max": _MAX, "min": _MIN}],
     "spindle-ratio": 32.0,
     "std": _MIN,

@@ -21,7 +21,9 @@ DiskParams: TypeAlias = dict[str, Any]
 AdminStateSource = Literal["admin", "user"]
 AllocPolicy = Literal["last_resort", "preferred", "unallocable"]
 CreateMode = Literal["create", "import", "remote-import"]
-DiskTemplate = Literal["blockdev", "diskless", "drbd", "ext", "file", "gluster", "plain", "rbd", "sharedfile"]
+DiskTemplate = Literal[
+    "blockdev", "diskless", "drbd", "ext", "file", "gluster", "plain", "qcow2", "rbd", "sharedfile", "thin"
+]
 EvacMode = Literal["all", "primary-only", "secondary-only"]
 ExportMode = Literal["local", "remote"]
 FileDriver = Literal["blktap", "blktap2", "loop"]

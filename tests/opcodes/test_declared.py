@@ -17,6 +17,8 @@ PARAMETERS = [
     for op_id, opcode in OPCODES.items()
     for name, described in opcode["params"].items()
 ]
+# Disk templates that are ours.
+OURS = {"qcow2", "thin"}
 
 
 def least(op_id: str) -> dict[str, Any]:
@@ -115,7 +117,9 @@ def test_described_parameter(op_id: str, name: str, described: dict[str, Any]) -
     assert info.nullable == described["type"].endswith("|null")
     assert (info.private or info.secret) == ("private[" in described["type"])
     if described["type"].startswith("enum:"):
-        assert list(info.choices) == SPEC["_enums"][described["type"][5:].removesuffix("|null")]
+        assert [choice for choice in info.choices if choice not in OURS] == SPEC["_enums"][
+            described["type"][5:].removesuffix("|null")
+        ]
 
 
 def test_shown_types() -> None:

@@ -32,6 +32,7 @@ from gnt.masterd.queries.fields import (
 from gnt.masterd.queries.view import View
 from gnt.model.cluster import Cluster
 from gnt.model.objects import DiskTemplate, Node, role_of
+from gnt.model.params import fill_disk
 from gnt.model.params_tables import NODE as NODE_PARAMETERS
 from gnt.wire.calls import HypervisorFacts, NodeFacts, StorageFacts, StorageUnit
 
@@ -41,13 +42,17 @@ PHYSICAL_VOLUMES: Final = "lvm-pv"
 def default_unit(cluster: Cluster) -> StorageUnit | None:
     """Give the storage that the first enabled disk template with storage on the node uses; None if none has."""
     settings = cluster.settings
-    places = {
+    places: dict[DiskTemplate, tuple[str, str | None]] = {
         DiskTemplate.PLAIN: ("lvm-vg", settings.volume_group_name),
         DiskTemplate.DRBD: ("lvm-vg", settings.volume_group_name),
         DiskTemplate.FILE: ("file", settings.file_storage_dir),
+        DiskTemplate.QCOW2: ("file", settings.file_storage_dir),
         DiskTemplate.SHAREDFILE: ("file", settings.shared_file_storage_dir),
         DiskTemplate.GLUSTER: ("file", settings.gluster_storage_dir),
     }
+    if settings.volume_group_name:
+        pool = fill_disk(cluster, None, DiskTemplate.THIN, {})["pool"]
+        places[DiskTemplate.THIN] = ("lvm-thin", f"{settings.volume_group_name}/{pool}")
     for template in settings.enabled_disk_templates:
         kind, key = places.get(template, ("", None))
         if key:

@@ -19,7 +19,7 @@ _EXTERNALLY_MIRRORED: Final = frozenset(
 )
 """Templates whose data another node may read at any time: this node's page cache must not hold back a write. rbd,
 which is of this kind too, takes care of that itself."""
-_FILES: Final = frozenset({DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.GLUSTER})
+_FILES: Final = frozenset({DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.QCOW2, DiskTemplate.GLUSTER})
 _BUSES: Final = {"paravirtual": ("virtio", "vd"), "ide": ("ide", "hd"), "sd": ("sd", "sd")}
 _SCSI: Final = ("scsi", "sd")
 _CONTROLLERS: Final = {"lsi": "lsilogic", "megasas": "lsisas1078", "virtio-scsi-pci": "virtio-scsi"}
@@ -95,7 +95,7 @@ def _disk(
         element,
         "driver",
         name="qemu",
-        type="raw",
+        type="qcow2" if disk.dev_type is DiskTemplate.QCOW2 else "raw",
         cache=cache,
         io=given["disk_aio"],
         discard=None if discard == "default" else discard,

@@ -20,7 +20,11 @@ _TREES: Final = ("boot", "dev", "etc", "home", "proc", "root", "sys")
 _PROGRAMS: Final = ("bin", "lib", "lib32", "lib64", "sbin")
 
 # The directory of each template in ssconf.
-_SSCONF: Final = {"file": "file_storage_dir", "sharedfile": "shared_file_storage_dir"}
+_SSCONF: Final = {
+    "file": "file_storage_dir",
+    "qcow2": "file_storage_dir",
+    "sharedfile": "shared_file_storage_dir",
+}
 
 
 def forbidden_directories(root: Path) -> tuple[Path, ...]:
@@ -134,6 +138,7 @@ class AllowedDirectories:
             return told
         built_in = {
             "file": self._layout.default_file_storage(),
+            "qcow2": self._layout.default_file_storage(),
             "sharedfile": self._layout.default_shared_file_storage(),
         }
         return str(built_in[self._template])

@@ -25,6 +25,7 @@ from gnt.model.specs import DiskSpec
 from gnt.noded.storage.allowed import AllowedDirectories
 from gnt.noded.storage.answers import check_size, exists, exists_otherwise, not_there
 from gnt.noded.storage.marked_tree import (
+    FILE_MODE,
     MIB,
     NO_LINK,
     Target,
@@ -95,6 +96,16 @@ class Draft:
         self.names.append(name)
         take_away(self.handle, [self.name])
         self.names.append(self.name)
+
+    def flush(self) -> None:
+        """Have what somebody else wrote on disk, and keep it private."""
+        with failures(self.target.path):
+            handle = os.open(self.name, os.O_RDONLY | NO_LINK, dir_fd=self.handle)
+            try:
+                os.fchmod(handle, FILE_MODE)
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
     def end(self) -> None:
         """Let what was written become the disk."""

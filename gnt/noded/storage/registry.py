@@ -16,6 +16,8 @@ from gnt.noded.storage.file import FileDisks
 from gnt.noded.storage.interface import IDiskTemplate, IMirror
 from gnt.noded.storage.plain import LogicalVolumes
 from gnt.noded.storage.programs import Programs
+from gnt.noded.storage.qcow2 import Images
+from gnt.noded.storage.thin import ThinVolumes
 
 
 def real_templates(place: Place, processes: IProcesses) -> dict[str, IDiskTemplate]:
@@ -28,6 +30,8 @@ def real_templates(place: Place, processes: IProcesses) -> dict[str, IDiskTempla
         "file": FileDisks(place, "file"),
         "sharedfile": FileDisks(place, "sharedfile"),
         "plain": plain,
+        "thin": ThinVolumes(place, programs),
+        "qcow2": Images(place, programs),
         "drbd": MirroredDisks(place, kernel, plain, own_uuid(place)),
     }
 

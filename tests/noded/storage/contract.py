@@ -9,7 +9,10 @@ be and gives a function that says whether it is untouched. What a template canno
 
 from __future__ import annotations
 
+import subprocess
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
@@ -22,6 +25,7 @@ from gnt.noded.storage.interface import IDiskTemplate
 from tests.noded.storage.drive import Driven
 
 Untouched = Callable[[], bool]
+_QUIET: dict[str, Any] = {"stdout": subprocess.DEVNULL}
 
 
 def refusal(work: Callable[..., Any], *args: Any) -> str:
@@ -33,15 +37,29 @@ def refusal(work: Callable[..., Any], *args: Any) -> str:
 
 
 def write(template: Driven, disk: DiskSpec, data: bytes) -> None:
-    """Write at the beginning of an assembled disk."""
-    with open(template.contents(disk).place, "r+b") as opened:  # noqa: PTH123 - opened as its user opens it
-        opened.write(data)
+    """Write at the beginning of an assembled disk, as its user does."""
+    contents = template.contents(disk)
+    if contents.plain:
+        with open(contents.place, "r+b") as opened:  # noqa: PTH123 - opened as its user opens it
+            opened.write(data)
+        return
+    with tempfile.NamedTemporaryFile() as source:
+        source.write(data + read(template, disk, 512)[len(data) :])
+        source.flush()
+        command = f"write -s {source.name} 0 512"
+        subprocess.run(["qemu-io", "-f", contents.format, "-c", command, contents.place], check=True, **_QUIET)
 
 
 def read(template: Driven, disk: DiskSpec, size: int) -> bytes:
-    """Read from the beginning of an assembled disk."""
-    with open(template.contents(disk).place, "rb") as opened:  # noqa: PTH123
-        return opened.read(size)
+    """Read from the beginning of an assembled disk, 512 bytes at most."""
+    contents = template.contents(disk)
+    if contents.plain:
+        with open(contents.place, "rb") as opened:  # noqa: PTH123
+            return opened.read(size)
+    with tempfile.TemporaryDirectory() as room:
+        words = ["-f", contents.format, "-O", "raw", "bs=512", "count=1", f"if={contents.place}", f"of={room}/block"]
+        subprocess.run(["qemu-img", "dd", *words], check=True, **_QUIET)
+        return Path(room, "block").read_bytes()[:size]
 
 
 class TemplateContract:

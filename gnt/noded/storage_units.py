@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from gnt.model.errors import NodeFailure
 from gnt.noded.handler import CallContext, Handlers, Place
 from gnt.noded.storage.allowed import AllowedDirectories
+from gnt.noded.storage.devices import device_size
 from gnt.noded.storage.programs import Programs
 from gnt.noded.storage.volume_groups import VolumeGroups
 from gnt.wire.disk_calls import (
@@ -90,21 +90,8 @@ class Storage:
 
 def device_sizes(paths: Iterable[str]) -> dict[str, int]:
     """Give the sizes in bytes of those paths below /dev that are block devices; others are left out. Blocks."""
-    found = {}
-    for path in paths:
-        real = os.path.realpath(path)
-        if not path.startswith("/dev/") or not real.startswith("/dev/"):
-            continue
-        try:
-            handle = os.open(real, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError:
-            continue
-        try:
-            if stat.S_ISBLK(os.fstat(handle).st_mode):
-                found[path] = os.lseek(handle, 0, os.SEEK_END)
-        finally:
-            os.close(handle)
-    return found
+    sizes = {path: device_size(path) for path in paths}
+    return {path: size for path, size in sizes.items() if size is not None}
 
 
 def _disk_usage(directory: Path) -> Iterable[int]:

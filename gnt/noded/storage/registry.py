@@ -9,9 +9,11 @@ from gnt.model.errors import NodeFailure
 from gnt.model.specs import DiskSpec
 from gnt.noded.handler import Place
 from gnt.noded.processes import IProcesses
+from gnt.noded.storage.blockdev import BlockDevices
 from gnt.noded.storage.diskless import Diskless
 from gnt.noded.storage.drbd import MirroredDisks, own_uuid
 from gnt.noded.storage.drbd_kernel import Kernel
+from gnt.noded.storage.ext import ProvidedDisks
 from gnt.noded.storage.file import FileDisks
 from gnt.noded.storage.interface import IDiskTemplate, IMirror
 from gnt.noded.storage.plain import LogicalVolumes
@@ -32,6 +34,8 @@ def real_templates(place: Place, processes: IProcesses) -> dict[str, IDiskTempla
         "plain": plain,
         "thin": ThinVolumes(place, programs),
         "qcow2": Images(place, programs),
+        "blockdev": BlockDevices(place),
+        "ext": ProvidedDisks(place, processes),
         "drbd": MirroredDisks(place, kernel, plain, own_uuid(place)),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -16,9 +17,14 @@ _PLAIN: Final = re.compile(r"[^ !#-\[\]-~]")
 
 def line(*, address: str, user: str, seconds: float, request: str, status: int, size: int) -> str:
     """Give the line of a request; `seconds` since the epoch, `size` bytes of the answer's body."""
-    stamp = time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(seconds))
+    stamp = _stamp(int(seconds))
     name = _safe(user).replace(" ", "_") or "-"
     return f'{_safe(address)} - {name} [{stamp}] "{_safe(request)}" {status} {size or "-"}\n'
+
+
+@lru_cache(maxsize=4)
+def _stamp(second: int) -> str:
+    return time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(second))
 
 
 def _safe(text: str) -> str:
@@ -32,6 +38,7 @@ class AccessLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file = self._open()
+        self._here = os.fstat(self._file.fileno())
 
     def write(self, text: str) -> None:
         """Write a line."""
@@ -40,6 +47,7 @@ class AccessLog:
                 fresh = self._open()
                 self._file.close()
                 self._file = fresh
+                self._here = os.fstat(fresh.fileno())
             self._file.write(text)
             self._file.flush()
         except (OSError, ValueError, Refused):
@@ -54,8 +62,7 @@ class AccessLog:
             there = self._path.stat()
         except FileNotFoundError:
             return False
-        here = os.fstat(self._file.fileno())
-        return (there.st_ino, there.st_dev) == (here.st_ino, here.st_dev)
+        return (there.st_ino, there.st_dev) == (self._here.st_ino, self._here.st_dev)
 
     def _open(self) -> TextIO:
         """Open the file. Raises `Refused`."""

@@ -21,7 +21,7 @@ from gnt.daemon.runtime import Clock, Pool
 from gnt.model.errors import GntError
 from gnt.rapi import body
 from gnt.rapi.authentication import Authentication
-from gnt.rapi.encoded import COMPRESS_FROM, Encoded, digested, encoded, matches, takes_gzip
+from gnt.rapi.encoded import CACHING, SERVER, Encoded, digested, encoded, matches, takes_gzip
 from gnt.rapi.errors import (
     HttpError,
     bad_request,
@@ -32,7 +32,7 @@ from gnt.rapi.errors import (
     status_of,
 )
 from gnt.rapi.events import Hub
-from gnt.rapi.http import SERVER, RapiRequest
+from gnt.rapi.http import RapiRequest
 from gnt.rapi.keeper import Ask, Keeper
 from gnt.rapi.luxi import Master
 from gnt.rapi.openapi import describe
@@ -98,6 +98,50 @@ class Application:
         )
         self._klein.route(pattern, endpoint=path, strict_slashes=True)(answer)
 
+    def quick(self, request: RapiRequest) -> bool:
+        """Answer what programs ask for again and again: a GET of what is kept, by who was right a moment ago.
+
+        False: it is something else, or something is wrong with it; then it goes the way of all requests.
+        """
+        way = self._ways.get(request.path)
+        row = way[0].get("GET") if way is not None and request.method == b"GET" else None
+        if way is None or row is None or not row.kept or request.body() or not _is_sound(request) or not request.stays:
+            return False
+        try:
+            user = self._authentication.allow_at_once(request.header("authorization"), row.access, request.address())
+        except HttpError:
+            return False
+        if user is None:
+            return False
+        request.requester = user.name
+        self._kept(request, row, way[1]).addCallbacks(
+            self._send, self._send_failure, callbackArgs=(request,), errbackArgs=(request,)
+        )
+        return True
+
+    def _send(self, answer: Encoded, request: RapiRequest) -> None:
+        pack = answer.is_long and takes_gzip(request.header("accept-encoding") or "")
+        if pack and not answer.is_packed:
+            packing = Deferred.fromCoroutine(answer.packed(self._pool))
+            packing.addCallbacks(lambda _: self._send(answer, request), lambda why: self._send_failure(why, request))
+            return
+        request.send(*answer.whole(request.header("if-none-match"), pack=pack))
+
+    def _send_failure(self, failure: Failure, request: RapiRequest) -> None:
+        request.answer(self._failed(request, failure))
+
+    def _kept(self, request: RapiRequest, row: Resource, names: Mapping[str, str]) -> Deferred[Encoded]:
+        """Give the answer of a row that is kept. What the request asks for is only looked at if it is asked anew."""
+        query = request.uri.partition(b"?")[2]
+
+        async def make(ask: Ask) -> Any:
+            does: Any = row.does
+            return await does(
+                Call(master=self._master, clock=self._clock, names=names, query=QueryString(query), ask=ask)
+            )
+
+        return self._keeper.answer(request.path + b"?" + query, make)
+
     def serve(self, request: RapiRequest) -> bool:
         """Answer a request whose path was seen before; False: it is Klein's to find who answers."""
         way = self._ways.get(request.path)
@@ -129,39 +173,32 @@ class Application:
             return await stream(
                 self.hub, request, QueryString(query), lambda: self._authentication.allow(header, row.access, address)
             )
+        if row.kept:
+            _body(request)
+            return await self._rendered(request, await self._kept(request, row, names))
         does: Any = row.does
-        call = Call(
-            master=self._master,
-            clock=self._clock,
-            names=names,
-            query=QueryString(query),
-            body=_body(request),
-            reason_name=row.reason_name,
-            own=self.own,
-            described=self._described,
+        value = await does(
+            Call(
+                master=self._master,
+                clock=self._clock,
+                names=names,
+                query=QueryString(query),
+                body=_body(request),
+                reason_name=row.reason_name,
+                own=self.own,
+                described=self._described,
+            )
         )
-        if not row.kept:
-            return await self._plainly(request, await does(call))
-
-        async def make(ask: Ask) -> Any:
-            call.ask = ask
-            return await does(call)
-
-        key = f"{request.path!r}?{query!r}"
-        return await self._rendered(request, await self._keeper.answer(key, make))
-
-    async def _plainly(self, request: RapiRequest, value: Any) -> bytes:
-        """Give the body of what is not kept."""
-        if not isinstance(value, Plain):
-            return await self._rendered(request, encoded(value))
-        return await self._rendered(request, digested(value.body), value.content_type)
+        if isinstance(value, Plain):
+            return await self._rendered(request, digested(value.body), value.content_type)
+        return await self._rendered(request, encoded(value))
 
     async def _rendered(self, request: RapiRequest, answer: Encoded, content_type: str = JSON) -> bytes:
         """Give an answer's body as this client takes it, and set its headers."""
         request.put("Server", SERVER)
         if request.method == b"GET":
             request.put("ETag", answer.tag)
-            request.put("Cache-Control", "private, no-cache")
+            request.put("Cache-Control", CACHING)
             known = request.header("if-none-match")
             if known is not None and matches(known, answer.tag):
                 request.setResponseCode(HTTPStatus.NOT_MODIFIED.value)
@@ -169,7 +206,7 @@ class Application:
         request.put("Content-Type", content_type)
         request.put("X-Content-Type-Options", "nosniff")
         content, length = answer.body, answer.length
-        if len(content) >= COMPRESS_FROM:
+        if answer.is_long:
             request.put("Vary", "Accept-Encoding")
             if takes_gzip(request.header("accept-encoding") or ""):
                 content = await answer.packed(self._pool)
@@ -244,13 +281,22 @@ def _check(request: RapiRequest) -> None:
     """Refuse what is wrong before its path is looked at. Raises `HttpError`."""
     if request.too_large:
         raise HttpError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has more than {body.LIMIT} bytes")
-    hosts = request.requestHeaders.getRawHeaders(b"host", [])
-    if len(hosts) > 1 or (not hosts and request.clientproto == b"HTTP/1.1"):
+    if not _has_host(request):
         raise bad_request("There has to be one Host header")
     if not _PATH.fullmatch(request.path):
         raise not_found()  # nothing is percent decoded, and no name has other characters
     # What the client calls us plays no part, and Klein must not stumble over it.
     request.requestHeaders.setRawHeaders(b"host", [b"localhost"])
+
+
+def _has_host(request: RapiRequest) -> bool:
+    hosts = request.requestHeaders.getRawHeaders(b"host", [])
+    return len(hosts) == 1 or (not hosts and request.clientproto != b"HTTP/1.1")
+
+
+def _is_sound(request: RapiRequest) -> bool:
+    """Say whether nothing is wrong with a request whose path is known."""
+    return not request.too_large and _has_host(request)
 
 
 def _body(request: RapiRequest) -> Any:

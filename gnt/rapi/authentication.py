@@ -55,16 +55,16 @@ class Authentication:
         return None if user is None else self._permitted(user, access)
 
     def _permitted(self, user: User | None, access: Access) -> User | None:
-        if access is Access.PUBLIC or (access in {Access.OPEN, Access.METRICS} and self._open_reads):
+        if access is Access.PUBLIC or (self._open_reads and (access is Access.OPEN or access is Access.METRICS)):
             return user
         if user is None:
             raise unauthorized()
-        may = {
-            Access.METRICS: True,
-            Access.OPEN: not user.only_metrics,
-            Access.READ: user.may_read,
-            Access.WRITE: user.may_write,
-        }[access]
+        if access is Access.OPEN:
+            may = not user.only_metrics
+        elif access is Access.READ:
+            may = user.may_read
+        else:
+            may = access is Access.METRICS or user.may_write
         if not may:
             raise HttpError(HTTPStatus.FORBIDDEN)
         return user

@@ -9,15 +9,15 @@ from io import BytesIO
 from typing import Any, Final
 
 from twisted.protocols.basic import LineReceiver
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, datetimeToString
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from gnt import __version__
 from gnt.daemon.runtime import Clock
 from gnt.rapi import access_log
 from gnt.rapi.access_log import AccessLog
 from gnt.rapi.body import LIMIT
+from gnt.rapi.encoded import SERVER
 from gnt.rapi.errors import error_body
 
 PATIENCE: Final = 30.0
@@ -28,8 +28,6 @@ MOST_SWALLOWED: Final = 8 * LIMIT
 
 METHODS: Final = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH"})
 """Those that are counted by name: clients may invent others without end."""
-
-SERVER: Final = f"gnt/{__version__}"
 
 
 class RapiRequest(Request):
@@ -64,7 +62,8 @@ class RapiRequest(Request):
         if not self.path.startswith(b"/"):
             self.path = b"/" + self.path
         self.channel.busy = True
-        super().process()  # type: ignore[no-untyped-call]
+        if not self.channel.site.quick(self):
+            super().process()  # type: ignore[no-untyped-call]
 
     def _hang_up(self) -> None:
         if not self.too_large or not self.channel.refused:
@@ -96,8 +95,25 @@ class RapiRequest(Request):
         """Send an answer whose headers are set."""
         if self._disconnected:
             return
+        if not self.responseHeaders.hasHeader(b"date"):  # who answers quickly has made none
+            self.responseHeaders.setRawHeaders(b"date", [datetimeToString()])  # type: ignore[no-untyped-call]
         self.write(content)  # type: ignore[no-untyped-call]
         self.finish()  # type: ignore[no-untyped-call]
+
+    def send(self, status: HTTPStatus, head: bytes, content: bytes) -> None:
+        """Send an answer whose head is made, but for the date; the connection stays."""
+        if self._disconnected:
+            return
+        self.startedWriting = 1
+        self.code = status.value
+        self.sentLength = len(content)
+        self.channel.write(b"%bDate: %b\r\n\r\n%b" % (head, self.channel.site.date(), content))
+        self.finish()  # type: ignore[no-untyped-call]
+
+    @property
+    def stays(self) -> bool:
+        """Say whether the connection stays after the answer, and the client knows how HTTP/1.1 does that."""
+        return self.clientproto == b"HTTP/1.1" and not self.responseHeaders.hasHeader(b"connection")
 
 
 class Channel(HTTPChannel):
@@ -169,8 +185,18 @@ class RapiSite(Site):
         self._access = access
         self._most_clients = most_clients
         self._channels: dict[Channel, None] = {}  # in the order of their coming
+        self.quick: Callable[[RapiRequest], bool] = lambda _: False
+        """Answers a request at once, or says that it is for the resource."""
+        self._date = (0, b"")
         self.answered: Counter[tuple[str, int]] = Counter()
         """Answered requests by method and status."""
+
+    def date(self) -> bytes:
+        """Give the date as a header has it; made anew each second."""
+        second = int(self._clock.seconds())
+        if self._date[0] != second:
+            self._date = (second, datetimeToString(second))  # type: ignore[no-untyped-call]
+        return self._date[1]
 
     @property
     def connections(self) -> int:

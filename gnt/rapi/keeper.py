@@ -54,10 +54,10 @@ class Keeper:
 
     def __init__(self, master: Asks) -> None:
         self._master = master
-        self._answers: dict[str, _Answer] = {}
+        self._answers: dict[bytes, _Answer] = {}
         self._size = 0
 
-    def answer(self, key: str, make: Callable[[Ask], Awaitable[Any]]) -> Deferred[Encoded]:
+    def answer(self, key: bytes, make: Callable[[Ask], Awaitable[Any]]) -> Deferred[Encoded]:
         """Give the answer of a key. `make` makes its value, asking the master once, by what it is given for that."""
         answer = self._answers.pop(key, None) or _Answer()
         self._answers[key] = answer  # the last in line to be dropped
@@ -67,12 +67,12 @@ class Keeper:
             self._begin(key, answer, make)
         return waiting
 
-    def _begin(self, key: str, answer: _Answer, make: Callable[[Ask], Awaitable[Any]]) -> None:
+    def _begin(self, key: bytes, answer: _Answer, make: Callable[[Ask], Awaitable[Any]]) -> None:
         answer.now, answer.next = answer.next, []
         looking = Deferred.fromCoroutine(self._look(key, answer, make))
         looking.addBoth(self._ended, key, answer, make)
 
-    def _ended(self, result: Any, key: str, answer: _Answer, make: Callable[[Ask], Awaitable[Any]]) -> None:
+    def _ended(self, result: Any, key: bytes, answer: _Answer, make: Callable[[Ask], Awaitable[Any]]) -> None:
         waiting, answer.now = answer.now or [], None
         if answer.next:
             self._begin(key, answer, make)
@@ -84,7 +84,7 @@ class Keeper:
             else:
                 one.callback(result)
 
-    async def _look(self, key: str, answer: _Answer, make: Callable[[Ask], Awaitable[Any]]) -> Encoded:
+    async def _look(self, key: bytes, answer: _Answer, make: Callable[[Ask], Awaitable[Any]]) -> Encoded:
         stamp: str | None = None
 
         async def ask(method: str, *args: Any) -> Any:
@@ -111,7 +111,7 @@ class Keeper:
         self._keep(key, answer, made, stamp)
         return made
 
-    def _keep(self, key: str, answer: _Answer, made: Encoded, stamp: str | None) -> None:
+    def _keep(self, key: bytes, answer: _Answer, made: Encoded, stamp: str | None) -> None:
         """Keep an answer; drop those that were not asked for longest, and what is too large to be kept."""
         if self._answers.get(key) is not answer:
             return

@@ -18,6 +18,9 @@ class QueryString:
 
     def __init__(self, raw: bytes) -> None:
         """Read what follows the question mark. Raises `HttpError` (400) if there are too many."""
+        self._values: dict[str, list[str]] = {}
+        if not raw:
+            return
         try:
             self._values = parse_qs(raw.decode("latin-1"), errors="replace", max_num_fields=MOST_PARAMETERS)
         except ValueError:

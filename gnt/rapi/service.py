@@ -48,6 +48,7 @@ class RemoteApi:
         access = AccessLog(settings.access_log) if settings.access_log is not None else None
         self.site = RapiSite(self.application.resource, clock, access, most_clients=settings.most_clients)
         self.application.own = self._own
+        self.site.quick = self.application.quick
         self.factory: IProtocolFactory = self.site if settings.tls is None else _inside(settings.tls, self.site, clock)
 
     def stop(self) -> None:

@@ -7,9 +7,10 @@ from http import HTTPStatus
 from typing import Final
 
 from gnt.model.errors import GntError
+from gnt.rapi.encoded import SERVER
 from gnt.rapi.errors import HttpError
 from gnt.rapi.events import Hub, Listener
-from gnt.rapi.http import SERVER, RapiRequest
+from gnt.rapi.http import RapiRequest
 from gnt.rapi.query_string import QueryString
 from gnt.rapi.resources.third import event_kinds, event_serial
 

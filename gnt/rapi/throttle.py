@@ -28,6 +28,8 @@ class Throttle:
 
     def wait(self, address: str) -> float:
         """Give the seconds that an address has to wait before it may try again; 0 if it may."""
+        if not self._empty_at:
+            return 0.0
         full = self._empty_at.get(_customer(address), 0.0) - self._clock.seconds()
         return max(0.0, full - (self._burst - 1) * self._seconds_each)
 
@@ -44,6 +46,8 @@ class Throttle:
         key = _customer(address)
         if key in self._empty_at:
             self._empty_at[key] -= self._seconds_each
+            if self._empty_at[key] <= self._clock.seconds():
+                del self._empty_at[key]
 
     def _forget(self, now: float) -> None:
         """Forget empty buckets; if all hold something, the one that was filled longest ago."""

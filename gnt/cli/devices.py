@@ -74,11 +74,11 @@ def nics_of(call: Call) -> list[dict[str, Any]]:
         return []
     if not described:
         return [{}]
-    return [_nic(index, nic) for index, nic in enumerate(_by_index(described, "--net", MAX_NICS))]
+    return [nic_values(f"--net {index}", nic) for index, nic in enumerate(_by_index(described, "--net", MAX_NICS))]
 
 
-def _nic(index: int, nic: dict[str, Any]) -> dict[str, Any]:
-    where = f"--net {index}"
+def nic_values(where: str, nic: dict[str, Any]) -> dict[str, Any]:
+    """Give the values of an interface as an opcode has them. Raises `Refused` naming the option (`where`)."""
     _refuse_unknown(where, nic, _NIC_KEYS)
     return {key: _text(where, key, value) for key, value in nic.items()}
 

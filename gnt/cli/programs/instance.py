@@ -12,6 +12,7 @@ from gnt.cli.failures import FAILURE, OK
 from gnt.cli.instance_disks import COMMANDS as DISKS
 from gnt.cli.instance_info import described
 from gnt.cli.instance_life import COMMANDS as LIFE
+from gnt.cli.instance_modify import COMMAND as MODIFY
 from gnt.cli.instance_moves import COMMANDS as MOVES
 from gnt.cli.instance_moves import confirm_one
 from gnt.cli.jobs import run, run_command
@@ -250,12 +251,12 @@ PROGRAM = Program(
         *DISKS,
         *LIFE,
         *MOVES,
+        MODIFY,
     ),
     unsupported=dict.fromkeys(
         (
             "batch-create",
             "change-group",
-            "modify",
         ),
         "",
     ),

@@ -13,6 +13,7 @@ from gnt.masterd.operations import (  # noqa: F401
     instance_grow,
     instance_install,
     instance_migrate,
+    instance_modify,
     instance_power,
     instance_reboot,
     instance_recreate,

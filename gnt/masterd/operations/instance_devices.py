@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gnt.masterd.operation import Fresh
 from gnt.model.cluster import Cluster
-from gnt.model.errors import NOT_UNIQUE, WRONG_INPUT, Refused, Unsupported
+from gnt.model.errors import NOT_UNIQUE, WRONG_INPUT, WRONG_STATE, Refused, Unsupported
 from gnt.model.names import check_device_name, check_ip, check_mac
 from gnt.model.objects import Nic
 from gnt.model.params import check_nic, fill_nic, nic_problems
@@ -34,9 +34,12 @@ class NewDevices:
         """Make the interfaces. Raises `Refused` naming the interface."""
         if len(described) > MAX_NICS:
             raise Refused(WRONG_INPUT, f"{len(described)} network interfaces are too many: at most {MAX_NICS}")
-        return tuple(self._nic(index, nic) for index, nic in enumerate(described))
+        return tuple(self.nic(index, nic) for index, nic in enumerate(described))
 
-    def _nic(self, index: int, described: NicParams) -> Nic:
+    def nic(self, index: int, described: NicParams) -> Nic:
+        """Make one interface, at this index."""
+        if index >= MAX_NICS:
+            raise Refused(WRONG_STATE, f"{MAX_NICS} network interfaces are the most there can be")
         where = f"nic/{index}"
         given: dict[str, str] = {key: value for key, value in described.items() if value is not None}
         if "bridge" in given:

@@ -121,10 +121,12 @@ class NewDisks:
             raise Unsupported(f"{where}: new disks of template {template} are not supported by this version")
         return maker(common, index, given)
 
-    def like(self, disk: Disk, index: int) -> Disk:
-        """Make a new disk of the size, mode and name of another one, at this index."""
-        made = self.disk(index, {"size": disk.size, "mode": disk.mode})
-        return replace(made, name=disk.name)
+    def like(self, disk: Disk, index: int, params: Described, *, group: str | None = None) -> Disk:
+        """Make a new disk of the size, mode and name of another one, at this index; in its volume group if it can."""
+        given = {"size": disk.size, "mode": disk.mode, **params}
+        if group is not None and "vg" in _OWN.get(self._lie.template, ()):
+            given["vg"] = group
+        return replace(self.disk(index, given), name=disk.name)
 
     def _refuse_lie(self) -> None:
         lie = self._lie

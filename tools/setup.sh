@@ -15,6 +15,11 @@ TEST_PACKAGES="mandoc ganeti-os-noop ganeti-instance-debootstrap libxml2-utils o
 # Machines with real disks, for tests/real_disks: a kernel that runs as a process, with LVM and DRBD.
 DISK_PACKAGES="user-mode-linux drbd-utils lvm2 thin-provisioning-tools kmod busybox-static iproute2 util-linux"
 
+# Debian's own gnt-* commands, which tests use at our sockets. Only their files: installed, they would bring an SSH
+# server, lvm2 and more along.
+CLIENT_PACKAGES="ganeti-3.0 python3-bitarray python3-simplejson python3-pyparsing python3-pycurl python3-pyinotify
+    python3-openssl python3-paramiko"
+
 # missing PACKAGE...: print those that are not installed.
 missing() {
     local package
@@ -130,6 +135,26 @@ setup_tests() {
     install $TEST_PACKAGES || note "cost: the tests that use them are skipped, by name"
     # shellcheck disable=SC2086
     install $DISK_PACKAGES || note "cost: the tests on real volumes and mirrors are skipped, by name"
+    setup_client || note "cost: the tests with Debian's gnt-* commands are skipped, by name"
+}
+
+# The files of CLIENT_PACKAGES in .cache/client; false when they cannot be had.
+setup_client() {
+    [ ! -d .cache/client ] || return 0
+    has apt-get && has dpkg-deb || return 1
+    rm -rf .cache/client.new
+    mkdir -p .cache/client.new
+    # shellcheck disable=SC2086
+    if ! (cd .cache/client.new && apt-get -q download $CLIENT_PACKAGES) >.cache/client.log 2>&1 </dev/null; then
+        warn "could not download: $CLIENT_PACKAGES (all of it in .cache/client.log)"
+        return 1
+    fi
+    local package
+    for package in .cache/client.new/*.deb; do
+        dpkg-deb -x "$package" .cache/client.new || return 1
+        rm "$package"
+    done
+    mv .cache/client.new .cache/client
 }
 
 setup_guest() {

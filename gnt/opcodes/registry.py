@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, Union
 
@@ -78,6 +79,21 @@ else:
     AnyOpcode = Union[tuple(ALL.values())]  # noqa: UP007  (the members are known only here)
 
 
+OLDER: Final[dict[str, dict[str, Callable[[Any], dict[str, Any]]]]] = {
+    "OP_CLUSTER_RENEW_CRYPTO": {"ssh_keys": lambda value: {"renew_ssh_keys": value}},
+    "OP_GROUP_RENAME": {"old_name": lambda value: {"group_name": value}},
+    "OP_INSTANCE_RENAME": {"ignore_ip": lambda value: {"ip_check": not value}},
+    "OP_INSTANCE_SET_PARAMS": {"hotplug_if_possible": lambda value: {"hotplug": True} if value else {}},
+    "OP_QUERY": {"filter": lambda value: {"qfilter": value}},
+    "OP_TEST_ALLOCATOR": {
+        "allocator": lambda value: {"iallocator": value},
+        "mem_size": lambda value: {"memory": value},
+        "evac_nodes": lambda value: {"instances": value},
+    },
+}
+"""Parameters that clients of older releases send, and what they are called since; null says nothing."""
+
+
 def decode_opcode(source: bytes | str | dict[str, Any]) -> Opcode:
     """Make an opcode from a JSON object, or from its text.
 
@@ -87,7 +103,19 @@ def decode_opcode(source: bytes | str | dict[str, Any]) -> Opcode:
     value = source if isinstance(source, dict) else _parse(source)
     if too_deep(value):
         raise Refused(WRONG_INPUT, f"opcode is nested more than {MAX_DEPTH} levels deep")
-    return _convert(value, _class_of(value))
+    return _convert(_of_today(value), _class_of(value))
+
+
+def _of_today(value: Any) -> Any:
+    """Give the JSON object of an opcode with the parameters of older releases under today's names."""
+    older = OLDER.get(value["OP_ID"]) if isinstance(value, dict) and isinstance(value.get("OP_ID"), str) else None
+    if older is None or not older.keys() & value.keys():
+        return value
+    today = {name: given for name, given in value.items() if name not in older}
+    for name, given in value.items():
+        if name in older and given is not None:
+            today |= older[name](given)
+    return today
 
 
 def _parse(text: bytes | str) -> Any:

@@ -33,7 +33,7 @@ from zope.interface import Interface, implementer
 
 from gnt.model.errors import NodeFailure
 from gnt.noded.handler import CallContext, Place
-from gnt.noded.sessions import boot_id, leader_is, members, send_signal, start_time
+from gnt.noded.sessions import boot_id, group_is_empty, leader_is, members, send_signal, start_time
 
 _log = Logger()
 
@@ -117,13 +117,16 @@ class IProcesses(Interface):
         context: CallContext | None = None,
         keep: int = KEEP,
         hear: Callable[[bytes], None] | None = None,
+        lone: bool = False,
     ) -> Awaitable[Finished]:
         """Run a program to its end, and what it started in its session too.
 
         `env` is its whole environment. With `log` all output is appended to that file (mode 0600). Of each stream the
         last `keep` bytes are kept; `hear` gets the pieces of stdout as they come (without `log`). After `timeout`
         seconds, or when the call is aborted, the session gets TERM and then KILL. A program that cannot be run ends
-        with status 127. Raises `NodeFailure` (`storage_error`) if log or record cannot be written.
+        with status 127. `lone` promises that the program starts nothing that leaves its process group: then only that
+        is looked for when it has ended, not all processes of the machine. Raises `NodeFailure` (`storage_error`) if
+        log or record cannot be written.
         """
 
     def end_leftovers() -> Awaitable[list[str]]:
@@ -145,9 +148,9 @@ class _Child(ProcessProtocol):
 
     transport: Any
 
-    def __init__(self, keep: int, hear: Callable[[bytes], None] | None) -> None:
-        self._keep = keep
-        self._hear = hear
+    def __init__(self) -> None:
+        self.keep = KEEP
+        self.hear: Callable[[bytes], None] | None = None
         self.output = bytearray()
         self.errors = bytearray()
         self.status: int | None = None
@@ -186,13 +189,13 @@ class _Child(ProcessProtocol):
 
     def outReceived(self, data: bytes) -> None:
         """Keep the end of the output, and let somebody hear it."""
-        _keep(self.output, data, self._keep)
-        if self._hear is not None:
-            self._hear(data)
+        _keep(self.output, data, self.keep)
+        if self.hear is not None:
+            self.hear(data)
 
     def errReceived(self, data: bytes) -> None:
         """Keep the end of the error output."""
-        _keep(self.errors, data, self._keep)
+        _keep(self.errors, data, self.keep)
 
     def processExited(self, reason: Failure) -> None:
         """Tell whoever waits."""
@@ -231,10 +234,15 @@ class _Run:
 
 @implementer(IProcesses)
 class Processes:
-    """Runs real programs. `reactor` spawns them; the rest of the time goes by the runtime's clock."""
+    """Runs real programs. `reactor` spawns them; the rest of the time goes by the runtime's clock.
 
-    def __init__(self, place: Place, reactor: IReactorProcess, *, grace: float = GRACE) -> None:
+    `spares`: so many gates are kept open after the first run, so that the next ones need not wait for one to start.
+    """
+
+    def __init__(self, place: Place, reactor: IReactorProcess, *, grace: float = GRACE, spares: int = 0) -> None:
         self._grace = grace
+        self._wanted_spares = spares
+        self._spares: list[_Run] = []
         self._runtime = place.runtime
         self._pool = place.runtime.pools(POOL)
         self._reactor = reactor
@@ -252,10 +260,15 @@ class Processes:
         context: CallContext | None = None,
         keep: int = KEEP,
         hear: Callable[[bytes], None] | None = None,
+        lone: bool = False,
     ) -> Finished:
         """Run a program to its end: `IProcesses.run`."""
-        child = _Child(keep, hear)
-        run = _Run(child=child, pid=await self._spawn(child, stdin is not None, log))
+        run = self._take_spare() if stdin is None and log is None else None
+        if run is None:
+            child = _Child()
+            run = _Run(child=child, pid=await self._spawn(child, stdin is not None, log))
+        child = run.child
+        child.keep, child.hear = keep, hear
         record = self._records / str(run.pid)
 
         def abort() -> None:
@@ -274,8 +287,10 @@ class Processes:
             child.shut_gate()
             if not child.has_exited:
                 await child.exited()
-            await self._end_session(run)
+            if run.ending or not (lone and group_is_empty(run.pid)):
+                await self._end_session(run)
             await self._pool.run(_forget, record)
+        self._make_spares()
         await self._drain(child)
         output = bytes(child.output) if log is None else await self._pool.run(_end_of, log)
         return Finished(
@@ -301,21 +316,57 @@ class Processes:
 
     async def _spawn(self, child: _Child, feed: bool, log: Path | None) -> int:
         """Start the gate; gives its process id."""
-        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         into = None
+        descriptors: dict[int, int | str] = {0: "w" if feed else "null", 1: "r", 2: "r"}
         try:
-            descriptors: dict[int, int | str] = {0: "w" if feed else null, 1: "r", 2: "r", _GATE_FD: "w"}
             if log is not None:
                 into = await self._pool.run(_open_log, log)
                 descriptors |= {1: into, 2: into}
+            return self._start_gate(child, descriptors)
+        finally:
+            if into is not None:
+                os.close(into)
+
+    def _start_gate(self, child: _Child, descriptors: dict[int, int | str]) -> int:
+        """Start the gate; gives its process id. `null` as standard input is nothing to read."""
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            files = {number: null if what == "null" else what for number, what in descriptors.items()}
             transport: Any = self._reactor.spawnProcess(
-                child, sys.executable, [sys.executable, "-I", "-S", "-c", _GATE], env={}, childFDs=descriptors
+                child,
+                sys.executable,
+                [sys.executable, "-I", "-S", "-c", _GATE],
+                env={},
+                childFDs={**files, _GATE_FD: "w"},
             )
         finally:
             os.close(null)
-            if into is not None:
-                os.close(into)
         return int(transport.pid)
+
+    def stop(self) -> None:
+        """Shut the gates that nobody went through."""
+        self._wanted_spares = 0
+        for spare in self._spares:
+            spare.child.shut_gate()
+        self._spares = []
+
+    def _take_spare(self) -> _Run | None:
+        """Give a gate that stands open already, if there is one."""
+        while self._spares:
+            spare = self._spares.pop(0)
+            if not spare.child.has_exited:
+                return spare
+        return None
+
+    def _make_spares(self) -> None:
+        """Open gates for the next runs; one that cannot be opened now is opened then."""
+        while len(self._spares) < self._wanted_spares:
+            child = _Child()
+            try:
+                self._spares.append(_Run(child=child, pid=self._start_gate(child, {0: "null", 1: "r", 2: "r"})))
+            except OSError as error:
+                _log.warn("no gate for the next program: {error}", error=str(error))
+                return
 
     def _bring_about(self, run: _Run, why: str) -> None:
         """Begin to end a program, once."""

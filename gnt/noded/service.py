@@ -42,6 +42,9 @@ from gnt.store.vault import Vault
 
 log: Final = Logger()
 
+SPARE_GATES: Final = 4
+"""An instance's disks are handled side by side: so many programs begin at once, often."""
+
 
 @dataclass(frozen=True)
 class Providers:
@@ -64,7 +67,7 @@ class Providers:
 def real_providers(place: Place, reactor: Any) -> Providers:
     """Give what is under a real node daemon."""
     machine: Any = Machine(reactor)
-    processes: Any = Processes(place, reactor)
+    processes: Any = Processes(place, reactor, spares=SPARE_GATES)
     return Providers(
         hypervisors=drivers(place),
         templates=real_templates(place, processes),

@@ -48,6 +48,17 @@ def members(session: int, leader: int | None = None) -> list[int]:
     return found
 
 
+def group_is_empty(leader: int) -> bool:
+    """Say whether nothing lives any more in the process group of that leader. One question to the kernel."""
+    try:
+        os.killpg(leader, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
 def send_signal(session: int, leader: int | None, number: signal.Signals) -> list[int]:
     """Signal everything that lives in a session; gives whom. What is stopped goes on, so that it can end."""
     found = members(session, leader)

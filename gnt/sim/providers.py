@@ -108,6 +108,7 @@ class SimProcesses:
         context: CallContext | None = None,
         keep: int = KEEP,
         hear: Callable[[bytes], None] | None = None,
+        lone: bool = False,
     ) -> Finished:
         """Take some time, then end as the scenario says."""
         if context is not None and not argv[0].endswith("/verify"):

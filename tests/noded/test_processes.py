@@ -234,6 +234,46 @@ class ProcessesTests(TestCase):
         (self.records / str(pid)).write_text(text)
         assert await self.processes.end_leftovers() == []
 
+    async def test_gates_that_stand_open(self) -> None:
+        """After the first run the next programs go through gates that wait; environment and output are their own."""
+        self.processes._wanted_spares = 2
+        await self.start("true")
+        waiting = [spare.pid for spare in self.processes._spares]
+        assert len(waiting) == 2
+        done = await self.start("sh", "-c", 'echo $$ "$A"; cut -d" " -f6 /proc/$$/stat', env={**ENV, "A": "b"})
+        assert done.output == f"{waiting[0]} b\n{waiting[0]}\n"
+        os.kill(waiting[1], signal.SIGKILL)
+        await self.until(lambda: self.processes._spares[0].child.has_exited)
+        assert (await self.start("sh", "-c", "exit 3")).status == 3
+        spares = self.processes._spares
+        self.processes.stop()
+        for spare in spares:
+            await spare.child.closed
+
+    async def test_gates_are_shut_in_the_end(self) -> None:
+        """What waits at a gate that nobody needs any more ends by itself."""
+        self.processes._wanted_spares = 1
+        await self.start("true")
+        (spare,) = self.processes._spares
+        self.processes.stop()
+        await spare.child.closed
+        assert spare.child.status == 125
+        assert self.processes._spares == []
+
+    async def test_what_a_lone_program_leaves_in_its_group_is_ended(self) -> None:
+        """A promise that is not kept is noticed as far as the process group goes."""
+        pid = self.root / "pid"
+        await self.start("sh", "-c", f"sleep 1000 & echo $! > {pid}", lone=True)
+        self.assert_dead(int(pid.read_text()))
+
+    async def test_output_is_heard_as_it_comes(self) -> None:
+        """Before the program ends; how much is kept is said by the caller."""
+        heard: list[bytes] = []
+        done = await self.start("sh", "-c", "echo one; sleep 0.1; echo two", hear=heard.append, keep=4)
+        assert b"".join(heard) == b"one\ntwo\n"
+        assert len(heard) == 2
+        assert done.output == "two\n"
+
 
 _DAEMON = """
 import sys

@@ -56,7 +56,7 @@ class Programs:
 
         Raises `NodeFailure`: `missing_program`, or `aborted` and `timeout` when it was ended.
         """
-        done = await self._processes.run(argv, env=self._env, timeout=timeout, context=context, **options)
+        done = await self._processes.run(argv, env=self._env, timeout=timeout, context=context, lone=True, **options)
         name = argv[0]
         if done.status == 127 and name in PACKAGES:
             raise NodeFailure(

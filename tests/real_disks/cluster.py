@@ -87,7 +87,8 @@ class RealCluster(Live):
         off = [node for node, machine in self.machines.items() if not machine.is_on]
         for node in off:
             self.reboot(node)
-        self.wait_for_noded(*off)
+        if off:
+            self.wait_for_noded(*off)
         for machine in self.machines.values():
             machine.empty(GROUP)
 

@@ -27,6 +27,7 @@ def test_the_life_of_a_mirrored_instance(real: RealCluster) -> None:
     """Added, written to, failed over, both sides renewed, its secondary moved, grown, migrated: the data stays."""
     gnt(real, "gnt-instance", "add", "-t", "drbd", "-n", "node2:node3", "--disk", "0:size=64m", *ADD, "web1")
     one, other = real.machines["node2"], real.machines["node3"]
+    gnt(real, "gnt-instance", "startup", "web1")
     first = device(real, "web1", "node2")
     assert first.startswith("/dev/drbd")
     written = one.shell(WRITE.format(first, first))
@@ -41,7 +42,7 @@ def test_the_life_of_a_mirrored_instance(real: RealCluster) -> None:
     assert other.shell(READ.format(second)) == written
     gnt(real, "gnt-instance", "replace-disks", "-n", "node4", "web1")
     assert one.shell("lvs --noheadings") == ""
-    gnt(real, "gnt-instance", "grow-disk", "web1", "0", "32m")
+    gnt(real, "gnt-instance", "grow-disk", "--ignore-ipolicy", "web1", "0", "32m")
     assert other.shell(f"blockdev --getsize64 {second}").strip() == str(96 << 20)
 
     gnt(real, "gnt-instance", "migrate", "-f", "web1")

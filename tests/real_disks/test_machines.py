@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gnt.wire.calls import NodeInfo, StorageUnit
 from tests.real_disks.cluster import GROUP, RealCluster
 
@@ -16,6 +18,7 @@ def test_the_master_asks_a_machine_for_its_volume_group(real: RealCluster) -> No
     assert 24000 < group.size < 24 << 10
 
 
+@pytest.mark.long_disks
 def test_a_machine_that_loses_its_power_keeps_its_disk(real: RealCluster) -> None:
     """What LVM wrote is there after the next boot, and the node daemon is one of the cluster again."""
     machine = real.machines["node2"]
@@ -29,6 +32,7 @@ def test_a_machine_that_loses_its_power_keeps_its_disk(real: RealCluster) -> Non
     assert machine.shell("lvs --noheadings -o lv_name,lv_size --units m").split() == ["kept", "8.00m"]
 
 
+@pytest.mark.long_disks
 def test_cables_can_be_pulled_out_one_by_one(real: RealCluster) -> None:
     """Without the mirrors' cable the calls go on."""
     one, other = real.machines["node2"], real.machines["node3"]

@@ -12,7 +12,7 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, WRONG_STATE, GntError, Refused
 from gnt.model.objects import Disk, Instance, Nic, Params
 from gnt.model.params import fill_be, fill_hv, fill_nic, fill_os
-from gnt.model.secret import REDACTED
+from gnt.model.secret import REDACTED, redacted_logical_id
 from gnt.model.specs import group_of_instance, instance_spec
 from gnt.opcodes.instance import InstanceConsole, InstanceQueryData
 from gnt.wire.calls import Console, DiskFacts, DiskFind, GuestConsole, GuestFacts, GuestList
@@ -179,7 +179,7 @@ def _describe_disk(disk: Disk, facts: DiskFacts | None) -> Details:
         "uuid": disk.uuid,
         "name": disk.name,
         "dev_type": disk.dev_type,
-        "logical_id": list(disk.logical_id),
+        "logical_id": list(redacted_logical_id(disk.logical_id)),
         "size": disk.size,
         "mode": disk.mode,
         "spindles": disk.spindles,

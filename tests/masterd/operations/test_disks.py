@@ -23,6 +23,18 @@ def stopped(**parameters: Any) -> DiskGround:
     return ground
 
 
+def test_details_of_a_mirror_are_told_without_its_secret() -> None:
+    """What the nodes prove themselves to each other with is in no job's result."""
+    ground = stopped()
+    [disk] = ground.journal.head.disks_of(ground.instance())
+    secret = str(disk.logical_id[5])
+    assert len(secret) == 40
+    end = ground.run("OP_INSTANCE_QUERY_DATA", instances=["web1"], static=True)
+    assert end.error is None
+    assert end.result["web1"]["disks"][0]["logical_id"][:5] == list(disk.logical_id[:5])
+    assert secret not in repr(end.result)
+
+
 # activate-disks, deactivate-disks
 
 

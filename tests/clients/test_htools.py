@@ -85,6 +85,13 @@ def test_hsqueeze_names_the_nodes_to_spare(live: Live) -> None:
     assert "Nodes to offline" in said
 
 
+def test_harep_finds_nothing_to_repair(live: Live) -> None:
+    """It looks for instances whose tags allow repairs, and does nothing without them."""
+    before = live.luxi("QueryJobs", None, ["id"])
+    tool(live, "harep")
+    assert live.luxi("QueryJobs", None, ["id"]) == before
+
+
 def test_hscan_writes_down_the_cluster(live: Live) -> None:
     """What it saves is read by the other tools as a cluster of the same size."""
     place = live.base / "scan"

@@ -34,6 +34,7 @@ from gnt.masterd.jobs.explain import explain
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.join_port import Offer
+from gnt.masterd.luxi_foreign import as_foreign
 from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
@@ -301,7 +302,8 @@ class LuxiMethods:
         """Do what a request asks and give the result, a value for JSON. Raises `GntError`; anything else is a fault."""
         method = self._methods.get(request.method)
         if method is not None:
-            return await method(request.args)
+            result = await method(request.args)
+            return result if request.own else as_foreign(request.method, request.args, result)
         if request.method == "PickupJob":
             raise GntError("failed", "PickupJob is internal to another program")
         raise unknown_method(request.method)

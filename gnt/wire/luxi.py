@@ -12,7 +12,7 @@ import msgspec
 
 from gnt.model.errors import GntError
 from gnt.wire.errors import BAD_REQUEST, detail_of, from_luxi, to_luxi
-from gnt.wire.luxi_frames import END
+from gnt.wire.luxi_frames import END, OWN_CLIENT
 
 T = TypeVar("T")
 
@@ -24,15 +24,20 @@ _BARE_LISTS: Final = frozenset({"QueryConfigValues", "SubmitManyJobs", "SubmitJo
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """A method and its arguments, one item for each parameter. The version that clients send is ignored."""
+    """A method and its arguments, one item for each parameter. The version that clients send is ignored.
+
+    `own`: asked by a client of ours, which knows all that we have.
+    """
 
     method: str
     args: list[Any]
+    own: bool = False
 
 
 class _Request(msgspec.Struct, frozen=True):
     method: str
     args: Any = msgspec.UNSET
+    client: Any = None
 
 
 class _Response(msgspec.Struct, frozen=True):
@@ -70,7 +75,7 @@ def decode_request(frame: bytes) -> Request:
     request = _decode(frame, _Request, "Failed to parse request")
     if request.args is msgspec.UNSET:
         _bad_request("Failed to parse request: it has no args")
-    return Request(method=request.method, args=_listed(request.method, request.args))
+    return Request(method=request.method, args=_listed(request.method, request.args), own=request.client == OWN_CLIENT)
 
 
 def _listed(method: str, args: Any) -> list[Any]:

@@ -20,6 +20,7 @@ from gnt.wire.luxi_frames import (
     LONGEST_WAIT,
     MAX_REQUEST,
     NO_CHANGE,
+    OWN_CLIENT,
     TIMEOUT,
     FrameSplitter,
     parse_job_id,
@@ -305,7 +306,8 @@ def _typed(method: str, value: Any, wanted: type[T]) -> T:
 
 def encode_question(method: str, args: Sequence[Any]) -> bytes:
     """Encode a request with its end byte; JSON escapes 0x03 itself. Text that is no Unicode is made so."""
-    text = json.dumps({"method": method, "args": list(args)}, ensure_ascii=False, separators=(",", ":"))
+    question = {"method": method, "args": list(args), "client": OWN_CLIENT}
+    text = json.dumps(question, ensure_ascii=False, separators=(",", ":"))
     return text.encode("utf-8", "replace") + END
 
 

@@ -12,6 +12,8 @@ MAX_REQUEST: Final = 16 * 1024 * 1024
 CONNECT_TIMEOUT: Final = 10.0
 TIMEOUT: Final = 60.0
 NO_CHANGE: Final = "nochange"
+# What clients of ours say they are, in the member `client` of a request, which the original does not have.
+OWN_CLIENT: Final = "gnt"
 # The longest wait for a job change that a server grants, in seconds.
 LONGEST_WAIT: Final = 89.0
 

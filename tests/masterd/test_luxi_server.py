@@ -262,8 +262,8 @@ class LuxiServerTests(TestCase):
         slow.ask("QueryTags", "cluster")
         assert (await quick.call("QueryTags", "cluster"))["result"] == ["cluster", ""]
         assert slow.messages == []
-        self.queries.held["slow"].callback(1)
-        assert (await slow.answer())["result"] == 1
+        self.queries.held["slow"].callback({"fields": [], "data": []})
+        assert (await slow.answer())["result"]["data"] == []
         assert (await slow.answer())["result"] == ["cluster", ""]
 
     async def test_a_client_that_does_not_read_is_not_read_from(self) -> None:
@@ -331,8 +331,8 @@ class LuxiServerTests(TestCase):
         other = await self.client()
         for _ in range(3):
             await other.call("QueryClusterInfo")
-        self.queries.held["slow"].callback("done")
-        assert (await client.answer())["result"] == "done"
+        self.queries.held["slow"].callback({"fields": [], "data": [["done"]]})
+        assert (await client.answer())["result"]["data"] == [["done"]]
         await client.gone
 
     # Bad input

@@ -86,9 +86,9 @@ def test_a_job_is_submitted_with_every_parameter(serve: Script) -> None:
         assert client.submit_many_jobs([[opcode], [opcode]]) == [(True, 44), (False, "full")]
     encoded = encode_opcode(opcode)
     assert served.requests == [
-        {"method": "SubmitJob", "args": [[encoded]]},
-        {"method": "SubmitJobToDrainedQueue", "args": [[encoded]]},
-        {"method": "SubmitManyJobs", "args": [[[encoded], [encoded]]]},
+        {"method": "SubmitJob", "args": [[encoded]], "client": "gnt"},
+        {"method": "SubmitJobToDrainedQueue", "args": [[encoded]], "client": "gnt"},
+        {"method": "SubmitManyJobs", "args": [[[encoded], [encoded]]], "client": "gnt"},
     ]
 
 

@@ -21,7 +21,10 @@ from gnt.rapi.encoded import SERVER
 from gnt.rapi.errors import error_body
 
 PATIENCE: Final = 30.0
-"""Seconds in which a request has to arrive whole, and that a connection may rest."""
+"""Seconds in which a request has to arrive whole."""
+
+REST: Final = 300.0
+"""Seconds that a connection may rest between requests."""
 
 MOST_SWALLOWED: Final = 8 * LIMIT
 """Bytes of a body that are read, though it is too large, so that the client comes to reading why."""
@@ -124,6 +127,7 @@ class Channel(HTTPChannel):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.refused = False
+        self._resting = False
         self.busy = False
         """Whether a request has arrived as a whole and is not answered yet."""
 
@@ -131,9 +135,15 @@ class Channel(HTTPChannel):
         """Rest after an answer; a further request that has arrived already begins at once."""
         self.busy = False
         super().requestDone(request)  # type: ignore[no-untyped-call]
+        if not self.busy and not self.requests:
+            self._resting = True
+            self.setTimeout(REST)  # type: ignore[no-untyped-call]
 
     def dataReceived(self, data: bytes) -> None:
         """Take what arrives, without winding up the clock; after a refusal nothing counts."""
+        if self._resting:
+            self._resting = False
+            self.setTimeout(PATIENCE)  # type: ignore[no-untyped-call]
         if not self.refused:
             LineReceiver.dataReceived(self, data)  # type: ignore[no-untyped-call]
 

@@ -20,7 +20,8 @@ from gnt.rapi.throttle import Throttle
 from gnt.rapi.tls import RapiTls
 from gnt.rapi.users import Users
 
-MOST_CLIENTS: Final = 100
+MOST_CLIENTS: Final = 1200
+"""Clients that rest, and those that listen to events, count too."""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from gnt.daemon.files import make_directories
 from gnt.daemon.foreign import refuse_foreign
 from gnt.daemon.listening import listen, service_port
 from gnt.daemon.names import default_bind
+from gnt.daemon.open_files import allow_many
 from gnt.daemon.options import (
     EXIT_NODE_SETUP,
     EXIT_NOT_A_MEMBER,
@@ -80,6 +81,7 @@ def makeService(options: Options) -> Daemon:
     host = host_name(os.environ, socket.getfqdn())
     try:
         layout = Layout.from_environment(os.environ)
+        allow_many()
         refuse_foreign(layout)
         _refuse_unless_master(layout, host)
         tls = _tls(options, layout)

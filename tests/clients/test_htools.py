@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import Live, live_cluster
+from tests.live import PASSWORD, Live, live_cluster, wait_until
 
 pytestmark = pytest.mark.skipif(shutil.which("hbal") is None, reason="Debian's package ganeti-htools is not installed")
 
@@ -101,6 +101,40 @@ def test_hscan_writes_down_the_cluster(live: Live) -> None:
     (saved,) = Path(place).glob("*.data")
     again = subprocess.run(["hinfo", "-t", str(saved)], capture_output=True, text=True, timeout=60, check=True)
     assert "Loaded 3 nodes, 4 instances" in again.stdout
+
+
+def over_rapi(live: Live, name: str, *options: str) -> str:
+    """Run one of the tools against the remote API, with user and password in the address."""
+    address = f"https://reader:{PASSWORD}@{live.address('node1')}:5080"
+    wait_until(lambda: live.rapi("/version")[0], "the remote API does not answer")
+    done = subprocess.run(
+        [name, *options, f"-m{address}"], capture_output=True, text=True, timeout=60, check=False, cwd=live.base
+    )
+    assert done.returncode == 0, f"{name} {options}: {done.returncode}\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def test_the_remote_api_tells_them_the_same(live: Live) -> None:
+    """Whether they ask at the socket or from afar; a user who only reads is enough."""
+    said = over_rapi(live, "hinfo", "-v", "-pname,pcnt,tmem")
+    assert "Loaded 3 nodes, 4 instances, 1 node group" in said
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if re.match(r"\s*node\d\s", line)}
+    assert {node: row[0] for node, row in rows.items()} == {"node1": "4", "node2": "0", "node3": "0"}
+    assert all(int(row[1]) > 0 for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "expected"),
+    [
+        ("hbal", (), "web1"),
+        ("hcheck", (), "no problems found"),
+        ("hspace", (), "There are 4 initial instances"),
+        ("hroller", ("--force",), "node1"),
+    ],
+)
+def test_tools_over_the_remote_api(live: Live, name: str, options: tuple[str, ...], expected: str) -> None:
+    """Each comes to its result."""
+    assert expected in over_rapi(live, name, *options)
 
 
 def test_hbal_moves_instances(live: Live) -> None:

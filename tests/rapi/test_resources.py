@@ -292,7 +292,10 @@ def test_queries_about_anything(room: Room) -> None:
     assert room.ask("GET", "/2/query/node").status == 400
     assert room.ask("PUT", "/2/query/node", {"fields": "name"}).status == 400
     assert room.ask("PUT", "/2/query/node", {"fields": [], "qfilter": "x"}).status == 400
-    assert room.ask("PUT", "/2/query/node", {"fields": [], "qfilter": [], "filter": []}).status == 400
+    wanted = ["|", ["=", "name", "node1"]]
+    for body in ({"filter": wanted}, {"filter": wanted, "qfilter": wanted}, {"filter": ["?", "x"], "qfilter": wanted}):
+        assert room.ask("PUT", "/2/query/node", {"fields": ["name"], **body}).status == 200
+        assert room.master.asked[-1][1][2] == wanted
     room.master.answers["QueryFields"] = {"fields": []}
     assert room.ask("GET", "/2/query/node/fields", user=PLAIN).json == {"fields": []}
     assert room.master.asked[-1] == ("QueryFields", ["node", None])

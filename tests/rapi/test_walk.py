@@ -60,11 +60,16 @@ IDS = [f"{method} {path}" for path, method, _ in EVERY]
 
 def there(room: Room) -> None:
     """Let there be one of everything."""
+    room.master.answers |= everything()
+
+
+def everything() -> dict[str, Any]:
+    """Give the answers of a master that has one of everything."""
     fields = SPECIFIED["_fields"]
     made = {kind: [dict.fromkeys(fields[kind]) | {"name": name}] for kind, name in _KINDS}
     made["node"][0] |= {"role": "M"}
     made["instance"][0] |= {"oper_state": True, "console": {"kind": "ssh"}}
-    room.master.answers |= {
+    return {
         "SubmitJob": 17,
         "CancelJob": [True, "done"],
         "Query": objects(filter=[{"name": "f", "uuid": NAMES["uuid"]}], **made),

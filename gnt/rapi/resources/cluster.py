@@ -14,7 +14,7 @@ from gnt.opcodes.cluster_modify import ClusterSetParams
 from gnt.opcodes.query import OsDiagnose
 from gnt.opcodes.tags import TagsDel, TagsSet
 from gnt.rapi import body
-from gnt.rapi.errors import HttpError, bad_request
+from gnt.rapi.errors import HttpError
 from gnt.rapi.resources.base import (
     DRY_RUN,
     Access,
@@ -102,7 +102,7 @@ def _installable(row: Any) -> list[str]:
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """What the body of a query says; `filter` is the older name of `qfilter`."""
+    """What the body of a query says; `filter` is the older name of `qfilter`, and Debian's client gives both."""
 
     fields: list[str] | None = None
     qfilter: list[Any] | msgspec.UnsetType | None = msgspec.UNSET
@@ -119,8 +119,6 @@ async def query_filtered(call: Call) -> Any:
     """Give the fields that body or query name of the objects that pass the body's filter."""
     given = body.as_form(call.body, Query)
     fields = split(call.query.required("fields")) if given.fields is None else given.fields
-    if given.qfilter is not msgspec.UNSET and given.filter is not msgspec.UNSET:
-        raise bad_request("Invalid body parameters: $.filter: also given as 'qfilter'")
     wanted = given.filter if given.qfilter is msgspec.UNSET else given.qfilter
     return await call.master.call("Query", call.names["resource"], fields, None if wanted is msgspec.UNSET else wanted)
 

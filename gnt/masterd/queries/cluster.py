@@ -24,11 +24,11 @@ from gnt.masterd.queries.fields import (
     plainly,
     text,
 )
+from gnt.masterd.queries.policy import told_ipolicy
 from gnt.model.cluster import CONFIG_VERSION, Cluster
 from gnt.model.objects import ClusterSettings
 from gnt.model.params import DEFAULT, defaults, fill_be, fill_disk
 from gnt.model.params_tables import DISK, HYPERVISOR, NIC, NODE
-from gnt.model.policy import fill_ipolicy
 
 OS_API: Final = 20
 EXPORT_VERSION: Final = 0
@@ -160,7 +160,7 @@ def cluster_info(cluster: Cluster) -> dict[str, Any]:
         "nicparams": {DEFAULT: {**defaults(NIC), **settings.nicparams.get(DEFAULT, {})}},
         "ndparams": {**defaults(NODE), **settings.ndparams},
         "diskparams": {template: fill_disk(cluster, None, template, {}) for template in DISK},
-        "ipolicy": fill_ipolicy(cluster, None),
+        "ipolicy": told_ipolicy(cluster, None),
         "primary_ip_version": 6 if settings.primary_ip_family == 10 else 4,
         "enabled_data_collectors": {name: each.active for name, each in settings.data_collectors.items()},
         "data_collector_interval": {name: each.interval for name, each in settings.data_collectors.items()},

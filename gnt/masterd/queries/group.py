@@ -7,11 +7,11 @@ from typing import Any, Final
 from gnt.masterd.queries.arranged import in_order
 from gnt.masterd.queries.fields import Fields, attribute, fields, number, other, stamps, text, viewed
 from gnt.masterd.queries.node import node_parameter_fields
+from gnt.masterd.queries.policy import told_ipolicy
 from gnt.masterd.queries.view import View
 from gnt.model.objects import NodeGroup
 from gnt.model.params import fill_disk, fill_group_nd
 from gnt.model.params_tables import DISK
-from gnt.model.policy import fill_ipolicy
 
 
 def _members(view: View, group: NodeGroup) -> list[str]:
@@ -52,7 +52,7 @@ GROUP: Final[Fields] = fields(
             "ipolicy",
             "InstancePolicy",
             "What instances are allowed here",
-            viewed(lambda view, group: fill_ipolicy(view.cluster, group)),
+            viewed(lambda view, group: told_ipolicy(view.cluster, group)),
         ),
         other("custom_ipolicy", "CustomInstancePolicy", "What of that is its own", attribute("ipolicy")),
     ],

@@ -6,6 +6,7 @@ from gnt.masterd.operations import (  # noqa: F401
     cluster_rename,
     ext_storage,
     groups,
+    instance_copy,
     instance_create,
     instance_data,
     instance_disks,

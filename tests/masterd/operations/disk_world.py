@@ -71,7 +71,7 @@ class DiskWorld:
                 "disk_wipe",
                 "disk_copy",
                 "disk_pull",
-                "disk_serve",
+                "disk_offer",
                 "disk_promote",
                 "disk_demote",
                 "disk_states",
@@ -201,6 +201,16 @@ class DiskWorld:
 
     def _disk_copy(self, node: str, call: Any) -> None:
         self._volume(node, parts_of(call.source)[0])
+        self._writable(node, call.disk)
+        self.copied.append((call.source.uuid, call.disk.uuid))
+
+    def _disk_offer(self, node: str, call: Any) -> dict[str, Any]:
+        self._volume(node, call.disk)
+        return {"disk": call.disk.uuid, "at": call.address}
+
+    def _disk_pull(self, node: str, call: Any) -> None:
+        if call.ticket["disk"] != call.source.uuid:
+            self.wrongs.append(f"{call.source.uuid} is fetched with the ticket of {call.ticket['disk']}")
         self._writable(node, call.disk)
         self.copied.append((call.source.uuid, call.disk.uuid))
 

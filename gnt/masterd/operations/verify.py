@@ -9,6 +9,7 @@ from typing import Any
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
+from gnt.masterd.operations.verify_disks import report_disks
 from gnt.masterd.operations.verify_report import Report
 from gnt.masterd.plan import Plan
 from gnt.masterd.unsafe import UnsafeRecord
@@ -126,6 +127,7 @@ class VerifyGroup(Operation[ClusterVerifyGroup]):
         _check_digests(cluster, nodes, verified, report)
         report.note("* Verifying instance status")
         _check_guests(cluster, hosts, guests, report)
+        await report_disks(cluster, look, nodes, report)
         _check_offline(cluster, nodes, report)
         return report.errors
 

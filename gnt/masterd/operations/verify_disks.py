@@ -1,0 +1,343 @@
+"""Disks as they are and as they should be: what is missing, inactive, degraded or of another size. Section 13."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import replace
+
+from gnt.masterd.jobs.lockset import Level, Locks
+from gnt.masterd.operation import Look, Operation, executes
+from gnt.masterd.operations.disk_steps import holders, laid
+from gnt.masterd.operations.node_storage import volumes_of
+from gnt.masterd.operations.verify_report import Report
+from gnt.masterd.plan import Keep, Note, Plan
+from gnt.model.cluster import Cluster
+from gnt.model.errors import GntError, Unsupported
+from gnt.model.names import nice_key
+from gnt.model.objects import ConfigObject, Disk, DiskTemplate, Instance, Node
+from gnt.model.templates import LVM_BASED
+from gnt.opcodes.cluster import ClusterRepairDiskSizes
+from gnt.opcodes.verify import ClusterVerifyDisks, GroupVerifyDisks
+from gnt.wire.disk_calls import (
+    DiskState,
+    DiskStates,
+    MirrorFacts,
+    MirrorList,
+    MirrorOverview,
+    VolumeFacts,
+    VolumeList,
+)
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What nodes said of their volumes and mirrors; an exception where one did not answer."""
+
+    volumes: Mapping[str, list[VolumeFacts] | Exception]
+    mirrors: Mapping[str, MirrorOverview | Exception]
+
+
+async def look_at_nodes(cluster: Cluster, look: Look, nodes: Sequence[Node]) -> Found:
+    """Ask nodes that are not offline for their volumes and mirrors, as far as the cluster has such disks."""
+    online = [node.uuid for node in nodes if not node.offline and node.vm_capable]
+    kinds = {disk.dev_type for disk in cluster.disks.values()}
+    volumes: Mapping[str, Any] = {}
+    mirrors: Mapping[str, Any] = {}
+    if kinds & LVM_BASED:
+        volumes = await look.ask_all({uuid: VolumeList() for uuid in online})
+    if DiskTemplate.DRBD in kinds:
+        mirrors = await look.ask_all({uuid: MirrorList() for uuid in online})
+    return Found(volumes=volumes, mirrors=mirrors)
+
+
+def missing_volumes(cluster: Cluster, instance: Instance, found: Found) -> list[tuple[str, str]]:
+    """Give the volumes (node UUID, `group/volume`) of an instance that nodes which answered do not have."""
+    lacking = []
+    for node, volume in _volumes(cluster, instance):
+        answer = found.volumes.get(node)
+        if isinstance(answer, list) and volume not in {f"{each.group}/{each.name}" for each in answer}:
+            lacking.append((node, volume))
+    return lacking
+
+
+def _volumes(cluster: Cluster, instance: Instance) -> list[tuple[str, str]]:
+    return [
+        (node, volume)
+        for disk in cluster.disks_of(instance)
+        for node in holders(instance, disk)
+        for volume in volumes_of(disk)
+    ]
+
+
+def needs_activation(cluster: Cluster, instance: Instance, found: Found) -> bool:
+    """Say whether disks of an active instance are not attached on a node that answered."""
+    for node, volume in _volumes(cluster, instance):
+        answer = found.volumes.get(node)
+        if isinstance(answer, list) and any(
+            f"{each.group}/{each.name}" == volume and not each.active for each in answer
+        ):
+            return True
+    for disk in cluster.disks_of(instance):
+        for node in holders(instance, disk) if disk.dev_type is DiskTemplate.DRBD else ():
+            overview = found.mirrors.get(node)
+            if isinstance(overview, MirrorOverview) and _is_parted(overview, _minor(disk, node)):
+                return True
+    return False
+
+
+def _minor(disk: Disk, node: str) -> int:
+    return int(disk.logical_id[3 if disk.logical_id[0] == node else 4])
+
+
+def _is_parted(overview: MirrorOverview, minor: int) -> bool:
+    facts: MirrorFacts | None = next((each for each in overview.minors if each.minor == minor), None)
+    return facts is None or facts.connection == "StandAlone" or facts.disk == "Diskless"
+
+
+# gnt-cluster verify-disks
+
+
+@executes(ClusterVerifyDisks)
+class VerifyDisks(Operation[ClusterVerifyDisks]):
+    """Submit a job for each group that looks for missing and inactive disks."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Lock the groups."""
+        if self.op.group_name is not None:
+            return Locks().shared(Level.NODEGROUP, cluster.group(self.op.group_name).uuid)
+        return Locks().every(Level.NODEGROUP)
+
+    def plan(self, cluster: Cluster, seen: object) -> Plan:
+        """Hand the jobs over."""
+        del seen
+        _refuse_loose(strict=self.op.is_strict, tag="OP_CLUSTER_VERIFY_DISKS")
+        groups = sorted(cluster.groups.values(), key=lambda group: nice_key(group.name))
+        if self.op.group_name is not None:
+            groups = [cluster.group(self.op.group_name)]
+        return Plan(jobs=tuple((GroupVerifyDisks(group_name=group.name),) for group in groups))
+
+
+def _refuse_loose(*, strict: bool, tag: str) -> None:
+    if not strict:
+        raise Unsupported(f"{tag}: is_strict false is not supported by this version", hint="leave --no-strict out")
+
+
+@executes(GroupVerifyDisks)
+class VerifyDisksOfGroup(Operation[GroupVerifyDisks]):
+    """Look for nodes that fail, and instances whose disks are inactive or missing."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Keep the group, its instances and their nodes as they are meanwhile."""
+        group = cluster.group(self.op.group_name)
+        instances = self._instances(cluster)
+        nodes = {node.uuid for node in cluster.members(group)}
+        nodes.update(uuid for instance in instances for uuid in cluster.secondary_uuids(instance))
+        return (
+            Locks()
+            .shared(Level.INSTANCE, *(instance.name for instance in instances))
+            .shared(Level.NODEGROUP, group.uuid)
+            .shared(Level.NODE, *nodes)
+        )
+
+    async def observe(self, cluster: Cluster, look: Look) -> Found:
+        """Ask all nodes of the instances side by side."""
+        _refuse_loose(strict=self.op.is_strict, tag="OP_GROUP_VERIFY_DISKS")
+        uuids = {node for each in self._instances(cluster) for node, _ in _volumes(cluster, each)}
+        return await look_at_nodes(cluster, look, [cluster.nodes[uuid] for uuid in sorted(uuids)])
+
+    def plan(self, cluster: Cluster, found: Found) -> Plan:
+        """Give what fails by node, the instances to activate, and what is missing by instance."""
+        failing = {
+            cluster.nodes[uuid].name: str(answer)
+            for answers in (found.mirrors, found.volumes)
+            for uuid, answer in answers.items()
+            if isinstance(answer, Exception)
+        }
+        inactive, missing = [], {}
+        for instance in self._instances(cluster):
+            lacking = missing_volumes(cluster, instance, found)
+            if lacking:
+                missing[instance.name] = [[cluster.nodes[node].name, volume] for node, volume in lacking]
+            if needs_activation(cluster, instance, found):
+                inactive.append(instance.name)
+        return Plan(result=(failing, inactive, missing))
+
+    def _instances(self, cluster: Cluster) -> list[Instance]:
+        group = cluster.group(self.op.group_name)
+        found = [
+            instance
+            for node in cluster.members(group)
+            for instance in cluster.instances_on(node.uuid)
+            if instance.disks_active and cluster.disk_template(instance) in LVM_BASED
+        ]
+        return sorted(found, key=lambda instance: nice_key(instance.name))
+
+
+# gnt-cluster repair-disk-sizes
+
+
+@executes(ClusterRepairDiskSizes)
+class RepairDiskSizes(Operation[ClusterRepairDiskSizes]):
+    """Record the sizes that disks really have, as their primary nodes see them."""
+
+    def locks(self, cluster: Cluster) -> Locks:
+        """Lock the instances, and the room of their primary nodes against change."""
+        if not self.op.instances:
+            return Locks().every(Level.INSTANCE, exclusive=True).every(Level.NODE_RES)
+        instances = self._instances(cluster)
+        return (
+            Locks()
+            .exclusive(Level.INSTANCE, *(instance.name for instance in instances))
+            .shared(Level.NODE_RES, *{instance.primary_node for instance in instances})
+        )
+
+    async def observe(self, cluster: Cluster, look: Look) -> dict[str, list[DiskState]]:
+        """Ask the primary nodes, one question for the disks of each instance."""
+        found: dict[str, list[DiskState]] = {}
+        for instance in self._instances(cluster):
+            if cluster.nodes[instance.primary_node].offline or not instance.disks:
+                continue
+            disks = [disk.spec for disk in laid(cluster, instance)]
+            try:
+                found[instance.uuid] = await look.ask(instance.primary_node, DiskStates(disks=disks))
+            except GntError as error:
+                look.note(f" - WARNING: {instance.name}: {error}")
+        return found
+
+    def plan(self, cluster: Cluster, seen: dict[str, list[DiskState]]) -> Plan:
+        """Record what differs, and say so."""
+        steps: list[Note] = []
+        kept: list[ConfigObject] = []
+        rows: list[Any] = []
+        for instance in self._instances(cluster):
+            for index, (disk, state) in enumerate(
+                zip(cluster.disks_of(instance), seen.get(instance.uuid, ()), strict=False)
+            ):
+                where = f"disk/{index} of instance {instance.name}"
+                if state.facts is None:
+                    steps.append(Note(f" - WARNING: {where} did not tell its size: {state.problem or 'not attached'}"))
+                    continue
+                resized = _resized(disk, state.facts.size)
+                if resized == disk:
+                    continue
+                steps.append(Note(f" - INFO: {where} has {state.facts.size} MiB, not {disk.size}: recorded"))
+                kept.append(resized)
+                rows.append((instance.name, index, "size", state.facts.size))
+        return Plan((*steps, *((Keep(tuple(kept)),) if kept else ())), result=rows)
+
+    def _instances(self, cluster: Cluster) -> list[Instance]:
+        if not self.op.instances:
+            return cluster.sorted_instances()
+        return [cluster.instance(name) for name in self.op.instances]
+
+
+def _resized(disk: Disk, size: int) -> Disk:
+    """Give a disk with this size; the data volume of a mirror is at least as large."""
+    children = disk.children
+    if disk.dev_type is DiskTemplate.DRBD and children:
+        children = (replace(children[0], size=max(children[0].size, size)), *children[1:])
+    return replace(disk, size=size, children=children)
+
+
+# The disk part of gnt-cluster verify
+
+
+async def report_disks(cluster: Cluster, look: Look, nodes: Sequence[Node], report: Report) -> None:
+    """Report orphan and missing volumes, mirrors and disks that are not as they should be, on these nodes."""
+    found = await look_at_nodes(cluster, look, nodes)
+    if found.volumes or found.mirrors:
+        report.note("* Verifying disks")
+    _report_volumes(cluster, nodes, found, report)
+    _report_mirrors(cluster, nodes, found, report)
+    for node in nodes:
+        for instance in cluster.instances_on(node.uuid):
+            for uuid, volume in missing_volumes(cluster, instance, found):
+                text = f"has no volume {volume} on {cluster.nodes[uuid].name}"
+                report.add("EINSTANCEMISSINGDISK", "instance", instance.name, text)
+            if instance.disks_active and not node.offline:
+                await _report_states(cluster, look, instance, report)
+
+
+def _report_volumes(cluster: Cluster, nodes: Sequence[Node], found: Found, report: Report) -> None:
+    """Report volumes of the cluster's group that belong to no disk, and nodes whose LVM does not answer."""
+    known = {
+        (node, volume)
+        for disk in cluster.disks.values()
+        for node in _places(cluster, disk)
+        for volume in volumes_of(disk)
+    }
+    reserved = [re.compile(pattern) for pattern in cluster.settings.reserved_lvs]
+    for node in nodes:
+        answer = found.volumes.get(node.uuid, [])
+        if isinstance(answer, Exception):
+            report.add("ENODELVM", "node", node.name, f"does not list its volumes: {answer}")
+            continue
+        for volume in answer:
+            name = f"{volume.group}/{volume.name}"
+            mine = volume.group == cluster.settings.volume_group_name
+            if mine and (node.uuid, name) not in known and not any(each.fullmatch(name) for each in reserved):
+                report.add("ENODEORPHANLV", "node", node.name, f"has the volume {name}, which belongs to no disk")
+
+
+def _places(cluster: Cluster, disk: Disk) -> tuple[str, ...]:
+    owner = cluster.owner(disk.uuid)
+    return holders(owner, disk) if owner is not None else disk.nodes
+
+
+def _report_mirrors(cluster: Cluster, nodes: Sequence[Node], found: Found, report: Report) -> None:
+    """Report minors that should be in use and are not, or are and should not; helpers and versions that differ."""
+    versions = {each.version for each in found.mirrors.values() if isinstance(each, MirrorOverview) and each.version}
+    wanted = cluster.settings.drbd_usermode_helper
+    for node in nodes:
+        overview = found.mirrors.get(node.uuid)
+        if isinstance(overview, Exception):
+            report.add("ENODEDRBD", "node", node.name, f"does not list its mirrors: {overview}")
+        if not isinstance(overview, MirrorOverview):
+            continue
+        if len(versions) > 1 and overview.version:
+            text = f"has drbd {overview.version}; in the cluster there are {', '.join(sorted(versions))}"
+            report.add("ENODEDRBDVERSION", "node", node.name, text, warning=True)
+        if wanted and overview.helper and overview.helper != wanted:
+            report.add("ENODEDRBDHELPER", "node", node.name, f"has the helper {overview.helper}, not {wanted}")
+        _report_minors(cluster, node, overview, report)
+
+
+def _report_minors(cluster: Cluster, node: Node, overview: MirrorOverview, report: Report) -> None:
+    used = {each.minor for each in overview.minors}
+    given: dict[int, Instance | None] = {
+        _minor(disk, node.uuid): cluster.owner(disk.uuid)
+        for disk in cluster.disks.values()
+        if disk.dev_type is DiskTemplate.DRBD and node.uuid in disk.logical_id[:2]
+    }
+    for minor, instance in sorted(given.items()):
+        if instance is not None and instance.disks_active and minor not in used:
+            report.add("ENODEDRBD", "node", node.name, f"drbd minor {minor} of {instance.name} is not active")
+    for minor in sorted(used - given.keys()):
+        report.add("ENODEDRBD", "node", node.name, f"drbd minor {minor} is in use, but belongs to no disk")
+
+
+async def _report_states(cluster: Cluster, look: Look, instance: Instance, report: Report) -> None:
+    """Report mirrors that are degraded, and disks that are not attached where they should be."""
+    by_node: dict[str, list[Any]] = {}
+    for disk in laid(cluster, instance):
+        for node in disk.nodes:
+            if not cluster.nodes[node].offline and disk.spec.dev_type in LVM_BASED:
+                by_node.setdefault(node, []).append(disk.spec)
+    asked = {node: DiskStates(disks=specs) for node, specs in by_node.items()}
+    for node, answer in (await look.ask_all(asked)).items() if asked else ():
+        name = cluster.nodes[node].name
+        if isinstance(answer, Exception):
+            report.add("EINSTANCEFAULTYDISK", "instance", instance.name, f"{name} does not tell its disks: {answer}")
+            continue
+        for spec, state in zip(by_node[node], answer, strict=True):
+            where = f"disk/{spec.index} on {name}"
+            if state.facts is None:
+                text = f"{where} is not there: {state.problem or 'not attached'}"
+                report.add("EINSTANCEFAULTYDISK", "instance", instance.name, text)
+            elif state.facts.degraded or state.facts.local_status != "ok":
+                text = f"{where} is degraded ({state.facts.local_status})"
+                syncs = state.facts.sync_percent is not None
+                report.add("EINSTANCEFAULTYDISK", "instance", instance.name, text, warning=syncs)

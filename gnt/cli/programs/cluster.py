@@ -8,6 +8,7 @@ from typing import Final
 from gnt.cli.backups import BACKUP, RESTORE
 from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
+from gnt.cli.cluster_disks import COMMANDS as DISKS
 from gnt.cli.cluster_info import described
 from gnt.cli.cluster_modify import MODIFY
 from gnt.cli.cluster_rename import COMMANDS as RENAME
@@ -160,9 +161,7 @@ _LATER: Final = (
     "command",
     "copyfile",
     "epo",
-    "repair-disk-sizes",
     "upgrade",
-    "verify-disks",
 )
 
 
@@ -230,6 +229,7 @@ PROGRAM = Program(
         RENEW,
         *tag_commands("cluster"),
         SEARCH_TAGS,
+        *DISKS,
     ),
     unsupported=dict.fromkeys(_LATER, ""),
 )

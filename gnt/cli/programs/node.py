@@ -14,7 +14,9 @@ from gnt.cli.filters import any_value
 from gnt.cli.jobs import run_command
 from gnt.cli.list_commands import LISTS
 from gnt.cli.lists import query_objects
+from gnt.cli.node_leaving import COMMANDS as LEAVING
 from gnt.cli.node_modify import MODIFY
+from gnt.cli.node_storage import COMMANDS as STORAGE
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, VERBOSE
 from gnt.cli.past import AT, info_at
 from gnt.cli.tags import tag_commands
@@ -149,18 +151,11 @@ def _remove(call: Call) -> int:
 
 _NODES: Final = Argument("node", 0, None, kind="node")
 _LATER: Final = (
-    "evacuate",
-    "failover",
     "health",
     "list-drbd",
-    "list-storage",
-    "migrate",
-    "modify-storage",
     "power",
     "powercycle",
-    "repair-storage",
     "restricted-command",
-    "volumes",
 )
 
 PROGRAM = Program(
@@ -220,6 +215,8 @@ PROGRAM = Program(
             arguments=(Argument("node", kind="node"),),
         ),
         *tag_commands("node", "node"),
+        *LEAVING,
+        *STORAGE,
     ),
     unsupported=dict.fromkeys(_LATER, ""),
 )

@@ -73,7 +73,9 @@ def test_physical_volumes_are_marked(ground: DiskGround) -> None:
     for changes, expected in (({}, "Nothing is to be changed"), ({"size": 5}, "size of a physical volume")):
         assert expected in ground.refused("OP_NODE_MODIFY_STORAGE", **given, changes=changes)
     given["storage_type"] = "lvm-vg"
-    assert "nothing that can be changed" in ground.refused("OP_NODE_MODIFY_STORAGE", **given, changes={"allocatable": True})
+    assert "nothing that can be changed" in ground.refused(
+        "OP_NODE_MODIFY_STORAGE", **given, changes={"allocatable": True}
+    )
 
 
 def test_a_volume_group_is_not_repaired_over_a_last_copy(ground: DiskGround) -> None:

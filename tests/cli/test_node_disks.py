@@ -1,0 +1,109 @@
+"""gnt-node and gnt-cluster, the commands about disks, against a fake master."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from gnt.cli import node_leaving
+from tests.cli.conftest import Run
+from tests.cli.fake_master import FakeMaster, Job
+
+VOLUMES = [["node1", "/dev/sda", "xenvg", "a.disk0", "2048", "web1"], ["node1", "/dev/sda", "xenvg", "own", "10", "-"]]
+
+
+def test_volumes_are_a_table(gnt: Run, master: FakeMaster) -> None:
+    """Sizes with their unit; with --json objects."""
+    master.plans = [Job(VOLUMES), Job(VOLUMES)]
+    assert gnt("node", "volumes").out == (
+        "Node  PhysDev  VG    Name    Size Instance\n"
+        "node1 /dev/sda xenvg a.disk0 2.0G web1\n"
+        "node1 /dev/sda xenvg own      10M -\n"
+    )
+    assert json.loads(gnt("node", "volumes", "--json", "node1").out)[1]["name"] == "own"
+    assert master.opcodes()[-1]["nodes"] == ["node1"]
+
+
+def test_storage_units_are_a_table(gnt: Run, master: FakeMaster) -> None:
+    """Of the kind that is asked for."""
+    master.plans = [Job([["node1", "lvm-vg", "xenvg", 4096, 1024, 3072, True]])]
+    ran = gnt("node", "list-storage", "-t", "lvm-vg", "--units", "m")
+    assert ran.out.splitlines()[1].split() == ["node1", "lvm-vg", "xenvg", "4096", "1024", "3072", "Y"]
+    assert master.opcode()["storage_type"] == "lvm-vg"
+
+
+CASES: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "modify": (
+        ["node", "modify-storage", "--allocatable=no", "node1", "lvm-pv", "/dev/sdb"],
+        {"OP_ID": "OP_NODE_MODIFY_STORAGE", "name": "/dev/sdb", "changes": {"allocatable": False}},
+    ),
+    "repair": (
+        ["node", "repair-storage", "--ignore-consistency", "node1", "lvm-vg", "xenvg"],
+        {"OP_ID": "OP_REPAIR_NODE_STORAGE", "storage_type": "lvm-vg", "ignore_consistency": True},
+    ),
+    "evacuate": (
+        ["node", "evacuate", "-f", "-s", "-n", "node3", "node1"],
+        {"OP_ID": "OP_NODE_EVACUATE", "mode": "secondary-only", "remote_node": "node3"},
+    ),
+    "evacuate primaries": (
+        ["node", "evacuate", "-f", "-p", "node1"],
+        {"OP_ID": "OP_NODE_EVACUATE", "mode": "primary-only"},
+    ),
+    "migrate": (
+        ["node", "migrate", "-f", "--non-live", "node1"],
+        {"OP_ID": "OP_NODE_MIGRATE", "live": False},
+    ),
+    "failover": (
+        ["node", "failover", "-f", "--confirm-off", "node1 is off", "node1"],
+        {"OP_ID": "OP_INSTANCE_FAILOVER", "instance_name": "web1", "confirm_off": "node1 is off"},
+    ),
+    "sizes": (
+        ["cluster", "repair-disk-sizes", "web1"],
+        {"OP_ID": "OP_CLUSTER_REPAIR_DISK_SIZES", "instances": ["web1"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", sorted(CASES))
+def test_options_become_an_opcode(gnt: Run, master: FakeMaster, case: str) -> None:
+    """What the words stand for."""
+    master.rows["node"] = [{"name": "node1", "pinst_list": ["web1"], "sinst_list": ["web1"]}]
+    words, expected = CASES[case]
+    ran = gnt(*words)
+    assert ran.status == 0, ran.err
+    sent = master.opcode()
+    assert {key: sent.get(key) for key in expected} == expected
+
+
+def test_a_node_without_instances_is_left_alone(gnt: Run, master: FakeMaster) -> None:
+    """It is said, and nothing is submitted."""
+    master.rows["node"] = [{"name": "node1", "pinst_list": [], "sinst_list": []}]
+    for words in (["migrate"], ["failover"], ["evacuate", "-p"]):
+        ran = gnt("node", *words, "node1")
+        assert (ran.status, "nothing is to" in ran.err) == (0, True)
+    assert not master.called("SubmitJob")
+
+
+def test_who_says_no_has_moved_nothing(gnt: Run, master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All instances are listed in the question."""
+    master.rows["node"] = [{"name": "node1", "pinst_list": ["web1", "web2"], "sinst_list": []}]
+    asked: list[list[str]] = []
+
+    def no(names: list[str], **_more: str) -> bool:
+        asked.append(names)
+        return False
+
+    monkeypatch.setattr(node_leaving, "confirm_many", no)
+    assert gnt("node", "migrate", "node1").status == 1
+    assert asked == [["web1", "web2"]]
+    assert not master.called("SubmitJob")
+
+
+def test_what_is_to_leave_must_be_said(gnt: Run, master: FakeMaster) -> None:
+    """And only one kind at a time."""
+    assert "-p, or -s -n NODE" in gnt("node", "evacuate", "node1").err
+    assert "-p excludes -s and -n" in gnt("node", "evacuate", "-p", "-s", "node1").err
+    assert "--allocatable" in gnt("node", "modify-storage", "node1", "lvm-pv", "/dev/sdb").err
+    assert not master.called("SubmitJob")

@@ -43,8 +43,12 @@ def _rows(
     names: Sequence[str], rows: Sequence[Any], apply: Callable[[Callable[[Any], Any], Any], Any]
 ) -> Sequence[Any]:
     """Translate the columns that need it; rows without them are given as they are."""
-    columns = {number: _FIELDS[name] for number, name in enumerate(names) if name in _FIELDS}
-    if not columns:
+    columns = {
+        number: translate
+        for number, translate in ((number, _FIELDS[name]) for number, name in enumerate(names) if name in _FIELDS)
+        if any(apply(translate, row[number]) != row[number] for row in rows)
+    }
+    if not columns:  # nearly always, and an answer may have many rows
         return rows
     return [
         [apply(columns[number], cell) if number in columns else cell for number, cell in enumerate(row)] for row in rows

@@ -63,3 +63,9 @@ def test_clients_of_ours_say_so() -> None:
     assert decode_request(encode_question("Query", [])[:-1]).own
     assert not decode_request(encode_request("Query", [])[:-1]).own
     assert not decode_request(b'{"method":"Query","args":[],"client":{"a":1}}').own
+
+
+def test_rows_without_such_words_are_given_as_they_are() -> None:
+    """A long answer is not made a second time for nothing."""
+    answer = query(("name", "web1"), ("disk_template", "drbd"), ("ipolicy", READABLE))
+    assert as_foreign("Query", ["instance", [], None], answer)["data"] is answer["data"]

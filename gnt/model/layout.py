@@ -51,6 +51,9 @@ class Layout:
 
     __slots__ = ("root",)
 
+    FOLLOWS_LINKS = True
+    """Whether the machine's symbolic links lead anywhere; the simulator's machines have none."""
+
     def __init__(self, root: Path) -> None:
         self.root: Final = root
 

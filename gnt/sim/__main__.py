@@ -103,7 +103,7 @@ def _seeds(arguments: argparse.Namespace) -> int:
         f" {total['fault']} faults, {total[Kind.COMMIT]} commits, {total[Kind.SEND]} calls; {len(bad)} failed"
     )
     if bad:
-        _say(f"failed: {' '.join(map(str, bad))}")
+        _say(f"failed: {' '.join(map(str, sorted(bad)))}")
     return 1 if bad else 0
 
 

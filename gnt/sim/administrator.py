@@ -222,10 +222,11 @@ class Administrator:
         heal(self.world)
         self.have_master()
         for _ in range(TRIES):
-            if self._undone() and self._settled():
+            if self._undone() and self._all_in():
                 break
         else:
             raise AssertionError("the cluster does not come to rest")
+        self.client.settle()
         self.problems += checkers.check(self.client)
 
     def _undone(self) -> bool:
@@ -239,16 +240,13 @@ class Administrator:
         self.filters = []
         return rules == []
 
-    def _settled(self) -> bool:
-        """Let all jobs end; say whether all nodes are in."""
-        self.client.settle()
+    def _all_in(self) -> bool:
+        """Let all jobs end; say whether all nodes are in, and have those come back that are not."""
+        self.client.settle(brief=True)
         out = [node for node in self.nodes() if node.offline or node.drained]
         for node in out:
-            self.job(
-                {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node.name, "offline": False, "auto_promote": True}
-                if node.offline
-                else {"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node.name, "drained": False, "auto_promote": True}
-            )
+            wish = {"offline": False} if node.offline else {"drained": False}
+            self.job({"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node.name, "auto_promote": True, **wish})
         return not out and self.cluster is not None
 
     # Inside

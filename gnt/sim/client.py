@@ -131,10 +131,10 @@ class Client:
         self.ends = {number: end for number, end in self.ends.items() if number in kept}
         self.log = JobsLog()
 
-    def settle(self) -> None:
+    def settle(self, *, brief: bool = False) -> None:
         """Let everything come to rest: daemons run again, jobs end, then time passes for what has no job.
 
-        Where messages were lost, as long as it takes until who waits for the answer gives up.
+        Where messages were lost, as long as it takes until who waits for the answer gives up; not so if `brief`.
         """
         world = self.world
         began = world.clock.seconds()
@@ -144,7 +144,7 @@ class Client:
                 self.asked.setdefault(number, ops)
                 if number not in self.ends:
                     self.wait(number)
-            rest = LOST if world.something_was_lost else REST
+            rest = LOST if world.something_was_lost and not brief else REST
             left = max(began, world.last_fault) + rest - world.clock.seconds()
             if left <= 0 and world.all_up():
                 return

@@ -16,10 +16,16 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 BEGINNING: Final = 1_700_000_000.0
+TOO_MANY: Final = 12_000
+"""Events with which whoever waits gives up: daemons that poll would never let him."""
 
 
 class Stuck(Exception):
     """No event is left, or the time is over, and what was waited for has not come."""
+
+
+class Endless(AssertionError):
+    """Events bring on events, and nothing comes of it: nobody need wait any longer."""
 
 
 @implementer(IReactorTime)
@@ -64,8 +70,10 @@ class SimClock:
 
     def run_until(self, done: Callable[[], bool], *, within: float) -> None:
         """Let events happen until something is so; raises `Stuck` after `within` simulated seconds."""
-        end = self._now + within
+        end, last = self._now + within, self.steps + TOO_MANY
         while not done():
+            if self.steps > last:
+                raise Endless(f"{TOO_MANY} events have not brought it about")
             moment = self._next_time()
             if moment is None:
                 raise Stuck("no event is left")
@@ -76,9 +84,11 @@ class SimClock:
 
     def run_for(self, seconds: float) -> None:
         """Let all events of the next `seconds` happen."""
-        end = self._now + seconds
+        end, last = self._now + seconds, self.steps + TOO_MANY
         while self._next_time() is not None and (self._next_time() or 0.0) <= end:
             self.step()
+            if self.steps > last:
+                raise Endless(f"{TOO_MANY} events in {seconds:.0f} s: somebody tries again and again")
         self._now = max(self._now, end)
 
     def forget(self) -> None:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gnt.daemon.runtime import Runtime
+from gnt.model.errors import ConfigError
 from gnt.noded.call_table import CallTable
 from gnt.sim.runtime import AFTER, BEFORE
 from gnt.store.database import Database
-from gnt.store.vault import FileVault
+from gnt.store.reading import connect
+from gnt.store.vault import IN_USE, FileVault
 
 
 class Cut(Protocol):
@@ -48,6 +50,14 @@ class CutDatabase(Database):
 
     cut: Cut | None = None
 
+    def reopen(self) -> sqlite3.Connection:
+        """Use a connection of this process; gives the one of the process that this one came from."""
+        old, self._connection = self._connection, connect(Path(self.path))
+        self._connection.execute("PRAGMA secure_delete = ON")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._seen_version = self._version()
+        return old
+
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         path = Path(self.path)
@@ -77,16 +87,41 @@ class CutCallTable(CallTable):
         self._cut(AFTER, self._path)
         return results
 
+    def reopen(self) -> list[sqlite3.Connection]:
+        """Use a connection of this process; gives the one of the process that this one came from."""
+        if self._connection is None:
+            return []
+        old, self._connection = self._connection, None
+        # Opening would say of calls under way that they are in doubt, as after a crash.
+        self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        self._connection.execute("PRAGMA synchronous = FULL")
+        return [old]
+
 
 class SimVault(FileVault):
-    """A node's store as one daemon's life sees it; `abandon` when that ends."""
+    """A node's store as one daemon's life sees it; `abandon` when that ends.
+
+    Who holds which store stands in `holders`, by path: all daemons of a machine are in one process here.
+    """
 
     database_type = CutDatabase
 
-    def __init__(self, path: Path, cut: Cut | None = None) -> None:
+    def __init__(self, path: Path, cut: Cut | None = None, holders: dict[Path, Any] | None = None) -> None:
         super().__init__(path)
         self._cut = cut
         self._opened: list[Database] = []
+        self._holders = {} if holders is None else holders
+
+    def hold(self, owner: str) -> None:
+        """Become the only one that may write. Raises `ConfigError` (`in_use`)."""
+        holder, name = self._holders.setdefault(self.path, (self, owner))
+        if holder is not self:
+            raise ConfigError(f"{self.path} is in use by {name}", code=IN_USE)
+
+    def release(self) -> None:
+        """Let others write again."""
+        if self._holders.get(self.path, (None, ""))[0] is self:
+            del self._holders[self.path]
 
     def open(self) -> Database:
         """Open the store for writing."""
@@ -103,11 +138,24 @@ class SimVault(FileVault):
             database.abandon()
         self.release()
 
+    def reopen(self) -> list[sqlite3.Connection]:
+        """Use connections of this process; gives those of the process that this one came from."""
+        self._opened = [database for database in self._opened if _is_open(database)]
+        return [database.reopen() for database in self._opened if isinstance(database, CutDatabase)]
+
     def _watched(self, database: Database) -> Database:
         if isinstance(database, CutDatabase):
             database.cut = self._cut
         self._opened.append(database)
         return database
+
+
+def _is_open(database: Database) -> bool:
+    try:
+        database.connection.execute("SELECT 1")
+    except sqlite3.ProgrammingError:
+        return False
+    return True
 
 
 class Tear:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from gnt.sim.faults import Chances, Fault, Kind, Strike, Strikes
+from gnt.sim.forking import Forks, place_for_a_world
 from gnt.sim.machine import seeded
 from gnt.sim.story import Story
 from gnt.sim.telling import tell
-from gnt.sim.world import simulated_world
+from gnt.sim.world import SimWorld, simulated_world
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,21 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a search found: how many points of each kind there are, how many runs were made, those that went wrong."""
+    """What a search found: how many points of each kind there are, all runs that were made, and how long that took."""
 
     points: dict[Kind, int]
-    runs: int
-    bad: tuple[Outcome, ...]
+    all: tuple[Outcome, ...]
     seconds: float
+
+    @property
+    def bad(self) -> tuple[Outcome, ...]:
+        """Give those that went wrong."""
+        return tuple(outcome for outcome in self.all if outcome.problems)
 
     def summary(self) -> str:
         """Say it in one line."""
         counted = ", ".join(f"{count} {kind}s" for kind, count in self.points.items())
-        return f"{counted}; {self.runs} runs in {self.seconds:.0f} s, {len(self.bad)} went wrong"
+        return f"{counted}; {len(self.all)} runs in {self.seconds:.0f} s, {len(self.bad)} went wrong"
 
 
 def count(story: Story, seed: int) -> Strikes:
@@ -91,18 +95,63 @@ def exhaust(
 ) -> Findings:
     """Strike each of these points in a run of its own."""
     began = time.monotonic()
-    bad: list[Outcome] = []
-    for number, outcome in enumerate(_outcomes(story, seed, strikes, processes), 1):
-        if outcome.problems:
-            bad.append(outcome)
-        tell_progress(number, len(strikes), len(bad))
-    return Findings(points, len(strikes), tuple(bad), time.monotonic() - began)
+    found: list[Outcome] = []
+    for outcome in _outcomes(story, seed, strikes, processes):
+        found.append(outcome)
+        tell_progress(len(found), len(strikes), sum(1 for one in found if one.problems))
+    return Findings(points, tuple(found), time.monotonic() - began)
+
+
+class ForkingStrikes:
+    """Counts all points; where a strike is planned, the world goes on in another process in which it falls."""
+
+    def __init__(self, planned: Sequence[Strike], processes: int) -> None:
+        self.forks: Forks[Outcome] = Forks(processes)
+        self.world: SimWorld | None = None
+        self.fallen: Strike | None = None
+        self._counted = Strikes()
+        self._planned: dict[tuple[Kind, int], list[Strike]] = {}
+        for one in planned:
+            self._planned.setdefault((one.kind, one.number), []).append(one)
+
+    def at(self, kind: Kind, text: str) -> Fault:
+        """Come by a point."""
+        if self.fallen is not None:
+            return Fault.NOTHING
+        number = len(self._counted.points[kind])
+        self._counted.at(kind, text)
+        for one in self._planned.pop((kind, number), ()):
+            assert self.world is not None  # noqa: S101  (it has come by a point)
+            if self.forks.fork(self.world):
+                self.fallen = one
+                return one.fault
+        return Fault.NOTHING
+
+    def left(self) -> list[Strike]:
+        """Give the strikes at whose points nobody came by."""
+        return [one for planned in self._planned.values() for one in planned]
 
 
 def _outcomes(story: Story, seed: int, strikes: Sequence[Strike], processes: int) -> Iterator[Outcome]:
-    if processes == 1:
-        yield from (strike(story, seed, one) for one in strikes)
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        many = len(strikes)
-        yield from pool.map(strike, [story] * many, [seed] * many, strikes, chunksize=4)
+    """Tell a story once without any fault, and from each of these points on once more with one."""
+    faults = ForkingStrikes(strikes, processes)
+    with (
+        place_for_a_world() as base,
+        simulated_world(seed, names=story.nodes, faults=faults, base=base) as world,
+    ):
+        faults.world = world
+        try:
+            problems = tell(world, story)
+        finally:
+            if faults.forks.child:
+                _end(faults, world, locals().get("problems"))
+        if problems:
+            raise AssertionError(f"{story.name} goes wrong without any fault: {problems}")
+    yield from faults.forks.wait()
+    yield from (Outcome(one, (f"{one} did not fall: nobody came by",), (), 0) for one in faults.left())
+
+
+def _end(faults: ForkingStrikes, world: SimWorld, problems: list[str] | None) -> None:
+    found = ("it ended in a way that nobody foresaw",) if problems is None else tuple(problems)
+    trace = tuple(world.trace) if found else ()
+    faults.forks.finish(Outcome(faults.fallen, found, trace, world.clock.steps))

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from gnt.daemon.runtime import Runtime
 from gnt.daemon.takeover import Takeover
 from gnt.masterd.service import MasterDaemon
 from gnt.masterd.service import Providers as MasterProviders
 from gnt.model.errors import GntError, StaleEpoch
 from gnt.model.objects import Node
+from gnt.noded.call_table import CallTable
 from gnt.noded.handler import Place
 from gnt.noded.service import NodeDaemon
 from gnt.noded.service import Providers as NodeProviders
@@ -99,8 +101,9 @@ class NodedLife:
         runtime = sim_runtime(self.clock, source, self._watch, lambda: machine.pace)
         place = Place(layout=machine.layout, name=machine.name, runtime=runtime)
         calls = world.script_runs.setdefault(machine.name, [])
-        cut = LifeCut(machine, self.clock, Kind.RECORD, machine.kill_noded)
-        self.vault = SimVault(machine.layout.config_db, cut)
+        cut = self._cut = LifeCut(machine, self.clock, Kind.RECORD, machine.kill_noded)
+        self.call_table: CutCallTable | None = None
+        self.vault = SimVault(machine.layout.config_db, cut, world.holders)
         machine.hypervisor.begin_life()
         stop_master: Any = machine.hand_over
         processes: Any = SimProcesses(runtime, source, ends_well, calls)
@@ -114,9 +117,13 @@ class NodedLife:
             vault=self.vault,
             master_address=machine.addresses,
             stop_master=stop_master,
-            call_table=lambda path, runtime: CutCallTable(path, runtime, cut),
+            call_table=self._make_table,
         )
         self.daemon = NodeDaemon(place, providers, machine.noded_leaves)
+
+    def _make_table(self, path: Path, runtime: Runtime) -> CallTable:
+        self.call_table = CutCallTable(path, runtime, self._cut)
+        return self.call_table
 
     def start(self) -> None:
         """Begin."""
@@ -160,7 +167,7 @@ class MasterdLife:
         source = world.source(f"{machine.name}/masterd/{number}")
         runtime = sim_runtime(self.clock, source, pace=lambda: machine.pace)
         cut = LifeCut(machine, self.clock, Kind.COMMIT, machine.kill_masterd)
-        self.vault = SimVault(machine.layout.config_db, cut)
+        self.vault = SimVault(machine.layout.config_db, cut, world.holders)
         providers = MasterProviders(
             host=machine.name, vault=self.vault, connect=self._connect, listen=_listen, takeover=order
         )

@@ -35,6 +35,8 @@ BOOT: Final = 40.0
 class SimLayout(Layout):
     """A node's paths; nothing of the machine that the simulator runs on is seen."""
 
+    FOLLOWS_LINKS = False
+
     def os_search_path(self) -> tuple[Path, ...]:
         """Give the node's own directories only."""
         return (self.root / "srv/ganeti/os",)

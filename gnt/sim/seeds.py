@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Final
 
 import gnt.sim.operations.all  # noqa: F401  (each module enters what it does)
@@ -15,6 +16,7 @@ from gnt.sim import setup
 from gnt.sim.administrator import Administrator
 from gnt.sim.clock import Stuck
 from gnt.sim.faults import FAULTS, Fault, Kind
+from gnt.sim.forking import Forks, place_for_a_world
 from gnt.sim.machine import seeded
 from gnt.sim.mishaps import MISHAPS, befall
 from gnt.sim.operations import OPERATIONS
@@ -54,7 +56,7 @@ class SeedOutcome:
 class Ambush:
     """Faults that fall at points to come: each counts down the points, and what falls is drawn when it is there."""
 
-    source: random.Random
+    source: random.Random = field(default_factory=lambda: seeded(0, "faults"))
     waiting: list[int] = field(default_factory=list)
 
     def lay(self) -> None:
@@ -70,31 +72,64 @@ class Ambush:
         return self.source.choice(FAULTS[kind])
 
 
-class SeedRun:
-    """One run by chance, in a world of its own."""
+@dataclass(frozen=True)
+class Shape:
+    """What a seed begins with: so many machines, so many of them in the cluster, the size of its candidate pool."""
 
-    def __init__(self, world: SimWorld, ambush: Ambush, source: random.Random) -> None:
+    machines: int
+    members: int
+    pool: int
+
+    @property
+    def names(self) -> list[str]:
+        """Give the machines' names."""
+        return [f"node{number}" for number in range(1, self.machines + 1)]
+
+
+def shape_of(seed: int) -> Shape:
+    """Say what a seed begins with. Most clusters are small: what goes wrong goes wrong with three."""
+    source = seeded(seed, "shape")
+    machines = source.choice((3, 3, 3, 4, 4, 5))
+    members = machines if machines == 3 else machines - source.randint(0, 1)
+    return Shape(machines, members, source.choice((3, 10)))
+
+
+class SeedRun:
+    """One run by chance, in a world of its own: `make` a cluster, then `run` with a seed."""
+
+    def __init__(self, world: SimWorld, ambush: Ambush, shape: Shape) -> None:
         self._world = world
         self._ambush = ambush
-        self._source = source
+        self._shape = shape
+        self._source = world.source("run")
         self.operations: Counter[str] = Counter()
-        self.admin = Administrator(world, seeded(world.seed, "administrator"))
+        self.admin = Administrator(world, world.source("administrator"))
 
-    def run(self) -> list[str]:
-        """Make a cluster, live in it, have it come to rest; give what is wrong."""
+    def make(self) -> None:
+        """Make the cluster, without any fault; the same for all seeds of one shape."""
+        with self._world.at_peace():
+            setup.whole_cluster(self.admin.client, self._shape.names[: self._shape.members], self._shape.pool)
+
+    def run(self, seed: int) -> SeedOutcome:
+        """Live in it, and have it come to rest."""
+        world, admin = self._world, self.admin
+        world.go_on_with(seed)
+        began = world.clock.seconds()
         try:
-            with self._world.at_peace():
-                self._make()
             self._live()
         except (Stuck, GntError, AssertionError) as end:
-            self.admin.problems.append(f"{type(end).__name__}: {end}")
-        found = [*self.admin.problems, *self._world.problems, *self._world.witness.problems]
-        return list(dict.fromkeys(found))
-
-    def _make(self) -> None:
-        names = list(self._world.nodes)
-        members = names if len(names) < 4 else names[: len(names) - self._source.randint(0, 1)]
-        setup.whole_cluster(self.admin.client, members, self._source.choice((3, 10)))
+            admin.problems.append(f"{type(end).__name__}: {end}")
+        found = [*admin.problems, *world.problems, *world.witness.problems]
+        return SeedOutcome(
+            seed=seed,
+            machines=self._shape.machines,
+            problems=tuple(dict.fromkeys(found)),
+            trace=tuple(world.trace),
+            operations=self.operations,
+            ends=admin.ends,
+            happened=world.happened,
+            seconds=world.clock.seconds() - began,
+        )
 
     def _live(self) -> None:
         plan = self._faults()
@@ -135,36 +170,40 @@ class SeedRun:
                 return
 
 
+@contextmanager
+def _prepared(shape: Shape, base: Path | None = None) -> Iterator[tuple[SimWorld, SeedRun]]:
+    """Have a world of a shape, with its cluster made."""
+    ambush = Ambush()
+    with simulated_world(0, names=shape.names, faults=ambush, base=base) as world:
+        ambush.source = world.source("faults")
+        run = SeedRun(world, ambush, shape)
+        run.make()
+        yield world, run
+
+
 def run_seed(seed: int) -> SeedOutcome:
     """Make one run."""
-    source = seeded(seed, "run")
-    names = [f"node{number}" for number in range(1, source.randint(3, 5) + 1)]
-    ambush = Ambush(seeded(seed, "faults"))
-    with simulated_world(seed, names=names, faults=ambush) as world:
-        began = world.clock.seconds()
-        run = SeedRun(world, ambush, source)
-        problems = run.run()
-        return SeedOutcome(
-            seed,
-            len(names),
-            tuple(problems),
-            tuple(world.trace),
-            run.operations,
-            run.admin.ends,
-            world.happened,
-            world.clock.seconds() - began,
-        )
+    with _prepared(shape_of(seed)) as (_, run):
+        return run.run(seed)
 
 
 def run_seeds(seeds: Sequence[int], processes: int = 1) -> Iterator[SeedOutcome]:
-    """Make many runs, in so many processes; gives them in their order, those that went well without their traces."""
-    if processes == 1:
-        yield from map(_in_short, seeds)
-        return
-    with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(_in_short, seeds)
+    """Make many runs, in so many processes; gives them as they end, those that went well without their traces.
+
+    For each shape one cluster is made, and the world copied for each seed.
+    """
+    by_shape: dict[Shape, list[int]] = {}
+    for seed in seeds:
+        by_shape.setdefault(shape_of(seed), []).append(seed)
+    forks: Forks[SeedOutcome] = Forks(processes)
+    for shape, group in by_shape.items():
+        with place_for_a_world() as base, _prepared(shape, base) as (world, run):
+            for seed in group:
+                if forks.fork(world):
+                    forks.finish(_in_short(run.run(seed)))
+                yield from forks.take()
+            yield from forks.wait()
 
 
-def _in_short(seed: int) -> SeedOutcome:
-    outcome = run_seed(seed)
+def _in_short(outcome: SeedOutcome) -> SeedOutcome:
     return outcome if outcome.problems else replace(outcome, trace=())

@@ -56,10 +56,12 @@ class SimWorld:
         self.lost_guests: set[str] = set()
         self.something_was_lost = False
         self.hypervisors: dict[str, SimHypervisor] = {}
+        self.holders: dict[Path, Any] = {}
         self.happened: Counter[str] = Counter()
         self.ways = Ways()
         self.witness = Witness()
-        self.clock = SimClock(seeded(seed, "clock"))
+        self._sources: dict[str, random.Random] = {}
+        self.clock = SimClock(self.source("clock"))
         clock: Any = self.clock
         self.network = MemoryNetwork(clock, self._fate)
         self._base = base
@@ -67,7 +69,7 @@ class SimWorld:
         self._at_peace = False
         self._graveyard: list[object] = []
         self._held: list[Callable[[], None]] = []
-        self._on_the_way = seeded(seed, "network")
+        self._on_the_way = self.source("network")
         self.shared = base / "shared"
         self.shared.mkdir(parents=True)
         self.nodes = {
@@ -142,8 +144,16 @@ class SimWorld:
         return self.last_fault > 0.0
 
     def source(self, what: str) -> random.Random:
-        """Give a source of randomness of its own for one purpose."""
-        return seeded(self.seed, what)
+        """Give a source of randomness of its own for one purpose, always the same."""
+        if what not in self._sources:
+            self._sources[what] = seeded(self.seed, what)
+        return self._sources[what]
+
+    def go_on_with(self, seed: int) -> None:
+        """Have everything by chance go by another seed from now on."""
+        self.seed = seed
+        for what, source in self._sources.items():
+            source.seed(f"{seed}/{what}")
 
     # Time
 
@@ -307,8 +317,10 @@ def scratch_directory() -> Path:
 
 
 @contextmanager
-def simulated_world(seed: int, *, names: Sequence[str] = NAMES, faults: Faults | None = None) -> Iterator[SimWorld]:
-    """Have a world for a while.
+def simulated_world(
+    seed: int, *, names: Sequence[str] = NAMES, faults: Faults | None = None, base: Path | None = None
+) -> Iterator[SimWorld]:
+    """Have a world for a while, in a directory of its own unless it is given one (`base`, which is not there yet).
 
     Python's collector of cycles rests meanwhile: when it comes by depends on more than the seed, and coroutines that
     it finds run their last words.
@@ -317,12 +329,14 @@ def simulated_world(seed: int, *, names: Sequence[str] = NAMES, faults: Faults |
     gc.disable()
     # What was there before is none of its business, and would make the collection at the end slow.
     gc.freeze()
-    world = SimWorld(seed, scratch_directory() / "world", names=names, faults=faults)
+    scratch = scratch_directory() if base is None else None
+    world = SimWorld(seed, base or Path(scratch or "") / "world", names=names, faults=faults)
     try:
         yield world
     finally:
         world.close()
-        shutil.rmtree(world.shared.parent.parent, ignore_errors=True)
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
         del world
         with _silence():
             gc.collect()

@@ -113,7 +113,7 @@ class AllowedDirectories:
 
     def _real(self, directory: Path) -> Path:
         """Follow the symbolic links that the administrator made, but not to a forbidden place."""
-        real = Path(os.path.realpath(directory))
+        real = Path(os.path.realpath(directory)) if self._layout.FOLLOWS_LINKS else directory
         self._refuse_forbidden(real)
         return real
 

@@ -22,7 +22,12 @@ def query(admin: Administrator) -> bool:
 
 @does("renew crypto", weight=1)
 def renew(admin: Administrator) -> bool:
-    """Have certificates made anew, while everything runs."""
+    """Have certificates made anew, while everything runs.
+
+    Not while a node is flagged offline: it would know nobody when it comes back, and have to be added again.
+    """
+    if any(node.offline for node in admin.nodes()):
+        return False
     what = admin.source.choice(("node_certificates", "cluster_certificate", "rapi_certificate"))
     return admin.job({"OP_ID": "OP_CLUSTER_RENEW_CRYPTO", what: True})
 

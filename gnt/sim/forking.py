@@ -1,0 +1,147 @@
+"""A world that goes on in another process, on its own copy of all machines' files.
+
+At a point where a fault may fall the world is copied with everything that is under way: the process forks, and the new
+one goes on with the fault while the old one goes on without. So nothing is told twice that happened before the fault.
+What happens is what would happen in a run of its own, to the byte: a test sees to that.
+
+Worlds that are to be copied live below `HERE`, which is another directory for each process.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import select
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar
+
+from gnt.sim.world import SimWorld
+
+R = TypeVar("R")
+
+HERE: Final = Path("/proc/self/cwd/world")
+_PIECE: Final = 1 << 16
+# Files that are changed where they are; all others are only ever replaced, so two worlds may share them.
+_CHANGED: Final = (".db", ".db-wal", ".db-shm")
+
+
+@contextmanager
+def place_for_a_world() -> Iterator[Path]:
+    """Have a directory in which a world may live that is to be copied; this process is in it meanwhile."""
+    before = Path.cwd()
+    directory = _fresh_directory()
+    os.chdir(directory)
+    try:
+        yield HERE
+    finally:
+        os.chdir(before)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+class Forks(Generic[R]):
+    """Processes that go on from here, at most so many at one time; `take` and `wait` give what each gives at its end.
+
+    `child` says whether this process is one of them: then it has to end with `finish`.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.child = False
+        self._results: list[R] = []
+        self._most = most
+        self._open: dict[int, tuple[int, Path, list[bytes]]] = {}
+        self._pipe = -1
+        self._directory = Path()
+
+    def fork(self, world: SimWorld) -> bool:
+        """Have a world go on twice; True in the new process. Waits while there are too many."""
+        while len(self._open) >= self._most:
+            self._collect()
+        directory = _fresh_directory()
+        _copy("world", f"{directory}/world")
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid:
+            os.close(writing)
+            self._open[reading] = (pid, directory, [])
+            return False
+        os.close(reading)
+        self.child, self._pipe, self._open, self._directory = True, writing, {}, directory
+        os.chdir(directory)
+        reopen(world)
+        return True
+
+    def finish(self, result: R) -> None:
+        """End a process that goes on from elsewhere, and give its result."""
+        try:
+            with os.fdopen(self._pipe, "wb") as pipe:
+                pickle.dump(result, pipe)
+            shutil.rmtree(self._directory, ignore_errors=True)
+        finally:
+            # Not one word of the other process' is said twice.
+            os._exit(0)
+
+    def take(self) -> list[R]:
+        """Give what those gave that have ended since this was asked last."""
+        taken, self._results = self._results, []
+        return taken
+
+    def wait(self) -> list[R]:
+        """Wait for all, and give what they gave, in the order in which they ended."""
+        while self._open:
+            self._collect()
+        return self.take()
+
+    def _collect(self) -> None:
+        ready, _, _ = select.select(list(self._open), [], [])
+        for reading in ready:
+            pid, directory, pieces = self._open[reading]
+            piece = os.read(reading, _PIECE)
+            if piece:
+                pieces.append(piece)
+                continue
+            os.close(reading)
+            del self._open[reading]
+            os.waitpid(pid, 0)
+            shutil.rmtree(directory, ignore_errors=True)
+            if not pieces:
+                raise RuntimeError("a process has ended without a word")
+            self._results.append(pickle.loads(b"".join(pieces)))  # noqa: S301  (our own words)
+
+
+_left: list[Any] = []
+"""Connections of the process that this one came from: closing one would change its files."""
+
+
+def reopen(world: SimWorld) -> None:
+    """Have all databases of a world be those of this process."""
+    for node in world.nodes.values():
+        for life in (node.noded, node.masterd):
+            if life is not None:
+                _left.extend(life.vault.reopen())
+        if node.noded is not None and node.noded.call_table is not None:
+            _left.extend(node.noded.call_table.reopen())
+
+
+def _fresh_directory() -> Path:
+    memory = Path("/dev/shm")  # noqa: S108  (what is there is ours alone: mkdtemp)
+    return Path(tempfile.mkdtemp(prefix="gnt-sim-", dir=memory if memory.is_dir() else None))
+
+
+def _copy(source: str, target: str) -> None:
+    """Copy a tree; files that are never changed where they are become names of the same file."""
+    os.mkdir(target)  # noqa: PTH102  (texts, not paths: there are hundreds of files each time)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            there = f"{target}/{entry.name}"
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.path), there)  # noqa: PTH115, PTH211
+            elif entry.is_dir():
+                _copy(entry.path, there)
+            elif entry.name.endswith(_CHANGED):
+                shutil.copyfile(entry.path, there)
+            else:
+                os.link(entry.path, there)

@@ -19,12 +19,12 @@ from gnt.noded.call_table import CallTable
 from gnt.noded.handler import Place
 from gnt.noded.service import NodeDaemon
 from gnt.noded.service import Providers as NodeProviders
-from gnt.noded.storage.registry import real_templates
 from gnt.sim.clock import LifeClock
 from gnt.sim.disk import CutCallTable, SimVault, Tear
 from gnt.sim.faults import Fault, Kind
 from gnt.sim.providers import SimProcesses, ends_well
 from gnt.sim.runtime import AFTER, BEFORE, sim_runtime
+from gnt.sim.volumes import sim_templates
 from gnt.wire import certificates
 from gnt.wire.contract import Caller
 from gnt.wire.luxi import Request
@@ -111,7 +111,7 @@ class NodedLife:
         hardware: Any = machine.hardware
         providers = NodeProviders(
             hypervisors={"fake": hypervisor},
-            templates=real_templates(place, processes),
+            templates=sim_templates(place, processes),
             machine=hardware,
             processes=processes,
             vault=self.vault,

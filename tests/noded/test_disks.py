@@ -99,7 +99,7 @@ def test_a_wrong_link_is_put_right(disks: Disks, disk: DiskSpec, tmp_path: Path)
     assert not link.is_symlink()
 
 
-@pytest.mark.parametrize("kind", ["rbd", "gluster"])
+@pytest.mark.parametrize("kind", ["gluster"])
 def test_templates_that_come_later_are_refused_by_name(disks: Disks, disk: DiskSpec, kind: str) -> None:
     """Never ignored, and the text says which."""
     other = msgspec.structs.replace(disk, dev_type=DiskTemplate(kind))

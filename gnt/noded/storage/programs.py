@@ -44,6 +44,10 @@ class Programs:
         self._env = environment(os.environ if environ is None else environ)
         self.devices = Path(self._env.get("DM_DEV_DIR", "/dev"))
 
+    def setting(self, name: str) -> str:
+        """Give a variable that the programs get, for example CEPH_CONF; empty where it is not set."""
+        return self._env.get(name, "")
+
     async def try_run(
         self,
         argv: Sequence[str],

@@ -19,6 +19,7 @@ from gnt.noded.storage.interface import IDiskTemplate, IMirror
 from gnt.noded.storage.plain import LogicalVolumes
 from gnt.noded.storage.programs import Programs
 from gnt.noded.storage.qcow2 import Images
+from gnt.noded.storage.rbd import RadosImages
 from gnt.noded.storage.thin import ThinVolumes
 
 
@@ -35,6 +36,7 @@ def real_templates(place: Place, processes: IProcesses) -> dict[str, IDiskTempla
         "thin": ThinVolumes(place, programs),
         "qcow2": Images(place, programs),
         "blockdev": BlockDevices(place),
+        "rbd": RadosImages(programs),
         "ext": ProvidedDisks(place, processes),
         "drbd": MirroredDisks(place, kernel, plain, own_uuid(place)),
     }

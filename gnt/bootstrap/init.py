@@ -37,6 +37,7 @@ from gnt.bootstrap.this_node import (
     put_ssconf,
     refuse_busy_port,
     refuse_not_local,
+    storage_places,
 )
 from gnt.daemon.config_view import digest_lines
 from gnt.daemon.foreign import refuse_foreign
@@ -231,6 +232,8 @@ class ClusterInit:
         for name in ("file_storage_dir", "shared_file_storage_dir"):
             if settings[name] and not Path(settings[name]).is_absolute():
                 raise Refused(WRONG_INPUT, f"{name} {settings[name]} is not an absolute path")
+        # Each node has its own file disks; shared ones are where the first node has them.
+        settings["file_storage_dir"] = self._layout.recorded(settings["file_storage_dir"])
         return new_cluster(
             name=request.cluster_name,
             node_name=self._host,
@@ -294,7 +297,7 @@ class ClusterInit:
     def _make_files(self, undo: ExitStack, cluster: Cluster, address: str) -> Cluster:
         """Write certificates, the store and the views of it; gives the configuration with its certificate."""
         layout, settings, now = self._layout, cluster.settings, self._now()
-        storage = [path for path in (settings.file_storage_dir, settings.shared_file_storage_dir) if path]
+        storage = storage_places(layout, settings.file_storage_dir, settings.shared_file_storage_dir)
         make_tree(undo, layout, storage)
         allow_storage(undo, layout, storage, self._say)
         self._say("making the cluster's authority and the certificates")

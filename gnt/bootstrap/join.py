@@ -28,6 +28,7 @@ from gnt.bootstrap.this_node import (
     put_membership,
     put_ssconf,
     refuse_busy_port,
+    storage_places,
 )
 from gnt.daemon.foreign import refuse_foreign
 from gnt.model.errors import ENVIRONMENT, WRONG_STATE, ConfigError, Failed, GntError, Refused
@@ -175,7 +176,7 @@ class NodeJoin:
             undo.callback(self._start_again)
             self._daemons.stop(NODED)
         self._say("writing certificates and what the cluster is")
-        storage = [answer.files[name].strip() for name in _STORAGE if answer.files.get(name, "").strip()]
+        storage = storage_places(layout, *(answer.files.get(name, "").strip() for name in _STORAGE))
         make_tree(undo, layout, storage)
         allow_storage(undo, layout, storage, self._say)
         identity = certificates.Identity(answer.certificate.encode(), key)

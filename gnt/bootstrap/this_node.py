@@ -123,6 +123,11 @@ def put_ssconf(undo: ExitStack, layout: Layout, files: Mapping[str, str]) -> Non
         put(undo, layout.ssconf(name), text.encode(), SSCONF)
 
 
+def storage_places(layout: Layout, own: str, shared: str) -> list[str]:
+    """Give where this node has the directories of file disks, its own and the shared one; an empty path is left out."""
+    return [path for path in (str(layout.here(own)) if own else "", shared) if path]
+
+
 def allow_storage(undo: ExitStack, layout: Layout, directories: Iterable[str], say: Say) -> None:
     """List the storage directories as allowed, unless the administrator has a list already."""
     path = layout.file_storage_paths

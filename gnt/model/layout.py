@@ -225,6 +225,23 @@ class Layout:
         """Give the directory with one directory for each export: `spec/backup.md`, section 1."""
         return self.root / "srv/ganeti/export"
 
+    def here(self, path: str) -> Path:
+        """Give where a path of a node's own tree is on this node: below its root, unless it says so itself.
+
+        The cluster records one path for what each node has for itself; below moved roots that is another place on each.
+        """
+        given = type(self.root)(path)
+        if str(self.root) == self.root.root or not given.is_absolute() or given.is_relative_to(self.root):
+            return given
+        return self.root / given.relative_to(given.root)
+
+    def recorded(self, path: str) -> str:
+        """Give the path that the cluster records for a place on this node: what `here` makes of it is that place."""
+        given = type(self.root)(path)
+        if str(self.root) == self.root.root or not given.is_relative_to(self.root):
+            return path
+        return self.root.root + str(given.relative_to(self.root))
+
     def default_file_storage(self) -> Path:
         """Give the default base of file disks."""
         return self.root / "srv/ganeti/file-storage"

@@ -73,10 +73,10 @@ class Storage:
 
     def _directory(self, kind: str, directory: str) -> StorageRow:
         """Report on a storage directory and the file system that it is on. Blocks."""
-        AllowedDirectories(self._layout, kind).check(directory)
+        place = AllowedDirectories(self._layout, kind).check(directory)
         try:
-            system = os.statvfs(directory)
-            used = sum(_disk_usage(Path(directory)))
+            system = os.statvfs(place)
+            used = sum(_disk_usage(place))
         except OSError as error:
             raise NodeFailure("storage_error", f"{directory}: {error.strerror}") from error
         return StorageRow(

@@ -116,15 +116,23 @@ def test_the_store_has_the_configuration(run: Run, layout: Layout) -> None:
 
 def test_options_become_settings(run: Run, layout: Layout, tmp_path: Path) -> None:
     """Options reach the configuration; storage directories are made, and allowed."""
-    run(candidate_pool_size=3, mac_prefix="AA:bb:cc", file_storage_dir=str(tmp_path / "disks"))
+    run(
+        candidate_pool_size=3,
+        mac_prefix="AA:bb:cc",
+        file_storage_dir="/disks",
+        shared_file_storage_dir=str(tmp_path / "s"),
+    )
     reader = Reader.open(layout.config_db)
     try:
         settings = reader.load_cluster().settings
     finally:
         reader.close()
     assert (settings.candidate_pool_size, settings.mac_prefix) == (3, "aa:bb:cc")
-    assert stat.S_IMODE((tmp_path / "disks").stat().st_mode) == 0o750
-    assert str(tmp_path / "disks") in layout.file_storage_paths.read_text()
+    # A node's own directory lies below its root, one that all share is where it is.
+    assert (settings.file_storage_dir, settings.shared_file_storage_dir) == ("/disks", str(tmp_path / "s"))
+    for place in (layout.root / "disks", tmp_path / "s"):
+        assert stat.S_IMODE(place.stat().st_mode) == 0o750
+        assert str(place) in layout.file_storage_paths.read_text().splitlines()
 
 
 def test_what_the_administrator_made_is_kept(run: Run, layout: Layout, said: list[str]) -> None:

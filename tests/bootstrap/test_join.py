@@ -86,8 +86,11 @@ class Joining(TestCase):
         assert (member.node_name, member.node_uuid, member.cluster_uuid) == ("node2", offer.uuid, CLUSTER_UUID)
         assert self.layout.ssconf("master_node").read_text() == "node1\n"
         allowed = self.layout.file_storage_paths.read_text().splitlines()[1:]
-        assert allowed == [str(self.root / "files"), str(self.root / "shared")]
-        assert {path.name for path in self.root.iterdir()} >= {"files", "shared"}
+        own = self.layout.here(str(self.root / "files"))
+        assert own.is_relative_to(self.layout.root)
+        assert allowed == [str(own), str(self.root / "shared")]
+        assert own.is_dir()
+        assert (self.root / "shared").is_dir()
         assert not self.layout.authority_key.exists()
 
     async def test_the_key_stays_on_the_node(self) -> None:

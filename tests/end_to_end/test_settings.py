@@ -146,3 +146,21 @@ def test_networks_are_made_connected_and_removed(live: Live) -> None:
     live.command("node1", "gnt-network", "rename", "net1", "net2")
     live.command("node1", "gnt-network", "remove", "net2")
     assert live.json("gnt-network", "list", "-o", "name") == []
+
+
+def test_file_disks_lie_below_the_root_of_their_own_node(live: Live) -> None:
+    """The cluster records one directory; on one machine each node has its own place for it."""
+    add = ("gnt-instance", "add", "-t", "file", "--no-install", "-o", "none", "--no-nics", "--ignore-ipolicy")
+    for node in ("node1", "node2"):
+        live.command("node1", *add, "--disk", "0:size=16m", "-n", node, f"on{node}")
+    for node in ("node1", "node2"):
+        disks = live.layout(node).default_file_storage()
+        assert [path.name for path in disks.iterdir()] == [f"on{node}"]
+    recorded = live.json("gnt-cluster", "info")["file_storage_dir"]
+    assert recorded == "/srv/ganeti/file-storage"
+    found = live.command("node1", "gnt-cluster", "verify", check=False).stdout
+    assert "STORAGEPATH" not in found
+    assert "file-storage" not in found
+    for node in ("node1", "node2"):
+        live.command("node1", "gnt-instance", "remove", "-f", f"on{node}")
+        assert not list(live.layout(node).default_file_storage().iterdir())

@@ -15,6 +15,7 @@ from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
 
 NOT_ALLOWED: Final = "not_allowed"
+SHARED: Final = "sharedfile"
 
 _TREES: Final = ("boot", "dev", "etc", "home", "proc", "root", "sys")
 _PROGRAMS: Final = ("bin", "lib", "lib32", "lib64", "sbin")
@@ -52,18 +53,18 @@ class AllowedDirectories:
 
         Raises `NodeFailure` (not_allowed).
         """
-        wanted = _absolute(path)
+        wanted = self._here(path)
         for base in self._bases(path):
             if wanted != base and wanted.is_relative_to(base):
                 return self._real(base), wanted.relative_to(base).parts
         raise _not_acceptable(path, self._remedy())
 
-    def check(self, directory: str) -> None:
-        """Check that disks may live in a directory: listed or below one listed, existing, writable.
+    def check(self, directory: str) -> Path:
+        """Check that disks may live in a directory: listed or below one listed, existing, writable; gives where it is.
 
         Raises `NodeFailure` (not_allowed, not_found).
         """
-        wanted = _absolute(directory)
+        wanted = self._here(directory)
         if not any(wanted.is_relative_to(base) for base in self._bases(directory)):
             raise _not_acceptable(directory, self._remedy())
         real = self._real(wanted)
@@ -77,6 +78,12 @@ class AllowedDirectories:
             raise NodeFailure(NOT_ALLOWED, f"Directory '{directory}' is not writable")
         if not any(real.is_relative_to(self._real(base)) for base in self._bases(directory)):
             raise _not_acceptable(directory, "it leads out of the allowed directories by a symbolic link")
+        return real
+
+    def _here(self, path: str) -> Path:
+        """Give where a path is: what nodes have for themselves lies below the node's root, what they share does not."""
+        wanted = _absolute(path)
+        return wanted if self._template == SHARED else self._layout.here(str(wanted))
 
     def listed_but_forbidden(self) -> list[str]:
         """Give the lines of the administrator's list that cannot be used."""
@@ -86,18 +93,18 @@ class AllowedDirectories:
     def _usable(self, line: str) -> bool:
         """Say whether disks could live below this line of the list."""
         try:
-            self._refuse_forbidden(_absolute(line))
+            self._refuse_forbidden(self._here(line))
         except NodeFailure:
             return False
         return True
 
     def _bases(self, path: str) -> list[Path]:
         """Give the allowed directories; refuse a path below a forbidden one, and a list that allows nothing."""
-        self._refuse_forbidden(_absolute(path))
+        self._refuse_forbidden(self._here(path))
         lines = self._listed()
         if lines is None:
-            return [_absolute(self._cluster_directory())]
-        bases = [Path(line) for line in lines if self._usable(line)]
+            return [self._here(self._cluster_directory())]
+        bases = [self._here(line) for line in lines if self._usable(line)]
         if not bases:
             raise NodeFailure(
                 NOT_ALLOWED,

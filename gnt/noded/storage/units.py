@@ -31,6 +31,7 @@ class StorageUnits:
     """Reports on the storage of a node."""
 
     def __init__(self, place: Place, processes: IProcesses) -> None:
+        self._layout = place.layout
         self._pool = place.runtime.pools("storage")
         self._processes = processes
         self._volumes = VolumeGroups(Programs(processes))
@@ -44,7 +45,7 @@ class StorageUnits:
             room: tuple[int, int] | None = None
             try:
                 if unit.kind == "file":
-                    room = await self._pool.run(_file_system, unit.key)
+                    room = await self._pool.run(self._file_system, unit.key)
                 elif unit.kind == "lvm-vg":
                     groups = groups if groups is not None else await self._groups()
                     room = groups.get(unit.key)
@@ -57,6 +58,10 @@ class StorageUnits:
             free, size = room if room is not None else (None, None)
             found.append(StorageFacts(kind=unit.kind, key=unit.key, free=free, size=size))
         return found, problems
+
+    def _file_system(self, directory: str) -> tuple[int, int] | None:
+        """Look at a directory of this node's own, or at one that is shared. Blocks."""
+        return _file_system(str(self._layout.here(directory))) or _file_system(directory)
 
     async def _groups(self) -> dict[str, tuple[int, int]]:
         """Ask LVM for the volume groups that can be written; a machine without LVM has none."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gnt.model.cluster import Cluster
-from gnt.model.objects import AdminState
+from gnt.model.objects import AdminState, DiskTemplate
 from gnt.sim.machine import SimNode
 from gnt.sim.world import SimWorld
 
@@ -27,8 +27,12 @@ def check_instances(world: SimWorld, cluster: Cluster, excused: set[str]) -> lis
     for instance in cluster.instances.values():
         if instance.forthcoming or any(cluster.disks[uuid].forthcoming for uuid in instance.disks):
             problems.append(f"{instance.name} is reserved and nobody makes it")
-        expected_files |= {str(cluster.disks[uuid].logical_id[1]) for uuid in instance.disks}
         primary = cluster.nodes[instance.primary_node].name
+        # A node's own files lie in its own tree, shared ones are where all nodes have them.
+        own = world.nodes[primary].layout
+        for disk in map(cluster.disks.__getitem__, instance.disks):
+            path = str(disk.logical_id[1])
+            expected_files.add(str(own.here(path)) if disk.dev_type is DiskTemplate.FILE else path)
         if instance.admin_state is AdminState.UP:
             expected_guests[primary].add(instance.name)
     places = [world.shared, *(node.layout.root / "srv/ganeti/file-storage" for node in world.nodes.values())]

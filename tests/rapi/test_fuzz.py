@@ -11,10 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
 
 from gnt.opcodes.parameters import opcode_parameters
-from gnt.rapi.resources.base import Submit
+from gnt.rapi.resources.base import Stream, Submit
 from gnt.rapi.resources.table import GANETI as ROWS
+from gnt.rapi.resources.table import ROWS as EVERY
 from tests.rapi.room import Room, objects, request
 from tests.rapi.test_authentication import path_of
 from tests.rapi.test_resources import CREATION
@@ -62,7 +65,20 @@ def shared() -> Iterator[Room]:
             "QueryClusterInfo": {},
             "QueryJobs": lambda numbers, fields: [[1] * len(fields) for _ in numbers or ()],
             "WaitForJobChange": [["success"], []],
+            "WaitForEvents": lambda position, within: (
+                Deferred() if within else {"position": [9, 9, "a"], "changes": [], "lost": False}
+            ),
         }
+        yield room
+        room.api.stop()
+
+
+@pytest.fixture(scope="module")
+def alone() -> Iterator[Room]:
+    """Give a room whose master is away."""
+    with tempfile.TemporaryDirectory() as directory:
+        room = Room(Path(directory))
+        room.master.down = ConnectError(111)
         yield room
         room.api.stop()
 
@@ -100,6 +116,30 @@ def test_any_creation(shared: Room, change: dict[str, Any]) -> None:
     assert answer.status in {200, 400}
     if answer.status == 400:
         assert "$" in answer.json["message"]
+
+
+@settings(FUZZ, max_examples=150)
+@given(row=st.sampled_from([row for row in EVERY if not isinstance(row.does, Stream)]), body=bodies, query=queries)
+def test_any_request_without_a_master(alone: Room, row: Any, body: Any, query: str) -> None:
+    """Then too: what needs the master is 502 or 503, the rest as ever."""
+    answer = alone.ask(row.method, f"{path_of(row)}?{query}", body)
+    if row.path.endswith("openapi.json"):
+        assert answer.status == 200
+    else:
+        is_civil(answer)
+
+
+@FUZZ
+@given(
+    query=queries | st.sampled_from(["kind=job", "kind=,", "since=5", "since=x", "kind=x", "since=999999999999999999"])
+)
+def test_any_way_to_listen(shared: Room, query: str) -> None:
+    """The stream begins, or is refused; who leaves leaves nothing behind."""
+    client = shared.client()
+    client.send(request("GET", f"/3/events?{query}"))
+    assert client.value().split(b" ", 2)[1] in {b"200", b"400"}
+    client.hang_up()
+    assert len(shared.api.application.hub) == 0
 
 
 @FUZZ

@@ -655,13 +655,18 @@ class DiskDevice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DiskFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A disk that is there. `size` in MiB; `sync_percent` None when in sync; `uri` for access without a device."""
+    """A disk that is there. `size` in MiB; `uri` for access without a device.
+
+    Of a sync under way (`sync_percent` None: there is none) the seconds that it still takes and its speed in MiB/s, as
+    far as somebody knows.
+    """
 
     path: str
     size: int
     uri: str | None = None
     sync_percent: float | None = None
     estimated_time: float | None = None
+    sync_speed: float | None = None
     degraded: bool = False
     local_status: str = "ok"
 

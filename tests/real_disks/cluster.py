@@ -32,7 +32,7 @@ from tests.real_disks.room import HOST, MIRRORS, NETWORK, Room
 R = TypeVar("R")
 
 GROUP: Final = "xenvg"
-START_TIME: Final = 90.0
+START_TIME: Final = 180.0
 CALL_TIME: Final = 120.0
 
 
@@ -72,7 +72,12 @@ class RealCluster(Live):
             rows = self.luxi("QueryNodes", list(nodes), ["name", "bootid"], False)
             return all(boot for _, boot in rows)
 
-        wait_until(connected, f"the master does not reach {' '.join(nodes)}", START_TIME)
+        try:
+            wait_until(connected, f"the master does not reach {' '.join(nodes)}", START_TIME)
+        except AssertionError as failure:
+            seen = [f"{node}: {self.log(node, 'gnt-noded')[-1500:]}" for node in nodes]
+            seen += [self.machines[node].shell("ps axo pid,time,stat,args; free -m") for node in nodes]
+            raise AssertionError("\n".join([str(failure), *seen, self.log("node1", "gnt-masterd")[-1500:]])) from None
 
     def reboot(self, node: str) -> None:
         """Switch a machine without power on again, and start its node daemon."""

@@ -1,17 +1,17 @@
 #!/bin/sh
-# Stands before a program of LVM or DRBD in a machine, where a test wants to cut the power at a certain command: the
-# commands that change something are counted, and the one with the number in /run/hold is not run but held for ever.
+# Stands before a program of LVM or DRBD in a machine, where a test wants to cut the power at a certain command:
+# /run/hold has a number and a pattern; the command that is the so-manieth to match is not run but held for ever.
 name=${0##*/}
-case "$name $*" in
-"drbdsetup show"* | "drbdsetup get-gi"* | *" get-gi" | lvs* | pvs* | vgs*) ;;
-*)
-    if [ -e /run/hold ]; then
-        echo "$name $*" >>/run/commands
-        if [ "$(wc -l </run/commands)" -eq "$(cat /run/hold)" ]; then
+if read -r number pattern 2>/dev/null </run/hold; then
+    # shellcheck disable=SC2254
+    case "$name $*" in
+    $pattern)
+        echo "$name $*" >>/run/matched
+        if [ "$(wc -l </run/matched)" -eq "$number" ]; then
             echo "$name $*" >/run/held
             exec sleep 100000
         fi
-    fi
-    ;;
-esac
+        ;;
+    esac
+fi
 exec "/usr/sbin/$name" "$@"

@@ -79,9 +79,9 @@ class Machine:
         finally:
             self._room.plug(self.mirror_card, "up")
 
-    def hold(self, number: int) -> None:
-        """Let the command of this number (from 1) that changes volumes or mirrors stand still, once it is called."""
-        self.shell(f"rm -f /run/commands /run/held; echo {number} >/run/hold")
+    def hold(self, pattern: str, number: int) -> None:
+        """Let the command of LVM or DRBD stand still that is the so-manieth to match a pattern of the shell."""
+        self.shell(f"rm -f /run/matched /run/held; echo '{number} {pattern}' >/run/hold")
 
     def held(self) -> str:
         """Give the command that stands still; empty if none does."""

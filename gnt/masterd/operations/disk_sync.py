@@ -9,6 +9,7 @@ from gnt.masterd.awaiting import Verdict, watches
 from gnt.masterd.plan import Await, on
 from gnt.model.errors import Failed, GntError
 from gnt.model.specs import DiskSpec
+from gnt.wire.calls import DiskFacts
 from gnt.wire.disk_calls import DiskState, DiskStates
 
 IN_SYNC: Final = "in sync"
@@ -61,7 +62,7 @@ class SyncWatch:
                 if facts.degraded:
                     degraded.append(disk["name"])
                 continue
-            said.append(self._progress(disk, facts.sync_percent, facts.estimated_time, now))
+            said.append(self._progress(disk, facts.sync_percent, facts, now))
             waits.append(min(LONGEST, facts.estimated_time or USUAL))
         self._misses = 0
         if waits:
@@ -76,12 +77,14 @@ class SyncWatch:
         problem = Failed(f"{text}, and no sync is under way", hint="gnt-instance activate-disks connects them")
         return Verdict(problem=problem)
 
-    def _progress(self, disk: Mapping[str, Any], percent: float, estimated: float | None, now: float) -> str:
-        name, size = disk["name"], disk["size"]
+    def _progress(self, disk: Mapping[str, Any], percent: float, facts: DiskFacts, now: float) -> str:
+        """Say how far a disk is; its speed as the node knows it, else since the first look."""
+        name, size, estimated = disk["name"], disk["size"], facts.estimated_time
         begin, first = self._before.setdefault(name, (now, percent))
-        speed = ""
-        if now > begin and percent > first:
-            speed = f" at {(percent - first) / 100 * size / (now - begin):.1f} MiB/s"
+        rate = facts.sync_speed
+        if rate is None and now > begin and percent > first:
+            rate = (percent - first) / 100 * size / (now - begin)
+        speed = "" if rate is None else f" at {rate:.1f} MiB/s"
         left = f"{_duration(estimated)} remaining (estimated)" if estimated is not None else "no time estimate"
         return f" - INFO: - device {name}: {percent:.2f}% done{speed}, {left}"
 

@@ -59,8 +59,9 @@ class MirroredDisks:
             raise exists(side.name, disk)
         made: list[DiskSpec] = []
         try:
-            for child in (data, meta):
-                if await self._volumes.find(child, context) is None:
+            there = await self._volumes.find_many((data, meta), context)
+            for child, state in zip((data, meta), there, strict=True):
+                if state.facts is None:
                     made.append(child)
                 await self._volumes.create(child, context)
             await self._check_sizes(disk, data, meta, context)
@@ -72,7 +73,7 @@ class MirroredDisks:
             raise
 
     async def _check_sizes(self, disk: DiskSpec, data: DiskSpec, meta: DiskSpec, context: CallContext | None) -> None:
-        found, described = await self._volumes.find(data, context), await self._volumes.find(meta, context)
+        found, described = (state.facts for state in await self._volumes.find_many((data, meta), context))
         if found is None or described is None:
             raise NodeFailure("not_found", f"Disk {disk.uuid}: its volumes are gone again")
         if found.size < disk.size:
@@ -181,6 +182,7 @@ class MirroredDisks:
             size=await self._kernel.size(side.minor) or side.size,
             sync_percent=now.sync_percent,
             estimated_time=now.estimated_time,
+            sync_speed=now.sync_speed,
             degraded=now.degraded,
             local_status=now.local_status,
         )

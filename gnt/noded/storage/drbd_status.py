@@ -120,6 +120,11 @@ class MinorStatus:
         return (self.percent or 0.0) if self.in_resync else None
 
     @property
+    def sync_speed(self) -> float | None:
+        """Give the MiB that come into step in a second, if there is a figure."""
+        return self.speed / 1024 if self.in_resync and self.speed is not None else None
+
+    @property
     def estimated_time(self) -> float | None:
         """Give the seconds that a resync still takes, if somebody knows."""
         return self.finish if self.in_resync else None

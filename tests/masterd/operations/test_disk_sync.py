@@ -34,6 +34,12 @@ def test_progress_is_told_with_speed_and_estimate() -> None:
     assert (list(last.said), last.again, last.problem) == ([" - INFO: Instance web1's disks are in sync"], None, None)
 
 
+def test_the_speed_that_a_node_knows_is_told_at_once() -> None:
+    """It is the kernel's own, of the last seconds; the watch needs no second look for it."""
+    said = watch().seen([state(sync_percent=10.0, estimated_time=90.0, sync_speed=4.0, degraded=True)], 100.0).said
+    assert list(said) == [" - INFO: - device disk/0: 10.00% done at 4.0 MiB/s, 1m 30s remaining (estimated)"]
+
+
 def test_without_an_estimate_it_says_so_and_looks_again_soon() -> None:
     """A sync that has just begun has none."""
     verdict = watch().seen([state(sync_percent=0.0, degraded=True)], 1.0)

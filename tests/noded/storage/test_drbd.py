@@ -498,7 +498,13 @@ def test_what_is_found(mirror: Driven, machine: DrbdMachine, there: Volumes) -> 
     machine.has_size(64)
     machine.says(TARGET + "\n\tsync'ed: 23.6% (54064/65536)K\n\tfinish: 0:00:04 speed: 11,472 (11,472) K/sec")
     assert mirror.find(mirror_spec()) == DiskFacts(
-        path="/dev/drbd0", size=64, sync_percent=23.6, estimated_time=4.0, degraded=True, local_status="syncing"
+        path="/dev/drbd0",
+        size=64,
+        sync_percent=23.6,
+        estimated_time=4.0,
+        sync_speed=11472 / 1024,
+        degraded=True,
+        local_status="syncing",
     )
 
 

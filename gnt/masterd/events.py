@@ -34,6 +34,9 @@ from gnt.wire.luxi_frames import LONGEST_WAIT
 KEPT: Final = 2000
 """Entries that are kept in memory; older ones are read from the log."""
 
+MOST_STEPPED: Final = 5000
+"""Jobs whose last step is remembered; who has heard of none since goes on from its serial."""
+
 PIECE_BYTES: Final = 1024 * 1024
 """Of the log, read at a time."""
 
@@ -98,6 +101,7 @@ class Events:
         self._kept: deque[_Seen] = deque(maxlen=KEPT)
         # By job, the step at which it last changed; the latest last.
         self._stepped: dict[int, int] = {}
+        self._forgotten = 0  # the last step that is not remembered any more
         self._names: dict[str, str | None] | None = None
         self._waiting: list[Deferred[None]] = []
         self._told = False
@@ -125,6 +129,8 @@ class Events:
         self.steps += 1
         self._stepped.pop(number, None)
         self._stepped[number] = self.steps
+        if len(self._stepped) > MOST_STEPPED:
+            self._forgotten = self._stepped.pop(next(iter(self._stepped)))
 
     def _tell(self) -> None:
         """Wake who waits, once all that happens in this turn has happened."""
@@ -159,7 +165,9 @@ class Events:
         while serial == self._commits.committed and step >= self.steps:
             if not await self._news(until - self._runtime.now()):
                 break
-        return self._since(serial, step) if self._remembers(serial) else await self._catch_up(serial)
+        if step < self._forgotten or not self._remembers(serial):
+            return await self._catch_up(serial)
+        return self._since(serial, step)
 
     def _since(self, serial: int, step: int) -> dict[str, Any]:
         """Answer a client that has followed so far."""

@@ -220,6 +220,20 @@ def test_who_is_too_slow_is_told_so(master: Master, monkeypatch: pytest.MonkeyPa
     assert not follower.lost
 
 
+def test_steps_are_forgotten(master: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many jobs there were; who has not heard of them goes on from its serial, and misses none."""
+    monkeypatch.setattr(events, "MOST_STEPPED", 3)
+    follower = Follower(master)
+    follower.look()
+    numbers = [master.submit(0) for _ in range(6)]
+    master.world.turn(1)
+    running = master.submit(1000)
+    assert len(_of(master)._stepped) == 3
+    told_of = {job["id"]: job["status"] for job in follower.look() if job["kind"] == "job"}
+    assert told_of == {**dict.fromkeys(numbers, "success"), running: "running"}
+    assert follower.look() == []
+
+
 @pytest.mark.parametrize("args", [[], [1], [[1]], [["x", None, None], 0], [None, "x"], [None, 0, 1]])
 def test_arguments_are_checked(master: Master, args: list[Any]) -> None:
     """A clear line."""

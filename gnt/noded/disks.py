@@ -170,6 +170,6 @@ class Disks:
             told(disk.uuid)
 
     async def _check(self, call: StorageCheck, _context: CallContext) -> None:
-        if call.kind not in {"file", "sharedfile"}:
+        if call.kind not in {"file", "sharedfile", "qcow2"}:
             raise NodeFailure("unsupported", f"Storage of the kind {call.kind!r} is not supported yet")
         await self._pool.run(AllowedDirectories(self._layout, call.kind).check, call.directory)

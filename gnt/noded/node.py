@@ -208,7 +208,7 @@ class NodeItself:
         """Give the problems of storage directories by template. Blocks."""
         problems = {}
         for template, path in paths.items():
-            if template not in {"file", "sharedfile"}:
+            if template not in {"file", "sharedfile", "qcow2"}:
                 problems[template] = f"storage of the kind {template!r} is not supported yet"
                 continue
             try:

@@ -125,7 +125,8 @@ def test_an_instance_name_cannot_leave_the_directory(disks: Disks, disk: DiskSpe
 
 def test_checking_storage(disks: Disks, tmp_path: Path) -> None:
     """The cluster's own directory passes, another and another kind do not."""
-    assert ask(disks, StorageCheck(kind="file", directory=str(tmp_path / "srv/ganeti/file-storage"))) is None
+    for kind in ("file", "qcow2"):
+        assert ask(disks, StorageCheck(kind=kind, directory=str(tmp_path / "srv/ganeti/file-storage"))) is None
     assert refused(disks, StorageCheck(kind="file", directory=str(tmp_path))).code == "not_allowed"
     assert refused(disks, StorageCheck(kind="rados", directory=str(tmp_path))).code == "unsupported"
 

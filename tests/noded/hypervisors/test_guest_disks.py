@@ -1,0 +1,66 @@
+"""A real guest on disks that our templates made: it writes, and what it wrote is on the disk afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from twisted.internet import reactor
+
+from gnt.model.errors import NodeFailure
+from gnt.model.objects import DiskTemplate
+from gnt.model.specs import DiskSpec
+from gnt.noded.processes import Processes
+from gnt.noded.storage.registry import real_templates
+from tests.noded.hypervisors.attached import answer_of
+from tests.noded.hypervisors.libvirt_room import KvmHouse
+from tests.noded.places import ThreadPool, place_below
+from tests.noded.storage.contract import read
+from tests.noded.storage.drive import Driven, on_reactor
+
+pytestmark = pytest.mark.guest
+
+
+@pytest.mark.parametrize("kind", ["file", "qcow2"])
+def test_a_guest_writes_to_its_disk(kvm_house: KvmHouse, tmp_path: Path, kind: str) -> None:
+    """The guest sees a disk of its size, whatever the file behind it looks like; its data outlives it."""
+    place = place_below(tmp_path, clock=reactor, pools=lambda _name: ThreadPool())  # type: ignore[arg-type]
+    place.layout.default_file_storage().mkdir(parents=True)
+    processes: Any = Processes(place, reactor, grace=0.3)  # type: ignore[arg-type]
+    template = Driven(real_templates(place, processes)[kind], on_reactor)
+    instance = kvm_house.instance()
+    path = place.layout.default_file_storage() / instance.name / f"u.{kind}.disk0"
+    disk = DiskSpec(
+        index=0,
+        uuid=instance.uuid,
+        dev_type=DiskTemplate(kind),
+        size=8,
+        logical_id=("loop", str(path)),
+        instance_name=instance.name,
+        instance_uuid=instance.uuid,
+    )
+    instance = replace(instance, disks=(disk,))
+    template.create(disk)
+    driver = kvm_house.driver()
+    driver.start(instance, [template.assemble(disk, True)], False)
+    kvm_house.booted(instance)
+    command = driver.console(instance, "node1").command
+    assert command is not None
+    said = answer_of(command, "cat /sys/block/vda/size; echo so large: $?", "so large: 0")
+    assert said
+    assert "16384" in kvm_house.console_text(instance)
+    words = "printf 'by the %s' guest | dd of=/dev/vda conv=sync,fsync 2>/dev/null; echo written: $?"
+    assert answer_of(command, words, "written: 0")
+    if kind == "qcow2":
+        with pytest.raises(NodeFailure) as caught:
+            template.grow(disk, 16, True)
+        assert caught.value.code == "busy"
+    driver.pull_plug(instance.name, instance.uuid)
+    kvm_house.wait(lambda: driver.find(instance.name, instance.uuid) is None)
+    assert read(template, disk, 12) == b"by the guest"
+    template.grow(disk, 16, True)
+    assert template.find(disk).size == 16
+    template.remove(disk)
+    assert not path.parent.exists()

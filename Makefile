@@ -49,6 +49,6 @@ man: ## write the manual pages of all commands: man -M .cache/man gnt-instance
 	@tools/setup.sh venv </dev/null
 	@$(VENV)/python -m gnt.cli.manual .cache/man </dev/null
 
-bench: ## measure; each file of bench/ prints its numbers
+bench: ## measure; the figures beside their goals, then what each file of bench/ prints (SHORT=1: a few minutes)
 	@tools/setup.sh venv </dev/null
-	@tools/bench.sh </dev/null
+	@tools/bench.sh $(if $(SHORT),--short) </dev/null

@@ -120,17 +120,21 @@ def three_nodes(_run: int, sizes: Sizes) -> Figures:
 def again(live: Live, _run: int, sizes: Sizes) -> Figures:
     """Load a big cluster, and start its master anew."""
     found = under_load(live, sizes, big=True)
-    live.kill("node1", "gnt-masterd", signal.SIGTERM)
-    found["ready_s"] = load.timed(lambda: live.start("node1", "gnt-masterd"))
     found["memory_mib"] = machine.resident_mib(live.pid("node1", "gnt-masterd"))
-    return found
+    return found | started_anew(live)
+
+
+def started_anew(live: Live) -> Figures:
+    """Start a master anew: how long that takes, how much of it on a processor."""
+    live.kill("node1", "gnt-masterd", signal.SIGTERM)
+    took = load.timed(lambda: live.start("node1", "gnt-masterd"))
+    return {"ready_s": took, "ready_cpu_s": machine.cpu_seconds(live.pid("node1", "gnt-masterd"))}
 
 
 def ready(live: Live, _run: int, _sizes: Sizes) -> Figures:
     """Start a master anew."""
-    live.kill("node1", "gnt-masterd", signal.SIGTERM)
-    took = load.timed(lambda: live.start("node1", "gnt-masterd"))
-    return {"ready_live_s": took, "memory_live_mib": machine.resident_mib(live.pid("node1", "gnt-masterd"))}
+    found = {f"{name}_live": value for name, value in started_anew(live).items()}
+    return found | {"memory_live_mib": machine.resident_mib(live.pid("node1", "gnt-masterd"))}
 
 
 def verify(live: Live, _run: int, _sizes: Sizes) -> Figures:
@@ -161,7 +165,7 @@ class Bench:
         """Measure everything once."""
         found: Figures = {"machine.load": os.getloadavg()[0]}
         RAW.mkdir(parents=True, exist_ok=True)
-        found["machine.fsync"] = machine.fsyncs(RAW)
+        found |= {f"machine.{name}": value for name, value in machine.fsyncs(RAW).items()}
         sizes = self._sizes
         every: tuple[tuple[str, Callable[[], Figures]], ...] = (
             ("one.", lambda: one_node(number, sizes)),

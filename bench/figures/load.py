@@ -98,7 +98,7 @@ def tidy(live: Live) -> None:
 
 
 def life_of_an_instance(live: Live, name: str) -> Figures:
-    """Add, stop, start and remove a diskless instance: how long each takes until its job has ended."""
+    """Add, start, stop and remove a diskless instance: how long each takes until its job has ended."""
     add = InstanceCreate(
         instance_name=name,
         mode="create",
@@ -112,8 +112,8 @@ def life_of_an_instance(live: Live, name: str) -> Figures:
     )
     deeds: dict[str, Opcode] = {
         "add_ms": add,
-        "stop_ms": InstanceShutdown(instance_name=name),
         "start_ms": InstanceStartup(instance_name=name),
+        "stop_ms": InstanceShutdown(instance_name=name),
         "remove_ms": InstanceRemove(instance_name=name, shutdown_timeout=1),
     }
     found = {}

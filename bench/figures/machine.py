@@ -17,7 +17,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from bench.commit import fsync_rate
+from bench.commit import fsync_times
 from gnt.model.layout import Layout
 from gnt.store.reading import Reader
 from gnt.wire.calls import Version
@@ -31,9 +31,14 @@ AT_ONCE = 8
 NODED_PORT = 1811
 
 
-def fsyncs(directory: Path) -> float:
-    """Give how often a second 4 KiB come to the disk, one after the other."""
-    return fsync_rate(directory, SECONDS)
+def fsyncs(directory: Path) -> dict[str, float]:
+    """Give how often a second 4 KiB come to the disk, one after the other, and how long one takes."""
+    times = fsync_times(directory, SECONDS)
+    return {
+        "fsync": len(times) / sum(times),
+        "fsync_ms": times[len(times) // 2] * 1000,
+        "fsync_p99_ms": times[int(len(times) * 0.99)] * 1000,
+    }
 
 
 def pb_calls(live: Live, node: str) -> dict[str, float]:

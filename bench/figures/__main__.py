@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,9 @@ from gnt.opcodes.instance_power import InstanceStartup
 from tests.live import Live, init, trees
 
 RAW: Final = Path(".cache/bench")
+FIRST = False
+"""Whether what is measured runs before everything else on the machine (`--first`)."""
+
 DAEMONS: Final = ("gnt-noded", "gnt-masterd")
 VERIFIED: Final = 1000
 
@@ -35,24 +38,39 @@ VERIFIED: Final = 1000
 class Sizes:
     """How much of everything."""
 
-    def __init__(self, *, short: bool, instances: int, archived: int) -> None:
+    def __init__(self, *, short: bool, instances: int, archived: int, in_sequence: int) -> None:
         self.instances = instances
         self.archived = archived
         self.at_once = 1000
         self.one_by_one = 50 if short else 200
-        self.in_sequence = 500 if short else 10_000
-        self.in_sequence_big = 500 if short else 2_000
+        self.in_sequence = in_sequence
+        self.in_sequence_big = min(in_sequence, 2_000)
 
 
 # Clusters
 
 
 @contextmanager
+def measuring(live: Live) -> Iterator[None]:
+    """Give what is measured the machine, if that was asked for."""
+    if not FIRST:
+        yield
+        return
+    machine.before_others(live)
+    try:
+        yield
+    finally:
+        machine.like_others()
+
+
+@contextmanager
 def cluster(nodes: int, found: Figures | None = None) -> Iterator[Live]:
     """Give a running cluster all of whose nodes are master candidates; `found` gets how long its making took."""
     with trees(nodes) as live:
-        took = load.timed(lambda: init(live))
-        adding = [load.timed(partial(live.command, "node1", "gnt-node", "add", node)) for node in live.names[1:]]
+        with measuring(live) if found is not None else nullcontext():
+            took = load.timed(lambda: init(live))
+            others = live.names[1:]
+            adding = [load.timed(partial(live.command, "node1", "gnt-node", "add", node)) for node in others]
         if found is not None:
             found |= {"init_s": took, "node_add_s": min(adding)} if adding else {"init_s": took}
         yield live
@@ -100,8 +118,9 @@ def fail_over(live: Live) -> float:
 
 def one_node(run: int, sizes: Sizes) -> Figures:
     """Measure on a new cluster of one node."""
-    with cluster(1) as live:
+    with cluster(1) as live, measuring(live):
         found = under_load(live, sizes, big=False)
+        found |= machine.fsyncs(RAW)
         lives = [load.life_of_an_instance(live, f"bench{run}-{turn}") for turn in range(5)]
         return found | {name: sorted(life[name] for life in lives)[2] for name in lives[0]}
 
@@ -109,7 +128,7 @@ def one_node(run: int, sizes: Sizes) -> Figures:
 def three_nodes(_run: int, sizes: Sizes) -> Figures:
     """Measure on a new cluster of three candidates, and let another one become its master."""
     found: Figures = {}
-    with cluster(3, found) as live:
+    with cluster(3, found) as live, measuring(live):
         found |= under_load(live, sizes, big=False)
         calls = machine.pb_calls(live, "node2")
         found |= {"pb_one": calls["one"], "pb_several": calls["several"]}
@@ -119,27 +138,34 @@ def three_nodes(_run: int, sizes: Sizes) -> Figures:
 
 def again(live: Live, _run: int, sizes: Sizes) -> Figures:
     """Load a big cluster, and start its master anew."""
-    found = under_load(live, sizes, big=True)
-    found["memory_mib"] = machine.resident_mib(live.pid("node1", "gnt-masterd"))
-    return found | started_anew(live)
+    with measuring(live):
+        found = under_load(live, sizes, big=True)
+        found["memory_mib"] = machine.resident_mib(live.pid("node1", "gnt-masterd"))
+        return found | started_anew(live)
 
 
 def started_anew(live: Live) -> Figures:
     """Start a master anew: how long that takes, how much of it on a processor."""
     live.kill("node1", "gnt-masterd", signal.SIGTERM)
+    # The program that becomes the daemon is a child of ours until it lets go.
+    before = os.times()
     took = load.timed(lambda: live.start("node1", "gnt-masterd"))
-    return {"ready_s": took, "ready_cpu_s": machine.cpu_seconds(live.pid("node1", "gnt-masterd"))}
+    after = os.times()
+    spent = after.children_user + after.children_system - before.children_user - before.children_system
+    return {"ready_s": took, "ready_cpu_s": spent + machine.cpu_seconds(live.pid("node1", "gnt-masterd"))}
 
 
 def ready(live: Live, _run: int, _sizes: Sizes) -> Figures:
     """Start a master anew."""
-    found = {f"{name}_live": value for name, value in started_anew(live).items()}
+    with measuring(live):
+        found = {f"{name}_live": value for name, value in started_anew(live).items()}
     return found | {"memory_live_mib": machine.resident_mib(live.pid("node1", "gnt-masterd"))}
 
 
 def verify(live: Live, _run: int, _sizes: Sizes) -> Figures:
     """Verify a cluster whose instances all run."""
-    return {"verify_s": load.timed(lambda: live.command("node1", "gnt-cluster", "verify"))}
+    with measuring(live):
+        return {"verify_s": load.timed(lambda: live.command("node1", "gnt-cluster", "verify"))}
 
 
 def all_running(live: Live) -> None:
@@ -165,7 +191,6 @@ class Bench:
         """Measure everything once."""
         found: Figures = {"machine.load": os.getloadavg()[0]}
         RAW.mkdir(parents=True, exist_ok=True)
-        found |= {f"machine.{name}": value for name, value in machine.fsyncs(RAW).items()}
         sizes = self._sizes
         every: tuple[tuple[str, Callable[[], Figures]], ...] = (
             ("one.", lambda: one_node(number, sizes)),
@@ -179,9 +204,9 @@ class Bench:
             if self._only in name:
                 found |= {name + key: value for key, value in measured().items()}
                 print(f"    run {number}: {name} done, {time.strftime('%H:%M:%S')}", file=sys.stderr)
-        for key in ("pb_one", "pb_several"):
-            if f"three.{key}" in found:
-                found[f"machine.{key}"] = found.pop(f"three.{key}")
+        for name in ("one.fsync", "one.fsync_ms", "one.fsync_p99_ms", "three.pb_one", "three.pb_several"):
+            if name in found:
+                found[f"machine.{name.partition('.')[2]}"] = found.pop(name)
         return found
 
     def _keep(self, name: str, nodes: int, prepare: Callable[[Live], None]) -> Live:
@@ -260,10 +285,18 @@ def main() -> None:
     parser.add_argument(
         "--archived", type=int, help="archived jobs of the big clusters (default: 100000; short: 20000)"
     )
+    parser.add_argument("--sequence", type=int, help="jobs submitted one after the other (default: 10000; short: 500)")
     parser.add_argument("--only", default="", help="only clusters whose name has this in it: one, three, big, verify")
     parser.add_argument("--page", type=Path, help="write the table into this page too")
     parser.add_argument("--from", dest="raw", type=Path, help="measure nothing: show what a file of raw data holds")
+    parser.add_argument(
+        "--first",
+        action="store_true",
+        help="let what is measured run before everything else on the machine, for one that others load; needs root",
+    )
     options: Any = parser.parse_args()
+    global FIRST  # noqa: PLW0603  (an option of the whole program)
+    FIRST = options.first
     if options.raw is not None:
         kept = json.loads(options.raw.read_text())
         runs, contents = kept["runs"], kept["sizes"]
@@ -273,6 +306,7 @@ def main() -> None:
             short=short,
             instances=options.instances or (2_000 if short else 10_000),
             archived=options.archived or (20_000 if short else 100_000),
+            in_sequence=options.sequence or (500 if short else 10_000),
         )
         contents = {"instances": sizes.instances, "jobs": sizes.archived}
         path = RAW / f"{time.strftime('%Y%m%d-%H%M%S')}.json"

@@ -21,6 +21,9 @@ from gnt.store.database import Database
 AN_ENTRY = 250
 """Objects or jobs in one entry of the log."""
 
+MEMORY = 16
+"""MiB of an instance; a node of the hypervisor `fake` has 16 GiB."""
+
 BEGAN = 1_600_000_000.0
 
 
@@ -55,7 +58,7 @@ def _instance(number: int, node: str) -> Instance:
         primary_node=node,
         os="busybox",
         hypervisor=HypervisorName.FAKE,
-        beparams={"maxmem": 1024, "vcpus": 2},
+        beparams={"maxmem": MEMORY, "minmem": MEMORY, "vcpus": 1},
         nics=(Nic(uuid=f"{uuid[:-12]}{number + (1 << 40):012x}", mac=mac),),
         tags=("bench",),
     )

@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,29 @@ async def _measure(root: Path, name: str, address: str) -> None:
     await link.stop()
 
 
+def before_others(live: Live) -> None:
+    """Let this process, what it starts and a cluster's daemons run before everything else on this machine.
+
+    Only root may. On a machine that others load, it shows what a quiet one would do, but for the disk.
+    """
+    for pid in (os.getpid(), *live.processes()):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):  # it has ended
+                os.sched_setscheduler(int(thread.name), os.SCHED_RR, os.sched_param(1))
+
+
+def like_others() -> None:
+    """Take the precedence back from this process and what it starts."""
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def cpu_seconds(pid: int) -> float:
-    """Give the processor time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Give the processor time that the threads of a process have used, to the nanosecond (not by the clock's ticks)."""
+    nanoseconds = 0
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            nanoseconds += int((thread / "schedstat").read_text().split()[0])
+    return nanoseconds / 1e9
 
 
 def resident_mib(pid: int) -> float:

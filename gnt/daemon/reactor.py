@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+import sys
+from typing import Any, Final
 
 from gnt.daemon.pools import ThreadPools
 from gnt.daemon.runtime import Runtime
+
+SWITCH_INTERVAL: Final = 0.0005
+"""Seconds after which a thread that wants the interpreter gets it; Python's own 5 ms are for threads that compute.
+
+Each statement of a commit gives the interpreter away and has to get it back from a reactor that is busy: a dozen such
+waits would be longer than the fsync.
+"""
 
 
 def the_reactor() -> Any:
@@ -19,5 +27,6 @@ def the_reactor() -> Any:
 def real_runtime() -> tuple[Runtime, ThreadPools]:
     """Give a runtime on the reactor, and its pools, to be stopped at the end."""
     reactor = the_reactor()
+    sys.setswitchinterval(SWITCH_INTERVAL)
     pools = ThreadPools(reactor)
     return Runtime(clock=reactor, pools=pools, random=random.SystemRandom()), pools

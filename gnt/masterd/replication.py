@@ -81,6 +81,8 @@ class _Flight:
         self.failed = False
         self.problem: GntError | None = None
         self.tell_now = False
+        self.tell_later = False
+        self.sent_at = 0.0
 
 
 class Follower:
@@ -190,6 +192,7 @@ class Follower:
 
     def _send(self, flight: _Flight, entries: Sequence[tuple[Position, bytes]]) -> None:
         flight.tell_now = False
+        flight.sent_at = self._runtime.clock.seconds()
         previous, flight.told = flight.sent, self._source.committed
         if entries:
             flight.sent = entries[-1][0]
@@ -218,14 +221,19 @@ class Follower:
         )
 
     def _tell_later(self, flight: _Flight) -> None:
+        """Tell what is committed after a while in which nothing is sent: the next entry tells it for no fsync more."""
+        if flight.tell_later:
+            return
+        flight.tell_later = True
+        clock = self._runtime.clock
+
         def tell() -> None:
-            if not flight.count and not flight.failed and not self._stopped:
-                flight.tell_now = True
+            flight.tell_later = False
+            flight.tell_now = not flight.count and clock.seconds() >= flight.sent_at + TELL_AFTER
+            if not flight.failed and not self._stopped:
                 self.wake()
 
-        self._runtime.clock.callLater(TELL_AFTER, tell)
-        # One timer for what is committed now; later commits come with appends of their own.
-        flight.told = self._source.committed
+        clock.callLater(max(0.0, flight.sent_at + TELL_AFTER - clock.seconds()), tell)
 
     async def _catch_up(self) -> None:
         """Send a copy of the whole store, in pieces."""

@@ -120,6 +120,20 @@ def test_a_candidate_faster_than_the_own_disk_learns_that_its_newest_entry_is_co
     assert [world.vaults[uuid].open().committed for uuid in "bc"] == [last, last]
 
 
+def test_what_is_committed_is_told_with_the_next_entry_and_once_after_the_last() -> None:
+    """A candidate that is kept busy is told nothing apart: each such append would cost it an fsync."""
+    world = World("ab")
+    journal = world.journal()
+    world.turn(1.0)
+    world.calls.clear()
+    for number in range(20):
+        journal.enqueue([meta("x", number)])
+        world.turn(0.1)
+    world.turn(1.0)
+    assert [len(call.entries) for _, call in world.calls if isinstance(call, LogAppend)] == [1] * 20 + [0]
+    assert world.vaults["b"].open().committed == journal.committed
+
+
 def test_several_appends_are_on_their_way_at_once() -> None:
     """A slow candidate gets them in order and all are confirmed."""
     world = World("ab")

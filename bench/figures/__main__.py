@@ -233,11 +233,9 @@ class Bench:
 
 def facts() -> str:
     """Describe the machine in neutral words."""
-    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
-    processor = model.partition(":")[2].strip() or platform.machine()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    software = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
-    return f"{os.cpu_count()} cores ({processor}), {memory:.0f} GiB, {software}"
+    software = f"{platform.system()}, Python {platform.python_version()}"
+    return f"{os.cpu_count()} cores that others share, {memory:.0f} GiB, {software}"
 
 
 def commit() -> str:

@@ -229,12 +229,17 @@ class LogicalVolumes:
         )
 
     async def _own(
-        self, disk: DiskSpec, context: CallContext | None, volumes: dict[tuple[str, str], Volume] | None = None
+        self,
+        disk: DiskSpec,
+        context: CallContext | None,
+        volumes: dict[tuple[str, str], Volume] | None = None,
+        *,
+        segments: bool = False,
     ) -> Volume:
         """Give the disk's volume; raises `not_found`, or `foreign` if another has its name."""
         group, name = self._names(disk)
         found = (
-            await self.lvm.volume(group, name, segments=True, context=context)
+            await self.lvm.volume(group, name, segments=segments, context=context)
             if volumes is None
             else volumes.get((group, name))
         )
@@ -259,7 +264,7 @@ class LogicalVolumes:
 
     async def _extend(self, disk: DiskSpec, size: int, options: Sequence[str], context: CallContext | None) -> None:
         """Extend the volume to at least `size` MiB by whole rows of extents."""
-        volume = await self._own(disk, context)
+        volume = await self._own(disk, context, segments=True)
         missing = size * MIB - volume.size
         if missing <= 0:
             return

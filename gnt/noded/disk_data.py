@@ -56,11 +56,12 @@ class DiskData:
     async def _wipe(self, call: DiskWipe, context: CallContext) -> None:
         contents = await self._contents(call.disk, context)
         end = call.offset + call.size
-        if call.offset < 0 or call.size < 0 or end > contents.size:
-            raise NodeFailure(
-                "wrong_input",
-                f"Cannot wipe {call.size} MiB from {call.offset} MiB on: the disk has {contents.size} MiB",
-            )
+        # What is wiped may be what the disk has just grown by: its own size counts, not the one on record.
+        facts = await self._disks.template(call.disk).find(call.disk, context)
+        size = contents.size if facts is None else facts.size
+        if call.offset < 0 or call.size < 0 or end > size:
+            text = f"Cannot wipe {call.size} MiB from {call.offset} MiB on: the disk has {size} MiB"
+            raise NodeFailure("wrong_input", text)
         told = _Told(self._place, context, "wiping", call.size * MIB)
         if not contents.plain:
             await self._wipe_image(contents, call, context)

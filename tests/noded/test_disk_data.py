@@ -109,6 +109,15 @@ def test_wiping_a_part(room: NodeRoom) -> None:
     assert path_of(disk).read_bytes() == b"x" * MIB + bytes(MIB) + b"x" * MIB
 
 
+def test_wiping_what_a_disk_has_grown_by(room: NodeRoom) -> None:
+    """The size that it has now counts, also while the caller still has the old one on record."""
+    disk = made(room, "a", data=b"x" * (3 * MIB))
+    with path_of(disk).open("ab") as file:
+        file.write(b"y" * MIB)
+    ask(room.data, DiskWipe(disk=disk, offset=3, size=1))
+    assert path_of(disk).read_bytes() == b"x" * (3 * MIB) + bytes(MIB)
+
+
 @pytest.mark.parametrize(("offset", "size"), [(-1, 1), (0, 4), (3, 1), (2, -1)])
 def test_wiping_beyond_the_disk_is_refused(room: NodeRoom, offset: int, size: int) -> None:
     """Nothing is written."""

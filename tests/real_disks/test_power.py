@@ -96,6 +96,9 @@ def test_while_disks_are_replaced(running: RealCluster, guest: Running, at: tupl
     replace = ("gnt-instance", "replace-disks", "-s", "web1")
     lose_power_during(real, "node3", at, *replace)
     assert primary.shell(READ.format(guest.device)) == guest.checksum
+    wait_until(lambda: len(volumes(real, "node3")) == 2, f"node3 has {volumes(real, 'node3')}", PAID_TIME)
+    # As the watcher does with a node that has booted: until then the guest's side is the only copy.
+    gnt(real, "gnt-instance", "activate-disks", "--wait-for-sync", "web1")
     gnt(real, *replace)
     assert primary.shell(READ.format(guest.device)) == guest.checksum
     assert "ds:UpToDate/UpToDate" in primary.shell("cat /proc/drbd")

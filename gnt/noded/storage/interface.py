@@ -96,7 +96,8 @@ class IDiskTemplate(Interface):
 class IMirror(Interface):
     """What mirrors can do besides. The same rules hold as for `IDiskTemplate`; each call is in `gnt.wire.disk_calls`.
 
-    Of assembled mirrors; `not_found` where one is not.
+    Of assembled mirrors; `not_found` where one is not. Two codes more: `diverged` (its sides refuse each other, most
+    often a split brain: an administrator decides) and `stale` (no side within reach has data that is up to date).
     """
 
     def connect(disk: DiskSpec, dual: bool, context: CallContext | None = None) -> Awaitable[None]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
@@ -328,3 +330,67 @@ def test_the_context_is_left_as_it_was(room: NodeRoom) -> None:
     disk = msgspec.structs.replace(made(room, "a"))
     begin(room.data, DiskWipe(disk=disk, offset=0, size=1), within)
     assert within.on_abort == []
+
+
+# Images
+
+
+def image_of(room: NodeRoom, name: str, size: int = 9) -> DiskSpec:
+    """Make a disk that is an image of QEMU's, on a real node."""
+    if shutil.which("qemu-img") is None:
+        pytest.skip("needs the package qemu-utils")
+    disk = room.disk(name, size, "qcow2")
+    real(begin(room.disks, DiskCreate(disk=disk)))
+    return disk
+
+
+def data_of(disk: DiskSpec) -> bytes:
+    """Read all of an image's disk."""
+    raw_copy = path_of(disk).with_name("raw")
+    subprocess.run(["qemu-img", "convert", "-O", "raw", str(path_of(disk)), str(raw_copy)], check=True)
+    return raw_copy.read_bytes()
+
+
+def test_between_files_and_images(cluster: tuple[NodeRoom, NodeRoom, NodeRoom]) -> None:
+    """There and back, byte by byte, also over old data; a device that is larger than its disk gives as much as that."""
+    one, _, _ = cluster
+    source, data = filled(one, "a,b")
+    image, back = image_of(one, "i"), one.disk("c", 9)
+    real(begin(one.disks, DiskCreate(disk=back)))
+    path_of(back).write_bytes(b"old" * 3 * MIB)
+    with path_of(source).open("ab") as file:
+        file.write(b"beyond")
+    real(begin(one.data, DiskCopy(source=source, disk=image)))
+    assert data_of(image) == data
+    real(begin(one.data, DiskCopy(source=image, disk=back)))
+    assert path_of(back).read_bytes() == data
+
+
+def test_wiping_an_image(cluster: tuple[NodeRoom, NodeRoom, NodeRoom]) -> None:
+    """Zeros exactly where they were asked for."""
+    one, _, _ = cluster
+    source, data = filled(one, "a")
+    image = image_of(one, "i")
+    real(begin(one.data, DiskCopy(source=source, disk=image)))
+    real(begin(one.data, DiskWipe(disk=image, offset=1, size=1)))
+    assert data_of(image) == data[:MIB] + bytes(MIB) + data[2 * MIB :]
+
+
+def test_an_image_from_node_to_node(cluster: tuple[NodeRoom, NodeRoom, NodeRoom]) -> None:
+    """The image itself is carried over; into another format it is not."""
+    one, two, _ = cluster
+    source, data = filled(one, "a")
+    image, target = image_of(one, "i"), image_of(two, "t")
+    real(begin(one.data, DiskCopy(source=source, disk=image)))
+    ticket = real(begin(one.data, DiskOffer(disk=image, reader=two.uuid, address="127.0.0.1")))
+    plain = two.disk("p", 9)
+    real(begin(two.disks, DiskCreate(disk=plain)))
+    with pytest.raises(NodeFailure) as caught:
+        real(begin(two.data, DiskPull(source=image, disk=plain, ticket=ticket)))
+    assert caught.value.code == "unsupported"
+    with path_of(target).open("ab") as file:
+        file.write(b"rest of something longer" * MIB)
+    real(begin(two.data, DiskPull(source=image, disk=target, ticket=ticket)))
+    assert path_of(target).read_bytes() == path_of(image).read_bytes()
+    assert data_of(target) == data
+    subprocess.run(["qemu-img", "check", "-q", str(path_of(target))], check=True)

@@ -69,6 +69,12 @@ class Raw:
             if not self.is_hole(at, size):
                 write_zeros(self, at, size)
 
+    def end_at(self, size: int) -> None:
+        """Give a file that may grow exactly this length; a disk keeps its own."""
+        if self.may_grow:
+            with failures(self.path):
+                os.ftruncate(self.handle, size)
+
     def use_cache(self) -> None:
         """Go on through the page cache: what is to be written is no whole number of blocks."""
         flags = fcntl.fcntl(self.handle, fcntl.F_GETFL)

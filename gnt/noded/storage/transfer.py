@@ -113,9 +113,10 @@ def fetch(ticket: dict[str, Any], credentials: NodeCredentials, target: Raw, sto
                 raise NodeFailure("aborted", "the transfer was given up")
             offset, size = _RECORD.unpack(_receive(tls, _RECORD.size))
             if not size:
-                target.zero_from(at, min(offset, target.size))
-                target.flush()
                 _fits(offset, target)
+                target.zero_from(at, min(offset, target.size))
+                target.end_at(offset)
+                target.flush()
                 return int(offset)
             _fits(offset + size, target)
             target.zero_from(at, offset)

@@ -107,3 +107,21 @@ def test_what_is_to_leave_must_be_said(gnt: Run, master: FakeMaster) -> None:
     assert "-p excludes -s and -n" in gnt("node", "evacuate", "-p", "-s", "node1").err
     assert "--allocatable" in gnt("node", "modify-storage", "node1", "lvm-pv", "/dev/sdb").err
     assert not master.called("SubmitJob")
+
+
+def test_disks_that_are_not_attached_are_attached(gnt: Run, master: FakeMaster) -> None:
+    """A job for each instance; one with missing volumes, and a node that fails, are told and make the status 1."""
+    jobs = {"jobs": [[True, 7]]}
+    master.plans = [Job(jobs)]
+    master.jobs[7] = Job([{}, ["web1"], {}])
+    ran = gnt("cluster", "verify-disks")
+    assert ran.status == 0, ran.err
+    assert "Activating disks for instance 'web1'" in ran.err
+    assert master.opcodes()[-1]["instance_name"] == "web1"
+    master.plans = [Job({"jobs": [[True, 8]]})]
+    master.jobs[8] = Job([{"node2": "vgs failed"}, ["web2"], {"web2": [["node1", "xenvg/a"]]}])
+    ran = gnt("cluster", "verify-disks")
+    assert ran.status == 1
+    assert "\tnode1 /dev/xenvg/a" in ran.out
+    assert "Error on node node2: vgs failed" in ran.err
+    assert "No disks need to be activated." in ran.err

@@ -10,7 +10,7 @@ from gnt.masterd.operations.disk_steps import assemble_disks, laid, release_disk
 from gnt.masterd.operations.instance_steps import refuse_offline, refuse_running
 from gnt.masterd.plan import Forward, Keep, Note, Plan, Step, Undoable, on
 from gnt.model.cluster import Cluster
-from gnt.model.errors import ALREADY_EXISTS, NOT_UNIQUE, WRONG_INPUT, Refused, Unsupported
+from gnt.model.errors import ALREADY_EXISTS, NOT_UNIQUE, WRONG_INPUT, WRONG_STATE, Refused, Unsupported
 from gnt.model.names import check_name
 from gnt.model.objects import Disk, Instance
 from gnt.model.specs import instance_spec
@@ -40,7 +40,16 @@ class RenameInstance(Operation[InstanceRename]):
         if self.op.name_check:
             await look.resolve(name)
         refuse_offline(cluster.nodes[instance.primary_node])
-        return await look.guest(instance)
+        guest = await look.guest(instance)
+        refuse_running(instance, guest, "it cannot be renamed")
+        if instance.disks_active:
+            # Their stable links bear the old name.
+            raise Refused(
+                WRONG_STATE,
+                f"The disks of {instance.name} are active",
+                hint=f"gnt-instance deactivate-disks {instance.name}",
+            )
+        return guest
 
     def plan(self, cluster: Cluster, guest: GuestFacts | None) -> Plan:
         """Give the new name to all that bears the old one."""
@@ -82,13 +91,12 @@ class RenameInstance(Operation[InstanceRename]):
             return labels
         debug = self.op.debug_level or 0
         script = OsRename(instance=instance_spec(cluster, instance), old_name=before.name, debug_level=debug)
-        closed = not before.disks_active
         return (
-            *(assemble_disks(cluster, disks) if closed else ()),
+            *assemble_disks(cluster, disks),
             Note("* running the instance OS rename script..."),
             Forward(on(instance.primary_node, script), tolerant=True, owed=False),
             *labels,
-            *(release_disks(cluster, disks, tolerant=True) if closed else ()),
+            *release_disks(cluster, disks, tolerant=True),
         )
 
     def _new_name(self, cluster: Cluster, instance: Instance) -> str:

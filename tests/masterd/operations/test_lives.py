@@ -125,6 +125,15 @@ def test_a_rename_script_that_fails_is_a_warning() -> None:
     assert any("another name in there" in line for line in ground.said)
 
 
+def test_active_disks_have_to_be_detached_before() -> None:
+    """Their links bear the old name, and would be left behind."""
+    ground = with_instance("plain", start=False)
+    ground.run("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1")
+    assert "deactivate-disks web1" in ground.refused(RENAME, instance_name="web1", new_name="web2")
+    ground.run("OP_INSTANCE_DEACTIVATE_DISKS", instance_name="web1")
+    assert ground.run(RENAME, instance_name="web1", new_name="web2").error is None
+
+
 def test_bad_new_names_are_refused() -> None:
     """Taken ones, a node's, those that are none; a running guest."""
     ground = with_instance(start=False)

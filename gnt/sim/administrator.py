@@ -224,6 +224,8 @@ class Administrator:
         for _ in range(TRIES):
             if self._undone() and self._all_in():
                 break
+            self.world.clock.run_for(20.0)
+            self.have_master()
         else:
             raise AssertionError("the cluster does not come to rest")
         self.client.settle()

@@ -93,11 +93,14 @@ def exhaust(
     processes: int = 1,
     tell_progress: Callable[[int, int, int], None] = lambda _done, _all, _bad: None,
 ) -> Findings:
-    """Strike each of these points in a run of its own."""
+    """Strike each of these points in a world of its own.
+
+    What goes wrong there is told again from its beginning, so that what is found is what `run --strike` shows.
+    """
     began = time.monotonic()
     found: list[Outcome] = []
     for outcome in _outcomes(story, seed, strikes, processes):
-        found.append(outcome)
+        found.append(strike(story, seed, outcome.strike) if outcome.problems else outcome)
         tell_progress(len(found), len(strikes), sum(1 for one in found if one.problems))
     return Findings(points, tuple(found), time.monotonic() - began)
 

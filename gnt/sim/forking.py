@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from gnt.sim.lives import NodedLife
 from gnt.sim.world import SimWorld
 
 R = TypeVar("R")
@@ -119,11 +120,11 @@ _left: list[Any] = []
 def reopen(world: SimWorld) -> None:
     """Have all databases of a world be those of this process."""
     for node in world.nodes.values():
-        for life in (node.noded, node.masterd):
-            if life is not None:
+        for life in node.lives:
+            if life.clock.alive:
                 _left.extend(life.vault.reopen())
-        if node.noded is not None and node.noded.call_table is not None:
-            _left.extend(node.noded.call_table.reopen())
+                if isinstance(life, NodedLife) and life.call_table is not None:
+                    _left.extend(life.call_table.reopen())
 
 
 def _fresh_directory() -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Runtime
@@ -161,12 +161,13 @@ class MasterdLife:
         self.up = False
         self.problem: Failure | None = None
         self.number = 0
+        self.ended: Deferred[None] = Deferred()
         self._machine = machine
         self._links: list[MemoryLink] = []
         self._asked: list[Deferred[Any]] = []
         source = world.source(f"{machine.name}/masterd/{number}")
         runtime = sim_runtime(self.clock, source, pace=lambda: machine.pace)
-        cut = LifeCut(machine, self.clock, Kind.COMMIT, machine.kill_masterd)
+        cut = LifeCut(machine, self.clock, Kind.COMMIT, lambda why: machine.masterd_dies(self, why))
         self.vault = SimVault(machine.layout.config_db, cut, world.holders)
         providers = MasterProviders(
             host=machine.name, vault=self.vault, connect=self._connect, listen=_listen, takeover=order
@@ -179,6 +180,8 @@ class MasterdLife:
 
     def ask(self, request: Request) -> Deferred[Any]:
         """Ask as a LUXI client does; fails with `ConnectionLost` when the daemon dies."""
+        if not self.up or not self.clock.alive:
+            return fail(ConnectionLost(f"the master daemon of {self._machine.name} does not serve"))
         answer: Deferred[Any] = Deferred()
         self._asked.append(answer)
 
@@ -201,6 +204,8 @@ class MasterdLife:
 
     def end(self) -> None:
         """Die: whoever talks to this daemon loses the connection, what it sent is still on its way."""
+        if self.clock.alive:
+            self._machine.world.clock.callLater(0.0, self.ended.callback, None)
         self.clock.kill()
         for link in self._links:
             link.abandon()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from gnt.daemon.takeover import take_order
@@ -64,6 +64,8 @@ class SimNode:
         self.powered = True
         self.noded: NodedLife | None = None
         self.masterd: MasterdLife | None = None
+        # Those also that are being ended in order, and are no longer the machine's daemons.
+        self.lives: list[NodedLife | MasterdLife] = []
         self._lives = 0
         self._boots = 0
 
@@ -74,6 +76,7 @@ class SimNode:
         if self.noded is None:
             self._lives += 1
             self.noded = NodedLife(self, self._lives)
+            self.lives = [*(life for life in self.lives if life.clock.alive), self.noded]
             self.world.say(f"{self.name} noded starts")
             self.noded.start()
         return self.noded
@@ -146,6 +149,7 @@ class SimNode:
         if self.masterd is None:
             self._lives += 1
             self.masterd = MasterdLife(self, self._lives, take_order(self.layout))
+            self.lives = [*(life for life in self.lives if life.clock.alive), self.masterd]
             self.world.say(f"{self.name} masterd starts")
             self.masterd.start()
         return self.masterd
@@ -183,21 +187,27 @@ class SimNode:
         return self.stop_masterd().addCallback(lambda _: ran)
 
     def stop_masterd(self) -> Deferred[None]:
-        """End the master daemon in order."""
+        """End the master daemon in order; fires when it has ended, in order or not."""
         life, self.masterd = self.masterd, None
-        stopped: Deferred[None] = Deferred()
         if life is None:
-            stopped.callback(None)
-            return stopped
+            return succeed(None)
         self.world.say(f"{self.name} masterd stops")
 
         def ended(_: object) -> None:
             life.end()
             self.world.bury(life)
-            stopped.callback(None)
 
         Deferred.fromCoroutine(life.daemon.stop()).addBoth(ended)
-        return stopped
+        return life.ended
+
+    def masterd_dies(self, life: MasterdLife, why: str) -> None:
+        """End a life of the master daemon without a word, also one that is being ended in order."""
+        if self.masterd is life:
+            self.kill_masterd(why)
+        else:
+            self.world.say(f"{self.name} masterd dies {why}")
+            life.end()
+            self.world.bury(life)
 
     def kill_masterd(self, why: str) -> None:
         """End the master daemon without a word."""

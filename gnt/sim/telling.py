@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gnt.model.errors import GntError, NoMajority
+from gnt.model.errors import GntError, NoMajority, Refused
 from gnt.sim import checkers, setup
 from gnt.sim.checkers.jobs import check_durable
 from gnt.sim.client import Client, JobEnd
@@ -135,7 +135,9 @@ class Teller:
             self.problems += check_durable(self.world, number, final=False)
         except (ConnectionLost, NoMajority) as error:
             self.world.say(f"client: {error}")
-            self.client.settle()
+            if isinstance(error, NoMajority):
+                self.client.settle()
+            self.world.drive(self.world.all_up)
             found = sorted(set(self.client.jobs()) - known)
             if not found:
                 return None
@@ -187,8 +189,14 @@ def failover(teller: Teller, step: Step) -> None:
 
     def do() -> None:
         life = teller.world.master()
-        if life is None or teller.node(name).masterd is not life:
+        if life is not None and teller.node(name).masterd is life:
+            return
+        try:
             setup.fail_over(teller.world, name, no_voting="no-voting" in more)
+        except Refused as refusal:
+            # It died when its log named it already: then it need only be started.
+            teller.world.say(f"failover: {refusal}")
+            setup.start_masterd(teller.node(name))
 
     teller.until_done(str(step), do)
     if "no-voting" in more:
@@ -263,7 +271,8 @@ def ask(teller: Teller, step: Step) -> None:
         if not step.where:
             return teller.client.ask(method, *arguments)
         life = teller.node(step.where).masterd
-        assert life is not None, f"{step}: no master daemon runs there"  # noqa: S101
+        if life is None:
+            raise ConnectionLost(f"no master daemon runs on {step.where}")
         return teller.world.forced(life.ask(Request(method=method, args=arguments)), within=LONG)
 
     if wanted is None:

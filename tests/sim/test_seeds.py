@@ -10,8 +10,10 @@ from pathlib import Path
 import gnt.sim.operations.all  # noqa: F401
 from gnt.sim.mishaps import MISHAPS
 from gnt.sim.operations import OPERATIONS
+from gnt.sim.seeds import run_seeds
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+SEEDS = 4
 
 
 def story(seed: int, hash_seed: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +37,15 @@ def test_a_seed_tells_the_same_story_every_time() -> None:
     assert str(CHECKOUT) not in first.stdout
     assert "/dev/shm" not in first.stdout  # noqa: S108
     assert len(first.stdout.splitlines()) > 1000
+
+
+def test_runs_by_chance_go_well() -> None:
+    """A hundred operations and twenty faults in each; `make simulate SEEDS=n` makes as many as one likes."""
+    outcomes = list(run_seeds(range(1, SEEDS + 1), processes=2))
+    assert not [(one.seed, one.problems) for one in outcomes if one.problems]
+    assert len(outcomes) == SEEDS
+    assert all(sum(one.operations.values()) >= 100 for one in outcomes)
+    assert all(one.happened["fault"] >= 20 for one in outcomes)
 
 
 def test_all_kinds_of_operations_and_mishaps_are_in_the_tables() -> None:

@@ -33,6 +33,10 @@ LEGAL: Final[Mapping[str, frozenset[str]]] = {
 """Which status of an opcode a later commit may show; commits pass over states that were not stored."""
 
 
+ON_ITS_WAY: Final = 0.05
+"""Seconds in which what the master writes is on its disk."""
+
+
 # I2: what was acknowledged is found
 
 
@@ -56,6 +60,11 @@ def check_durable(world: SimWorld, number: int, *, final: bool) -> list[str]:
     voting = voting_of(world)
     having = [name for name in voting if _has_job(world.nodes[name], number, final=final)]
     if len(having) > len(voting) // 2:
+        return []
+    # Who is struck off counts no more from the moment that this is in the master's log, on its way to the disk.
+    world.clock.run_for(ON_ITS_WAY)
+    moved = voting_of(world)
+    if moved != voting and len(set(having) & set(moved)) > len(moved) // 2:
         return []
     what = "end of job" if final else "job"
     return [f"{what} {number} was acknowledged, and of {', '.join(voting)} only {having} had it on disk"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gnt.sim.exhaust import choose, sample
 from tests.sim.test_first_instance import all_is_well, counted
+
+from gnt.sim.exhaust import choose, sample
 
 
 def test_disks_live_through_any_fault() -> None:

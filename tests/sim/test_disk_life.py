@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.sim.test_first_instance import all_is_well, counted
-
 from gnt.sim.exhaust import choose, sample
+from tests.sim.test_stories import all_is_well, counted
 
 
 def test_disks_live_through_any_fault() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import DiskSpec
@@ -78,7 +79,7 @@ class Disks:
         for disk, state in zip(disks, states, strict=True):
             if state.problem:
                 raise NodeFailure("storage_error", state.problem)
-            if state.facts is None:
+            if state.facts is None or not await self._pool.run(_can_be_opened, state.facts):
                 raise NodeFailure(
                     "not_found",
                     f"Block device 'disk/{disk.index}' of {disk.instance_name} is not set up.",
@@ -173,3 +174,8 @@ class Disks:
         if call.kind not in {"file", "sharedfile", "qcow2"}:
             raise NodeFailure("unsupported", f"Storage of the kind {call.kind!r} is not supported yet")
         await self._pool.run(AllowedDirectories(self._layout, call.kind).check, call.directory)
+
+
+def _can_be_opened(facts: DiskFacts) -> bool:
+    """Say whether a disk that is there is assembled too: by its device, or by QEMU itself. Blocks."""
+    return Path(facts.path).exists() if facts.path else facts.uri is not None

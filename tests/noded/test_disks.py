@@ -18,6 +18,7 @@ from gnt.wire.calls import (
     DiskAssemble,
     DiskCreate,
     DiskDevice,
+    DiskFacts,
     DiskFind,
     DiskRelease,
     DiskRemove,
@@ -29,6 +30,7 @@ from gnt.wire.disk_calls import (
     DiskGrowCheck,
     DiskPromote,
     DiskRename,
+    DiskState,
     DiskStates,
 )
 from tests.noded.places import ask, place_below, refused
@@ -187,3 +189,29 @@ def test_promotion_makes_the_link_and_demotion_takes_it(disks: Disks, disk: Disk
     assert str(link.readlink()) == str(disk.logical_id[1])
     ask(disks, DiskDemote(disk=disk))
     assert not link.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("facts", "fine"),
+    [
+        (DiskFacts(path="/dev/gnt-test-none/a", size=1), False),
+        (DiskFacts(path="", size=1), False),
+        (DiskFacts(path="", size=1, uri="rbd:a/b"), True),
+        (DiskFacts(path="/dev/null", size=1), True),
+    ],
+)
+def test_a_disk_that_is_there_but_not_assembled(tmp_path: Path, disk: DiskSpec, facts: DiskFacts, fine: bool) -> None:
+    """After a boot a volume may be inactive, an image not mapped: its guest does not start, and is told what to do."""
+
+    class Found:
+        async def find_many(self, disks: Any, context: Any = None) -> list[DiskState]:
+            return [DiskState(facts=facts) for _ in disks]
+
+    template: Any = Found()
+    part = Disks(place_below(tmp_path), {"file": template})
+    if fine:
+        assert at_once(part.devices([disk])) == [DiskDevice(path=facts.path, uri=facts.uri)]
+    else:
+        with pytest.raises(NodeFailure, match="is not set up") as caught:
+            at_once(part.devices([disk]))
+        assert caught.value.hint == "gnt-instance activate-disks"

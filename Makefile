@@ -31,7 +31,7 @@ test: ## all tests, real guests included where this machine can
 
 test-disks: ## all of tests/real_disks: real volumes and mirrors in machines of their own (some minutes; no root needed)
 	@tools/setup.sh venv tests </dev/null
-	@$(VENV)/python -m pytest -m "long_disks or not long_disks" tests/real_disks </dev/null
+	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 tests/real_disks </dev/null
 
 simulate: ## SEEDS=n runs by chance of a cluster in one process; SEED=n tells one; neither: one fault at each point (an hour)
 	@tools/setup.sh venv </dev/null

@@ -42,6 +42,7 @@ class DiskGrowCheck(OfOneDisk, NodeCall[None], tag="disk_grow_check", frozen=Tru
 class DiskRename(OfOneDisk, NodeCall[None], tag="disk_rename", frozen=True, kw_only=True):
     """Give the disk the name in `target.logical_id`, and the mark of `target.uuid`.
 
+    An empty UUID is that of what is not ours: as `disk` for an adoption, as `target` for one that is undone.
     One that has it already is left alone. `NodeFailure`: `exists` if both names are taken, `not_found` if neither is,
     `unsupported`.
     """

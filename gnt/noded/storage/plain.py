@@ -123,7 +123,7 @@ class LogicalVolumes:
             raise exists(f"Volume {group}/{new}", target)
         if source is None:
             raise not_there(disk, f"volume {group}/{old}")
-        if source.owner not in {disk.uuid or None, target.uuid}:
+        if source.owner not in {disk.uuid or None, target.uuid or None}:
             raise NodeFailure("foreign", f"Volume {group}/{old} is not disk {disk.uuid or 'of nobody'}")
         if not disk.uuid and source.opened and source.owner is None:
             raise NodeFailure("busy", f"Volume {group}/{old} is in use", hint="close what has it open first")
@@ -281,7 +281,7 @@ class LogicalVolumes:
 
     def _is_renamed(self, taken: Volume, source: Volume | None, disk: DiskSpec, target: DiskSpec) -> bool:
         """Say whether the volume of the new name is the one that was to get it."""
-        if taken.owner == target.uuid:
+        if taken.owner == (target.uuid or None):
             if source is not None and source is not taken and disk.uuid and source.owner == disk.uuid:
                 raise exists(f"Volume {taken.group}/{taken.name}", disk)
             return True
@@ -289,8 +289,10 @@ class LogicalVolumes:
 
     async def _retag(self, volume: Volume, disk: DiskSpec, target: DiskSpec, context: CallContext | None) -> None:
         """Give a volume the target's tag instead of the disk's, in one change."""
-        if volume.owner == target.uuid:
+        # A target without UUID is nobody's: an adoption that is undone.
+        if volume.owner == (target.uuid or None):
             return
         old = ["--deltag", f"{UUID_TAG}{volume.owner}"] if volume.owner else []
-        words = [*old, "--addtag", f"{UUID_TAG}{target.uuid}", f"{volume.group}/{volume.name}"]
+        new = ["--addtag", f"{UUID_TAG}{target.uuid}"] if target.uuid else []
+        words = [*old, *new, f"{volume.group}/{volume.name}"]
         await self.lvm.change(["lvchange", *words], context)

@@ -113,6 +113,20 @@ class TestVolumes(VolumeContract):
         if "snapshot" in request.node.name and "foreign" not in request.node.name and not group.activates:
             pytest.skip(f"snapshots need device-mapper: set GNT_TEST_VG on a machine that has it ({group.group})")
 
+    def test_an_adoption_that_is_undone_gives_the_volume_back(
+        self, template: Driven, disk: DiskSpec, other: DiskSpec, plant: Callable[[DiskSpec], Untouched]
+    ) -> None:
+        """With its own name, and nobody's again: twice the same, and it may be adopted anew."""
+        template.remove(disk)
+        plant(disk)
+        foreign = msgspec.structs.replace(disk, uuid="")
+        template.rename(foreign, other)
+        template.rename(other, foreign)
+        template.rename(other, foreign)
+        assert template.find(other) is None
+        template.rename(foreign, other)
+        assert template.find(other) is not None
+
 
 class TestData(DataContract):
     """All of the contract, where volumes can be activated."""

@@ -182,10 +182,11 @@ def join(teller: Teller, step: Step) -> None:
     teller.check(str(step))
 
 
-@verb("failover", "NODE [no-voting]")
+@verb("failover", "NODE [no-voting] [fails=CODE]")
 def failover(teller: Teller, step: Step) -> None:
     """Have a machine become the master. What the cluster then has not is not asked for."""
     name, *more = step.plain()
+    wanted = step.named().get("fails")
 
     def do() -> None:
         life = teller.world.master()
@@ -198,6 +199,9 @@ def failover(teller: Teller, step: Step) -> None:
             teller.world.say(f"failover: {refusal}")
             setup.start_masterd(teller.node(name))
 
+    if wanted is not None:
+        _refused(step, do, wanted, struck=teller.world.struck())
+        return
     teller.until_done(str(step), do)
     if "no-voting" in more:
         teller.client.forget(set(teller.client.jobs()))
@@ -231,6 +235,15 @@ def do(teller: Teller, step: Step) -> None:
     """Submit a job and wait for its end, which must be good unless a fault fell; no check."""
     end = teller.job([step.opcode()])
     if not (end is not None and end.good) and not teller.world.struck():
+        raise AssertionError(f"{step}: {end}")
+
+
+@verb("refused", "CODE OPCODE NAME=VALUE…")
+def refused(teller: Teller, step: Step) -> None:
+    """Submit a job that must end in an error with this text in it, unless a fault fell; no check."""
+    wanted, *words = step.words
+    end = teller.job([Step("refused", tuple(words)).opcode()])
+    if end is not None and not teller.world.struck() and (end.good or wanted not in str(end.results)):
         raise AssertionError(f"{step}: {end}")
 
 
@@ -278,10 +291,15 @@ def ask(teller: Teller, step: Step) -> None:
     if wanted is None:
         teller.until_done(str(step), do)
         return
+    _refused(step, do, wanted, struck=teller.world.struck())
+
+
+def _refused(step: Step, do: Callable[[], Any], wanted: str, *, struck: bool) -> None:
+    """See that something fails with this code; where a fault fell it may fail with another."""
     try:
         answer = do()
     except GntError as error:
-        if error.code != wanted and not teller.world.struck():
+        if error.code != wanted and not struck:
             raise AssertionError(f"{step}: it failed with {error.code}: {error}") from error
     else:
         raise AssertionError(f"{step}: the answer is {answer}")

@@ -31,8 +31,13 @@ class Mutant:
 
 
 _ENGINE: Final = "gnt/masterd/engine.py"
+_PROCESSOR: Final = "gnt/masterd/jobs/processor.py"
+_JOURNAL: Final = "gnt/masterd/journal.py"
 _CALLS: Final = "gnt/noded/calls.py"
+_CALL_TABLE: Final = "gnt/noded/call_table.py"
 _DATABASE: Final = "gnt/store/database.py"
+_STORIES: Final = "tests/scenarios"
+_FIRST_INSTANCE: Final = f"{_STORIES}/first_instance.txt"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -44,7 +49,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "undo = None",
             ),
         ),
-        ("exhaust", "tests/scenarios/first_instance.txt", "--kind", "send", "--fault", "master dies before"),
+        ("exhaust", _FIRST_INSTANCE, "--kind", "send", "--fault", "master dies before"),
         "a file without an owner",
     ),
     Mutant(
@@ -65,7 +70,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "        if segment.keep or segment.forget:\n            if has_node(",
             ),
         ),
-        ("exhaust", "tests/scenarios/first_instance.txt", "--kind", "send", "--fault", "master dies before"),
+        ("exhaust", _FIRST_INSTANCE, "--kind", "send", "--fault", "master dies before"),
         "a file without an owner",
     ),
     Mutant(
@@ -77,51 +82,128 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "return mine",
             ),
         ),
-        ("run", "tests/scenarios/first_instance.txt"),
+        ("run", _FIRST_INSTANCE),
         "was acknowledged, and of",
     ),
     Mutant(
-        "fence without waiting",
-        (Edit(_CALLS, "        await DeferredList(answers)\n        if self._on_fence", "        if self._on_fence"),),
-        ("exhaust", "tests/scenarios/first_instance.txt", "--kind", "arrival"),
+        "epoch ignored by a node",
+        (
+            Edit(
+                _CALLS,
+                "return epoch is not None and epoch.number < self._promised.number",
+                "return False",
+            ),
+        ),
+        ("exhaust", _FIRST_INSTANCE, "--kind", "send", "--fault", "held until there is a new master"),
+        "after it promised",
+    ),
+    Mutant(
+        "epoch ignored by a candidate",
+        (
+            Edit(
+                _CALLS,
+                "        if self._is_stale(request.epoch):\n            return self._stale(request.epoch)\n",
+                '        if self._is_stale(request.epoch) and kind.tag() != "log_append":\n'
+                "            return self._stale(request.epoch)\n",
+            ),
+            Edit(
+                _CALLS,
+                "        if self._is_stale(entry.epoch):\n            return _dropped(entry.call)\n        entry.begun",
+                '        if self._is_stale(entry.epoch) and entry.call.tag() != "log_append":\n'
+                "            return _dropped(entry.call)\n        entry.begun",
+            ),
+            Edit(
+                _CALLS,
+                "        if self._is_stale(entry.epoch) or entry.aborts.called:\n",
+                '        if (self._is_stale(entry.epoch) and entry.call.tag() != "log_append") or entry.aborts.called:\n',
+            ),
+            Edit(
+                _DATABASE,
+                "if epoch is not None and epoch.number < self.promised.number:",
+                "if epoch is None and self.promised is None:",
+            ),
+        ),
+        ("exhaust", _FIRST_INSTANCE, "--kind", "send", "--fault", "held until there is a new master"),
+        "did log_append of epoch",
+    ),
+    Mutant(
+        "epoch not durable",
+        (
+            Edit(
+                _CALL_TABLE,
+                "        self.promised = Epoch(number=found[0], node=found[1]) if found else START.epoch\n",
+                "        self.promised = START.epoch\n",
+            ),
+        ),
+        ("run", f"{_STORIES}/late_call_after_a_restart.txt"),
         "after it promised",
     ),
     Mutant(
         "call table forgotten",
         (
             Edit(
-                "gnt/noded/call_table.py",
+                _CALL_TABLE,
                 "        self.known = {one for (one,) in connection.execute(",
                 '        connection.execute("DELETE FROM calls")\n'
                 "        self.known = {one for (one,) in connection.execute(",
             ),
         ),
-        ("exhaust", "tests/scenarios/first_instance.txt", "--kind", "arrival"),
+        ("exhaust", _FIRST_INSTANCE, "--kind", "arrival", "--fault", "node dies after"),
         "ran the script of call",
+    ),
+    Mutant(
+        "no truncation",
+        (
+            Edit(
+                _DATABASE,
+                "                cut_after(self._connection, new[0].position.serial - 1)\n",
+                '                self._connection.execute("DELETE FROM log WHERE serial >= ?", (new[0].position.serial,))\n',
+            ),
+        ),
+        ("run", f"{_STORIES}/cut_off_master.txt"),
+        "differs",
     ),
     Mutant(
         "lock freed early",
         (
             Edit(
-                "gnt/masterd/jobs/processor.py",
-                "            return await self._engaged(live, Run(self._queue, live, index, op, held), operation)\n",
-                "            held.release()\n"
-                "            return await self._engaged(live, Run(self._queue, live, index, op, held), operation)\n",
+                _PROCESSOR,
+                "            live.step(jobs.locked(index, self._clock.seconds(), held.locks.in_order()))\n",
+                "            live.step(jobs.locked(index, self._clock.seconds(), held.locks.in_order()))\n"
+                "            held.release()\n",
             ),
         ),
-        ("run", "tests/scenarios/first_instance.txt"),
+        ("run", f"{_STORIES}/job_queue.txt"),
         "lock",
+    ),
+    Mutant(
+        "old quorum after a demotion",
+        (
+            Edit(
+                _JOURNAL,
+                "            self._voters = items[0].voters\n",
+                "            self._voters = self._voters | items[0].voters\n",
+            ),
+        ),
+        ("run", f"{_STORIES}/demoted.txt"),
+        "was acknowledged, and of",
+    ),
+    Mutant(
+        "fence without waiting",
+        (Edit(_CALLS, "        await DeferredList(answers)\n        if self._on_fence", "        if self._on_fence"),),
+        ("exhaust", _FIRST_INSTANCE, "--kind", "send", "--fault", "master dies after"),
+        "after it promised",
     ),
     Mutant(
         "recovery without locks",
         (
             Edit(
-                "gnt/masterd/jobs/processor.py",
+                _PROCESSOR,
                 "locks = Locks(frozenset(stored)) if isinstance(stored, tuple) else Locks()",
                 "locks = Locks()",
             ),
         ),
-        ("exhaust", "tests/scenarios/first_instance.txt", "--kind", "send", "--fault", "master dies after"),
+        ("run", f"{_STORIES}/recovery_locks.txt"),
         "lock",
     ),
 )

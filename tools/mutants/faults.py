@@ -115,7 +115,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             Edit(
                 _CALLS,
                 "        if self._is_stale(entry.epoch) or entry.aborts.called:\n",
-                '        if (self._is_stale(entry.epoch) and entry.call.tag() != "log_append") or entry.aborts.called:\n',
+                "        appends = entry.call.tag() == 'log_append'\n"
+                "        if (self._is_stale(entry.epoch) and not appends) or entry.aborts.called:\n",
             ),
             Edit(
                 _DATABASE,
@@ -135,7 +136,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "        self.promised = START.epoch\n",
             ),
         ),
-        ("run", f"{_STORIES}/late_call_after_a_restart.txt"),
+        ("exhaust", f"{_STORIES}/late_call.txt", "--kind", "send", "--fault", "again when there is a new master"),
         "after it promised",
     ),
     Mutant(
@@ -157,11 +158,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             Edit(
                 _DATABASE,
                 "                cut_after(self._connection, new[0].position.serial - 1)\n",
-                '                self._connection.execute("DELETE FROM log WHERE serial >= ?", (new[0].position.serial,))\n',
+                "                first = new[0].position.serial\n"
+                '                self._connection.execute("DELETE FROM log WHERE serial >= ?", (first,))\n',
             ),
         ),
         ("run", f"{_STORIES}/cut_off_master.txt"),
-        "differs",
+        "has the whole log and another content",
     ),
     Mutant(
         "lock freed early",
@@ -203,7 +205,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "locks = Locks()",
             ),
         ),
-        ("run", f"{_STORIES}/recovery_locks.txt"),
-        "lock",
+        ("run", f"{_STORIES}/recovery.txt"),
+        "end next success",
     ),
 )

@@ -26,7 +26,9 @@ Strike = Callable[[Fault], bool]
 class Witness:
     """Remembers what nodes have promised, across all their lives, and finds those that do not keep it.
 
-    And masters that have a node change something before it has answered their fence; and two masters of one term.
+    Nothing of an older epoch is begun behind a promise, nothing of the log ends behind it; and once a fence is answered
+    nothing older ends at all. It finds masters, too, that have a node change something before it has answered their
+    fence, and two masters of one term.
     """
 
     def __init__(self) -> None:
@@ -41,16 +43,21 @@ class Witness:
         if other != node:
             self.problems.append(f"{node} is the master in epoch {number}, and {other} was too")
 
-    def answered(self, node: str, request: Request, answer: Answer) -> None:
-        """See an answer leave a node."""
+    def promised(self, node: str) -> int:
+        """Give the highest epoch that a node has promised or worked for by now."""
+        return self._promised.get(node, 0)
+
+    def answered(self, node: str, request: Request, answer: Answer, before: int) -> None:
+        """See an answer leave a node, which had promised the epoch `before` when the request arrived."""
         number = request.epoch.number if request.epoch is not None else 0
         tag = request.call.tag()
         done = answer.err is None or answer.err.code not in REFUSED
         if type(request.call).CHANGES and done and request.epoch is not None and not _is_promise(request):
-            known = self._promised.get(node, 0)
+            of_the_log = isinstance(request.call, LogAppend | LogSnapshot)
+            known = self.promised(node) if of_the_log else max(before, self._fenced.get(node, 0))
             if number < known and answer.err is None:
                 self.problems.append(f"{node} did {tag} of epoch {number} after it promised {known}")
-            if number > self._fenced.get(node, 0) and not isinstance(request.call, LogAppend | LogSnapshot):
+            if number > self._fenced.get(node, 0) and not of_the_log:
                 self.problems.append(f"{node} did {tag} of epoch {number} and was not fenced for it")
             self._saw(node, number)
         if isinstance(request.call, Fence) and answer.err is None:
@@ -102,9 +109,11 @@ class SimDoor:
         if fault in {Fault.NODE_BEFORE, Fault.POWER_BEFORE} and not self._strike(fault):
             return leaving
 
+        before = self._witness.promised(self._name)
+
         def answered(answer: bytes) -> None:
             read = decode_answer(answer)
-            self._witness.answered(self._name, decoded, read)
+            self._witness.answered(self._name, decoded, read, before)
             if read.err is not None:
                 self._say(f"{self._name} answers {decoded.id}: {read.err.code}: {read.err.text}")
             if fault in _AFTERWARDS and not self._strike(fault):

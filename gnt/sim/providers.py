@@ -27,7 +27,7 @@ from gnt.wire.calls import MigrationTicket
 MEMORY: Final = 65536
 # How long a program takes, in simulated seconds: between these.
 SHORTEST: Final = 0.05
-LONGEST: Final = 2.0
+LONGEST: Final = 5.0
 
 
 @implementer(IMachine)

@@ -192,8 +192,15 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     ),
     Mutant(
         "fence without waiting",
-        (Edit(_CALLS, "        await DeferredList(answers)\n        if self._on_fence", "        if self._on_fence"),),
-        ("exhaust", _FIRST_INSTANCE, "--kind", "send", "--fault", "master dies after"),
+        (
+            Edit(_CALLS, "        await DeferredList(answers)\n        if self._on_fence", "        if self._on_fence"),
+            Edit(
+                _CALLS,
+                "        return [await self._outcome_of(one) for one in sorted(ids)]\n",
+                "        return [] if ids else []\n",
+            ),
+        ),
+        ("run", f"{_STORIES}/recovery.txt"),
         "after it promised",
     ),
     Mutant(

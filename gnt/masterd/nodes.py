@@ -18,9 +18,9 @@ from twisted.python.failure import Failure
 from gnt.daemon.runtime import Runtime
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
-from gnt.model.errors import GntError, NotReached, StaleEpoch
+from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
 from gnt.model.objects import Node
-from gnt.wire.calls import Fence, LogAppend, LogSnapshot, NodeCall, Outcome, Promise, Version
+from gnt.wire.calls import AskLog, Fence, LogAppend, LogSnapshot, NodeCall, Outcome, Promise, Version
 from gnt.wire.contract import Link, NodeEvent, StopListening
 from gnt.wire.envelope import Request
 
@@ -128,6 +128,7 @@ class Nodes:
     def _line(self, node: Node) -> _Line:
         link = self._connect(node)
         line = _Line(link, link.listen(partial(self._told, node.uuid)))
+        link.on_connected(partial(self._met, node.uuid))
         link.start()
         return line
 
@@ -305,6 +306,25 @@ class Nodes:
                     return
                 log.warn("fencing {node}: {error}", node=peer.node.name, error=error.text)
             await self._runtime.sleep(RETRY_FENCE)
+
+    def _met(self, uuid: str) -> None:
+        """Ask a node that comes back after its fence whether it still follows this master.
+
+        It may have met a newer one meanwhile; a master that has nothing to say would never hear of that.
+        """
+        peer = self._peers.get(uuid)
+        if self.epoch is not None and peer is not None and peer.fenced and not peer.node.offline:
+            asking = Deferred.fromCoroutine(self._ask_whom_it_follows(peer))
+            asking.addErrback(lambda failure: log.failure("asking {node}", failure=failure, node=peer.node.name))
+
+    async def _ask_whom_it_follows(self, peer: _Peer) -> None:
+        try:
+            await self.call(peer.node.uuid, AskLog())
+        except StaleEpoch:
+            return  # who listens has been told
+        except (NotReached, InDoubt, NodeFailure) as error:
+            # That it has no log to tell of is an answer too: only its epoch matters here.
+            log.debug("asking {node} whom it follows: {error}", node=peer.node.name, error=error.text)
 
     def _is_current(self, peer: _Peer, epoch: Epoch) -> bool:
         return not self._stopped and self.epoch == epoch and self._peers.get(peer.node.uuid) is peer

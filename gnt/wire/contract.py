@@ -93,6 +93,9 @@ class Link(Protocol):
     def when_connected(self) -> Deferred[None]:
         """Fire when calls can be sent; at once if they can now. Fails with `NotReached` when the link is stopped."""
 
+    def on_connected(self, listener: Callable[[], None]) -> None:
+        """Hear of each time that calls can be sent: once connected, and again after each loss."""
+
     async def call(self, request: Request) -> Answer:
         """Make a call. The answer has a value: errors are raised.
 

@@ -128,6 +128,7 @@ class MemoryLink:
         self._stop_listening: StopListening | None = None
         self._waiting: list[Deferred[None]] = []
         self._listeners: list[Listener] = []
+        self._connected_listeners: list[Callable[[], None]] = []
         self._open: list[Deferred[bytes]] = []
 
     @property
@@ -161,7 +162,7 @@ class MemoryLink:
         self._network.forget(self)
         self._daemon = None
         self._problem = "this end is dead"
-        self._waiting, self._open, self._listeners = [], [], []
+        self._waiting, self._open, self._listeners, self._connected_listeners = [], [], [], []
         stop, self._stop_listening = self._stop_listening, None
         if stop is not None:
             stop()
@@ -175,6 +176,10 @@ class MemoryLink:
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         return waiting
+
+    def on_connected(self, listener: Callable[[], None]) -> None:
+        """Hear of each time that calls can be sent."""
+        self._connected_listeners.append(listener)
 
     def listen(self, listener: Listener) -> StopListening:
         """Tell `listener` of the node's events."""
@@ -227,6 +232,8 @@ class MemoryLink:
         self._daemon = daemon
         self._problem = ""
         self._stop_listening = daemon.listen(self._hear)
+        for listener in self._connected_listeners:
+            listener()
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)

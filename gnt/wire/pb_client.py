@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import random
 import struct
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -71,6 +72,7 @@ class NodeLink:
         self._broker: BoundedBroker | None = None
         self._waiting: list[Deferred[None]] = []
         self._listeners: list[Listener] = []
+        self._connected_listeners: list[Callable[[], None]] = []
         self._transfers = itertools.count(1)
         self._ping: IDelayedCall | None = None
         self._stopped = False
@@ -111,6 +113,10 @@ class NodeLink:
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
         return waiting
+
+    def on_connected(self, listener: Callable[[], None]) -> None:
+        """Hear of each time that calls can be sent."""
+        self._connected_listeners.append(listener)
 
     def listen(self, listener: Listener) -> StopListening:
         """Tell `listener` of the node's events."""
@@ -182,6 +188,8 @@ class NodeLink:
         self._problem = ""
         log.info("connected to {name}", name=self.name)
         self._schedule_ping(broker)
+        for listener in self._connected_listeners:
+            listener()
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(None)

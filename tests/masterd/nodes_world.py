@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class FakeNode:
         self.outcomes: list[Outcome] = []
         self.failing: dict[type[NodeCall[Any]], GntError] = {}
         self.waiting: list[Deferred[None]] = []
+        self.coming: list[Callable[[], None]] = []
 
     def told(self, kind: type[NodeCall[Any]]) -> list[Any]:
         """Give the calls of one kind that came."""
@@ -110,6 +112,10 @@ class FakeLink:
         self._waiting.append(waiting)
         return waiting
 
+    def on_connected(self, listener: Callable[[], None]) -> None:
+        """Have it told when the node comes back."""
+        self.node.coming.append(listener)
+
     def listen(self, listener: Listener) -> StopListening:
         """Never tell anything."""
         return lambda: None
@@ -172,6 +178,8 @@ class NodesWorld:
             waiting, node.waiting = node.waiting, []
             for one in waiting:
                 one.callback(None)
+            for listener in node.coming:
+                listener()
 
     def turn(self, seconds: float = 0.0) -> None:
         """Let time pass, and all that follows at once."""

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gnt.masterd.nodes import Nodes
 from gnt.model.epoch import Epoch
-from gnt.model.errors import InDoubt, NodeFailure, NotReached
+from gnt.model.errors import InDoubt, NodeFailure, NotReached, StaleEpoch
 from gnt.wire.calls import Delay, Fence, NodeCall, NodeInfo, Version
 from tests.masterd.journal_world import node
 from tests.masterd.nodes_world import REFUSED, NodesWorld
@@ -70,6 +70,20 @@ def test_a_node_that_was_away_is_fenced_before_anything_changes_it() -> None:
     assert nodes.is_fenced("n")
     Deferred.fromCoroutine(nodes.call("n", Delay(seconds=1)))
     assert len(world.nodes["n"].told(Delay)) == 1
+
+
+def test_a_node_that_comes_back_is_asked_whom_it_follows() -> None:
+    """A master that has nothing to say would never hear that it has been replaced meanwhile."""
+    fixture = Fixture()
+    deposed: list[StaleEpoch] = []
+    fixture.nodes.on_deposed(deposed.append)
+    fixture.world.down("n")
+    fixture.world.up("n")
+    assert deposed == []
+    fixture.world.down("n")
+    fixture.world.nodes["n"].epoch = Epoch(number=5, node="b")
+    fixture.world.up("n")
+    assert [type(error) for error in deposed] == [StaleEpoch]
 
 
 def test_who_waits_for_a_node_that_moves_can_ask_for_it_at_once() -> None:

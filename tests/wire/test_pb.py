@@ -231,9 +231,12 @@ class CallTests(OverSockets):
         await link.call(request(Delay(seconds=1)))
 
     async def test_connection_lost_after_sending_is_in_doubt_then_it_connects_again(self) -> None:
-        """The link comes back by itself."""
+        """The link comes back by itself, and says so each time."""
         link = self.link()
+        connections: list[None] = []
+        link.on_connected(lambda: connections.append(None))
         await link.when_connected()
+        assert len(connections) == 1
         self.daemon.answers = [Deferred()]
         call = ensureDeferred(link.call(request(AskLog())))
         while not self.daemon.asked:
@@ -242,6 +245,7 @@ class CallTests(OverSockets):
         await self.failure(call, InDoubt)
         assert not link.connected
         await link.when_connected()
+        assert len(connections) == 2
         self.daemon.answers = [encode_answer(Answer.value(None))]
         await link.call(request(Delay(seconds=1)))
 

@@ -136,8 +136,8 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "        self.promised = START.epoch\n",
             ),
         ),
-        ("exhaust", f"{_STORIES}/late_call.txt", "--kind", "send", "--fault", "again when there is a new master"),
-        "after it promised",
+        ("run", f"{_STORIES}/old_master_finds_a_node.txt"),
+        "expect daemonless node1",
     ),
     Mutant(
         "call table forgotten",
@@ -149,7 +149,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 "        self.known = {one for (one,) in connection.execute(",
             ),
         ),
-        ("exhaust", _FIRST_INSTANCE, "--kind", "arrival", "--fault", "node dies after"),
+        ("exhaust", f"{_STORIES}/node_restarts.txt", "--kind", "send", "--fault", "again much later"),
         "ran the script of call",
     ),
     Mutant(

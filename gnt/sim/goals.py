@@ -49,6 +49,10 @@ def _has_moved(op: dict[str, Any], _world: SimWorld, cluster: Cluster) -> bool:
     return cluster.nodes[instance.primary_node].name == str(op["target_node"])
 
 
+def _has_name(op: dict[str, Any], _world: SimWorld, cluster: Cluster) -> bool:
+    return cluster.instances.by_name(op["new_name"]) is not None
+
+
 def running(world: SimWorld) -> set[str]:
     """Give the names of all guests that run, wherever."""
     return {guest.name for node in world.nodes.values() for guest in world.guests(node)}
@@ -62,6 +66,8 @@ GOALS: Final[dict[str, Goal]] = {
     "OP_INSTANCE_STARTUP": _is_up,
     "OP_INSTANCE_SHUTDOWN": _is_down,
     "OP_INSTANCE_MIGRATE": _has_moved,
+    "OP_INSTANCE_FAILOVER": _has_moved,
+    "OP_INSTANCE_RENAME": _has_name,
     "OP_INSTANCE_REMOVE": _is_gone,
 }
 """Jobs of other opcodes have come about when they end well."""

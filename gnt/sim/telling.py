@@ -137,7 +137,7 @@ class Teller:
             self.world.say(f"client: {error}")
             if isinstance(error, NoMajority):
                 self.client.settle()
-            self.world.drive(self.world.all_up)
+            self.client.wait_for_master()
             found = sorted(set(self.client.jobs()) - known)
             if not found:
                 return None

@@ -73,6 +73,10 @@ COMMANDS: Final = (
             PRIORITY,
         ),
         text="With --json the disks are not attached: the jobs' results name the instances.",
+        examples=(
+            "gnt-cluster verify-disks",
+            "gnt-cluster verify-disks -g rack7",
+        ),
     ),
     Command(
         name="repair-disk-sizes",
@@ -80,5 +84,6 @@ COMMANDS: Final = (
         run=_repair_sizes,
         options=(DRY_RUN, PLAN, PRIORITY),
         arguments=(Argument("instance", 0, None, kind="instance"),),
+        examples=("gnt-cluster repair-disk-sizes web1",),
     ),
 )

@@ -71,17 +71,25 @@ COMMANDS: Final = (
         run=_rename,
         options=(FORCE, *CHANGING),
         arguments=(Argument("new-name"),),
+        examples=("gnt-cluster rename -f cluster2.example.com",),
     ),
     Command(
         name="redist-conf",
         help="bring the configuration to all nodes once more",
         run=_redistribute,
         options=(*CHANGING, YES_DO_IT.but(help="although the queue takes no new jobs")),
+        examples=("gnt-cluster redist-conf",),
     ),
-    Command(name="master-ping", help="say by the exit status whether the master daemon answers", run=_ping),
+    Command(
+        name="master-ping",
+        help="say by the exit status whether the master daemon answers",
+        run=_ping,
+        examples=("gnt-cluster master-ping && gnt-job list --running",),
+    ),
     Command(
         name="show-ispecs-cmd",
         help="print the options of gnt-cluster init that make the instance policy of this cluster",
         run=_show_policy,
+        examples=("gnt-cluster show-ispecs-cmd",),
     ),
 )

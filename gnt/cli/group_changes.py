@@ -126,13 +126,22 @@ CHANGES: Final = (
         run=_rename,
         options=CHANGING,
         arguments=(_GROUP, Argument("new-name")),
+        examples=("gnt-group rename rack7 rack8",),
     ),
-    Command(name="remove", help="remove a group without nodes", run=_remove, options=CHANGING, arguments=(_GROUP,)),
+    Command(
+        name="remove",
+        help="remove a group without nodes",
+        run=_remove,
+        options=CHANGING,
+        arguments=(_GROUP,),
+        examples=("gnt-group remove rack7",),
+    ),
     Command(
         name="show-ispecs-cmd",
         help="print the commands that make groups with the policies of these",
         run=_show_policy,
         options=(option("--include-defaults", help="also what a group has from the cluster"),),
         arguments=(Argument("group", 0, None, kind="group"),),
+        examples=("gnt-group show-ispecs-cmd --include-defaults rack7",),
     ),
 )

@@ -111,6 +111,7 @@ COMMANDS: Final = (
         run=_deactivate,
         options=(from_opcode(DEACTIVATE, "force", "-f", "--force"), *CHANGING),
         arguments=(_INSTANCE,),
+        examples=("gnt-instance deactivate-disks web1",),
     ),
     Command(
         name="grow-disk",
@@ -144,6 +145,10 @@ COMMANDS: Final = (
         ),
         arguments=(_INSTANCE,),
         text="What is still there is not touched: gnt-instance replace-disks renews one side of a mirror.",
+        examples=(
+            "gnt-instance recreate-disks web1",
+            "gnt-instance recreate-disks --disk 0:size=20g -n node2:node3 web1",
+        ),
     ),
     Command(
         name="replace-disks",

@@ -60,6 +60,10 @@ COMMANDS: Final = (
         ),
         arguments=(_INSTANCES,),
         text=f"TYPE is soft, hard (the usual) or full, which detaches the disks in between.\n{_JSON_JOBS}",
+        examples=(
+            "gnt-instance reboot web1",
+            "gnt-instance reboot -t full web1",
+        ),
     ),
     Command(
         name="rename",
@@ -74,6 +78,7 @@ COMMANDS: Final = (
             *CHANGING,
         ),
         arguments=(Argument("instance", kind="instance"), Argument("new-name")),
+        examples=("gnt-instance rename web1 www",),
     ),
     Command(
         name="reinstall",
@@ -92,5 +97,6 @@ COMMANDS: Final = (
         ),
         arguments=(_INSTANCES,),
         text=_JSON_JOBS,
+        examples=("gnt-instance reinstall -f -o debootstrap+default web1",),
     ),
 )

@@ -56,6 +56,10 @@ _NODES: Final = Command(
     arguments=(Argument("node", 0, None, kind="node"),),
     environment="GNT_NODE_LIST",
     text="With --json: a list of objects, one for each node, with raw values by field name.",
+    examples=(
+        "gnt-node list -o name,role,mfree",
+        "gnt-node list --watch --units=g 'mfree < 4096'",
+    ),
 )
 
 _INSTANCES: Final = Command(
@@ -86,6 +90,7 @@ _FILTERS: Final = Command(
     options=TABLE,
     arguments=(Argument("uuid", 0, None, kind="filter"),),
     text="With --json: a list of objects, one for each rule, with raw values by field name.",
+    examples=("gnt-filter list -o uuid,action,predicates",),
 )
 
 _GROUPS: Final = Command(
@@ -130,16 +135,20 @@ _EXPORTS: Final = Command(
         A node that does not answer has a line without an export. With --json: a list of
         objects, one for each export, with raw values by field name.
     """,
+    examples=(
+        "gnt-backup list",
+        "gnt-backup list -n node2",
+    ),
 )
 
 LISTS: Final[Mapping[str, tuple[Command, Command]]] = {
-    "gnt-backup": (_EXPORTS, fields_command("export")),
-    "gnt-filter": (_FILTERS, fields_command("filter")),
-    "gnt-group": (_GROUPS, fields_command("group")),
-    "gnt-instance": (_INSTANCES, fields_command("instance")),
-    "gnt-job": (_JOBS, fields_command("job")),
-    "gnt-network": (_NETWORKS, fields_command("network")),
-    "gnt-node": (_NODES, fields_command("node")),
+    "gnt-backup": (_EXPORTS, fields_command("gnt-backup", "export")),
+    "gnt-filter": (_FILTERS, fields_command("gnt-filter", "filter")),
+    "gnt-group": (_GROUPS, fields_command("gnt-group", "group")),
+    "gnt-instance": (_INSTANCES, fields_command("gnt-instance", "instance")),
+    "gnt-job": (_JOBS, fields_command("gnt-job", "job")),
+    "gnt-network": (_NETWORKS, fields_command("gnt-network", "network")),
+    "gnt-node": (_NODES, fields_command("gnt-node", "node")),
 }
 """By the name of the program."""
 

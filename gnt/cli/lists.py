@@ -66,14 +66,15 @@ def query_objects(
     ]
 
 
-def fields_command(what: str) -> Command:
-    """Make the list-fields command for a kind of object."""
+def fields_command(program: str, what: str) -> Command:
+    """Make the list-fields command of a program for a kind of object."""
     return Command(
         name="list-fields",
         help="show which fields a list can have",
         run=lambda call: _list_fields(call, what),
         options=FIELDS_TABLE,
         arguments=(Argument("field", 0, None, kind="field"),),
+        examples=(f"{program} list-fields",),
     )
 
 

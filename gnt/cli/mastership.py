@@ -75,12 +75,14 @@ _ACTIVATE: Final = Command(
     help="raise the cluster's address on the master, where that failed when it started",
     run=_activate,
     options=(option("--yes", help="nothing is asked anyway"), *CHANGING),
+    examples=("gnt-cluster activate-master-ip",),
 )
 _DEACTIVATE: Final = Command(
     name="deactivate-master-ip",
     help="take the cluster's address down",
     run=_deactivate,
     options=(option("--yes", help="ask no question"), *CHANGING),
+    examples=("gnt-cluster deactivate-master-ip --yes",),
 )
 
 COMMANDS: Final = (_FAILOVER, _ACTIVATE, _DEACTIVATE)

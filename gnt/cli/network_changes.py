@@ -151,6 +151,7 @@ CHANGES: Final = (
         run=_disconnect,
         options=_EACH,
         arguments=(_NETWORK, _SOME_GROUPS),
+        examples=("gnt-network disconnect net1 default",),
     ),
     Command(
         name="remove",
@@ -158,6 +159,7 @@ CHANGES: Final = (
         run=_remove,
         options=(FORCE, *CHANGING),
         arguments=(_NETWORK,),
+        examples=("gnt-network remove net1",),
     ),
     Command(
         name="rename",
@@ -165,5 +167,6 @@ CHANGES: Final = (
         run=_rename,
         options=CHANGING,
         arguments=(_NETWORK, Argument("new-name")),
+        examples=("gnt-network rename net1 net2",),
     ),
 )

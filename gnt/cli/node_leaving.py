@@ -137,5 +137,6 @@ COMMANDS: Final = (
             *_WAITING,
         ),
         arguments=(_NODE,),
+        examples=("gnt-node migrate -f node1",),
     ),
 )

@@ -95,6 +95,7 @@ COMMANDS: Final = (
         options=_LIST_OPTIONS,
         arguments=(_NODES,),
         text="With --json: a list of objects, one for each volume on a device; sizes in MiB.",
+        examples=("gnt-node volumes node1",),
     ),
     Command(
         name="list-storage",
@@ -103,6 +104,7 @@ COMMANDS: Final = (
         options=(*_LIST_OPTIONS, from_opcode(LIST, "storage_type", "-t", "--storage-type", metavar="TYPE")),
         arguments=(_NODES,),
         text="TYPE is lvm-vg, lvm-pv, file or sharedfile. With --json: a list of objects; sizes in MiB.",
+        examples=("gnt-node list-storage -t lvm-vg -o node,name,free",),
     ),
     Command(
         name="modify-storage",

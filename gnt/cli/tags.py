@@ -18,6 +18,7 @@ FROM: Final = option("--from", metavar="FILE", help="read more tags from a file,
 # Other releases know these here as well, and do nothing with them.
 _OF_OTHERS: Final = tuple(unsupported(flag) for flag in ("--from", "--priority", "--submit", "--print-jobid"))
 SEARCH: Final = "OP_TAGS_SEARCH"
+_EXAMPLES: Final = {"": "", "group": "rack7", "instance": "web1", "network": "net1", "node": "node2"}
 
 
 def tag_commands(kind: str, metavar: str = "") -> tuple[Command, ...]:
@@ -25,6 +26,7 @@ def tag_commands(kind: str, metavar: str = "") -> tuple[Command, ...]:
     named = (Argument(metavar, kind=metavar),) if metavar else ()
     article = "an" if metavar.startswith("i") else "a"
     what = f"{article} {metavar}" if metavar else "the cluster"
+    program, example = f"gnt-{metavar or 'cluster'}", _EXAMPLES[metavar]
 
     def target(call: Call) -> tuple[str | None, list[str]]:
         if not metavar:
@@ -50,13 +52,21 @@ def tag_commands(kind: str, metavar: str = "") -> tuple[Command, ...]:
 
     some = Argument("tag", 0, None)
     return (
-        Command(name="list-tags", help=f"list the tags of {what}", run=show, options=_OF_OTHERS, arguments=named),
+        Command(
+            name="list-tags",
+            help=f"list the tags of {what}",
+            run=show,
+            options=_OF_OTHERS,
+            arguments=named,
+            examples=(" ".join(filter(None, (program, "list-tags", example))),),
+        ),
         Command(
             name="add-tags",
             help=f"put tags on {what}",
             run=lambda call: change("OP_TAGS_SET", call),
             options=(FROM, *CHANGING),
             arguments=(*named, some),
+            examples=(" ".join(filter(None, (program, "add-tags", example, "backup:daily"))),),
         ),
         Command(
             name="remove-tags",
@@ -64,6 +74,7 @@ def tag_commands(kind: str, metavar: str = "") -> tuple[Command, ...]:
             run=lambda call: change("OP_TAGS_DEL", call),
             options=(FROM, *CHANGING),
             arguments=(*named, some),
+            examples=(" ".join(filter(None, (program, "remove-tags", example, "backup:daily"))),),
         ),
     )
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
+from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from gnt.cli.command import Argument, Command, Program, option
 from gnt.cli.main import MODULES, load
 from gnt.cli.manual import manual_page, write_pages
+from gnt.cli.options import COMMON
+from gnt.cli.parsing import parse
 
 DATE = "2026-11-27"
 
@@ -34,6 +39,26 @@ def test_everything_is_described(name: str) -> None:
             assert one.name in section
         for example in command.examples:
             assert example in section
+
+
+def commands() -> Iterator[tuple[str, Command]]:
+    """Give all commands that work, with their program."""
+    for name in sorted(MODULES):
+        yield from ((name, command) for command in load(name).commands)
+
+
+@pytest.mark.parametrize(
+    ("program", "command"), [pytest.param(name, one, id=f"{name} {one.name}") for name, one in commands()]
+)
+def test_every_command_has_examples_that_it_takes(program: str, command: Command) -> None:
+    """Each shows at least one, and each part of it that is ours is a line that the command's own parser accepts."""
+    mine = [shlex.split(example, comments=True) for example in command.examples]
+    assert mine, f"{program} {command.name} has no example"
+    for words in mine:
+        # What follows is the shell's: a pipe, a redirection, another command.
+        own = list(takewhile(lambda word: word not in {"|", "&&"} and word[0] not in "<>", words))
+        assert own[:2] == [program, command.name]
+        parse(program, command, (*command.options, *COMMON), own[2:])
 
 
 def test_nothing_is_taken_for_a_request() -> None:

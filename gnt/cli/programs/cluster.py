@@ -183,18 +183,35 @@ PROGRAM = Program(
             help="end a cluster that has neither instances nor other nodes",
             run=_destroy,
             options=(YES_DO_IT, PLAN),
+            examples=("gnt-cluster destroy --yes-do-it",),
         ),
-        Command(name="info", help="describe the cluster", run=_info, options=(ROMAN, AT), aliases=("show",)),
+        Command(
+            name="info",
+            help="describe the cluster",
+            run=_info,
+            options=(ROMAN, AT),
+            aliases=("show",),
+            examples=(
+                "gnt-cluster info",
+                "gnt-cluster info --json | jq .master",
+            ),
+        ),
         HISTORY,
         DIFF,
         BACKUP,
         RESTORE,
-        Command(name="version", help="say which versions of everything run", run=_version),
+        Command(
+            name="version", help="say which versions of everything run", run=_version, examples=("gnt-cluster version",)
+        ),
         Command(
             name="queue",
             help="let the job queue take no new jobs (drain), or take them again; info says which",
             run=_queue,
             arguments=(Argument("drain|undrain|info"),),
+            examples=(
+                "gnt-cluster queue drain",
+                "gnt-cluster queue info",
+            ),
         ),
         Command(
             name="watcher",
@@ -207,7 +224,12 @@ PROGRAM = Program(
         *RENAME,
         *MASTERSHIP,
         *RAPI_ACCESS,
-        Command(name="getmaster", help="say which node is the master; works on every node", run=_getmaster),
+        Command(
+            name="getmaster",
+            help="say which node is the master; works on every node",
+            run=_getmaster,
+            examples=("gnt-cluster getmaster",),
+        ),
         Command(
             name="verify",
             help="check the configuration, the nodes and the instances",
@@ -225,6 +247,10 @@ PROGRAM = Program(
                 unsupported("--no-hv-param-assessment"),
             ),
             text='Errors make the exit status 1. With --json: {"job", "status", "result", "jobs", "clean"}.',
+            examples=(
+                "gnt-cluster verify",
+                "gnt-cluster verify --error-codes -I ENODEHV",
+            ),
         ),
         RENEW,
         *tag_commands("cluster"),

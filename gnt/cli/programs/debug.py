@@ -145,6 +145,10 @@ PROGRAM = Program(
             ),
             arguments=(Argument("file", 1, None, kind="file"),),
             text="Each file holds a JSON list of opcode objects with OP_ID; - reads standard input.",
+            examples=(
+                "gnt-debug submit-job --timing-stats jobs.json",
+                "gnt-debug submit-job - <jobs.json",
+            ),
         ),
         Command(
             name="locks",
@@ -155,6 +159,7 @@ PROGRAM = Program(
                 option("--interval", metavar="SECONDS", parse=_TIMES, help="list again and again, so long apart"),
             ),
             text="With --json: a list of objects, one for each lock, with raw values by field name.",
+            examples=("gnt-debug locks --interval 2",),
         ),
     ),
     unsupported=dict.fromkeys(("allocator", "iallocator", "test-jobqueue", "wconfd", "metad", "test-osparams"), ""),

@@ -126,14 +126,22 @@ PROGRAM = Program(
             options=_RULE,
             arguments=(Argument("uuid", kind="filter"),),
             text=_TEXT,
+            examples=("gnt-filter replace --action=REJECT --reason='no moves' 3e2f1a5c-8f4b-4a3e-9c8d-2b7f6a1d0e9f",),
         ),
-        Command(name="delete", help="remove a rule", run=_delete, arguments=(Argument("uuid", kind="filter"),)),
+        Command(
+            name="delete",
+            help="remove a rule",
+            run=_delete,
+            arguments=(Argument("uuid", kind="filter"),),
+            examples=("gnt-filter delete 3e2f1a5c-8f4b-4a3e-9c8d-2b7f6a1d0e9f",),
+        ),
         *LISTS["gnt-filter"],
         Command(
             name="info",
             help="show rules with all their details",
             run=_info,
             arguments=(Argument("uuid", 0, None, kind="filter"),),
+            examples=("gnt-filter info",),
         ),
     ),
 )

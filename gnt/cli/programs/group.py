@@ -93,6 +93,7 @@ PROGRAM = Program(
             run=_info,
             arguments=(Argument("group", 0, None, kind="group"),),
             text="With --json: a list of objects, one for each group.",
+            examples=("gnt-group info rack7",),
         ),
         *CHANGES,
         *tag_commands("nodegroup", "group"),

@@ -132,6 +132,7 @@ PROGRAM = Program(
             run=_list,
             options=(NO_HEADERS, PRIORITY),
             text='With --json: a list of {"name"}.',
+            examples=("gnt-os list",),
         ),
         Command(
             name="diagnose",
@@ -139,6 +140,7 @@ PROGRAM = Program(
             run=_diagnose,
             options=(PRIORITY,),
             text="The exit status is 1 if one of them is not usable on every node.",
+            examples=("gnt-os diagnose",),
         ),
         Command(
             name="info",
@@ -148,6 +150,7 @@ PROGRAM = Program(
             arguments=(Argument("os", 0, None),),
             aliases=("show",),
             text="With --json: a list of objects, one for each definition.",
+            examples=("gnt-os info debootstrap",),
         ),
         MODIFY_OS,
     ),

@@ -193,6 +193,10 @@ PROGRAM = Program(
             ),
             arguments=(_INSTANCES,),
             aliases=("show",),
+            examples=(
+                "gnt-instance info web1",
+                "gnt-instance info --static --all",
+            ),
         ),
         Command(
             name="startup",
@@ -211,6 +215,10 @@ PROGRAM = Program(
             arguments=(_INSTANCES,),
             aliases=("start",),
             text=_JSON_JOBS,
+            examples=(
+                "gnt-instance startup web1 web2",
+                "gnt-instance startup --primary node1",
+            ),
         ),
         Command(
             name="shutdown",
@@ -227,6 +235,10 @@ PROGRAM = Program(
             arguments=(_INSTANCES,),
             aliases=("stop",),
             text=_JSON_JOBS,
+            examples=(
+                "gnt-instance shutdown --timeout 300 web1",
+                "gnt-instance shutdown --plan web1",
+            ),
         ),
         Command(
             name="console",
@@ -234,6 +246,7 @@ PROGRAM = Program(
             run=console,
             options=(option("--show-cmd", help="print the command instead of running it"), PRIORITY),
             arguments=(_INSTANCE,),
+            examples=("gnt-instance console web1",),
         ),
         Command(
             name="remove",
@@ -246,6 +259,7 @@ PROGRAM = Program(
                 *CHANGING,
             ),
             arguments=(_INSTANCE,),
+            examples=("gnt-instance remove -f web1",),
         ),
         *tag_commands("instance", "instance"),
         *DISKS,

@@ -256,6 +256,7 @@ PROGRAM = Program(
                 Of a job that does not run yet it says what it waits for, who holds that, and its
                 place in line. With --json: a list of objects; "waits" has that, or null.
             """,
+            examples=("gnt-job info 17",),
         ),
         Command(
             name="watch",
@@ -263,6 +264,7 @@ PROGRAM = Program(
             run=_watch,
             arguments=(Argument("job-id", kind="job"),),
             text="With --json: one object with job, status, result and log, when the job has ended.",
+            examples=("gnt-job watch 17",),
         ),
         Command(
             name="cancel",
@@ -274,12 +276,17 @@ PROGRAM = Program(
                 YES_DO_IT,
             ),
             arguments=(_ANY_JOBS,),
+            examples=(
+                "gnt-job cancel 17",
+                "gnt-job cancel --kill --yes-do-it 17",
+            ),
         ),
         Command(
             name="wait",
             help="wait in silence until a job ends",
             run=_wait,
             arguments=(Argument("job-id", kind="job"),),
+            examples=("gnt-job wait 17 && gnt-instance list",),
         ),
         Command(
             name="change-priority",
@@ -289,7 +296,13 @@ PROGRAM = Program(
             arguments=(_ANY_JOBS,),
             examples=("gnt-job change-priority --priority=high 17",),
         ),
-        Command(name="archive", help="archive jobs that have ended", run=_archive, arguments=(_JOBS,)),
+        Command(
+            name="archive",
+            help="archive jobs that have ended",
+            run=_archive,
+            arguments=(_JOBS,),
+            examples=("gnt-job archive 17 18",),
+        ),
         Command(
             name="autoarchive",
             help="archive all jobs that ended longer ago than an age; all: every one",

@@ -128,6 +128,7 @@ PROGRAM = Program(
             run=_info,
             arguments=(Argument("network", 0, None, kind="network"),),
             text="With --json: a list of objects, one for each network.",
+            examples=("gnt-network info net1",),
         ),
         *CHANGES,
         *tag_commands("network", "network"),

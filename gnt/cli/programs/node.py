@@ -205,6 +205,7 @@ PROGRAM = Program(
             options=(AT,),
             arguments=(_NODES,),
             aliases=("show",),
+            examples=("gnt-node info node2",),
         ),
         MODIFY,
         Command(
@@ -213,6 +214,7 @@ PROGRAM = Program(
             run=_remove,
             options=(DRY_RUN, PLAN, PRIORITY),
             arguments=(Argument("node", kind="node"),),
+            examples=("gnt-node remove node3",),
         ),
         *tag_commands("node", "node"),
         *LEAVING,

@@ -88,6 +88,7 @@ PROGRAM = Program(
             run=_diagnose,
             options=(PRIORITY,),
             text="With --json: a list of objects, one for each provider.",
+            examples=("gnt-storage diagnose",),
         ),
         Command(
             name="info",
@@ -96,6 +97,7 @@ PROGRAM = Program(
             options=(PRIORITY,),
             arguments=(Argument("provider", 0, None),),
             text="With --json: a list of objects, one for each provider that there is.",
+            examples=("gnt-storage info",),
         ),
     ),
 )

@@ -22,6 +22,10 @@ MOMENT: Final = 0.001
 """Seconds for which nobody waits any more."""
 LOST: Final = 3 * 3600.0
 """Seconds in which every call that nobody answers has come to its deadline, and was tried again."""
+POWER: Final = frozenset(
+    f"OP_INSTANCE_{name}" for name in ("CREATE", "STARTUP", "REBOOT", "SHUTDOWN", "FAILOVER", "MIGRATE", "REMOVE")
+)
+"""Opcodes after whose good end a guest runs if it should: all others leave it as it was, with its disks or its name."""
 
 
 @dataclass(frozen=True)
@@ -117,13 +121,18 @@ class Client:
                     return self.ends[number]
 
     def excused(self) -> set[str]:
-        """Give the instances that need not run though they should: the last job about them was cut off."""
-        last: dict[str, bool] = {}
+        """Give the instances that need not run though they should: a job about them was cut off.
+
+        It need not have been the last one: a disk that was added since has not started the guest.
+        """
+        excused: set[str] = set()
         for number in self.log.order:
-            for op in self.asked.get(number, ()):
-                if "instance_name" in op and number in self.ends:
-                    last[op["instance_name"]] = self.ends[number].good
-        return {name for name, good in last.items() if not good}
+            for op in self.asked.get(number, ()) if number in self.ends else ():
+                if not self.ends[number].good and "instance_name" in op:
+                    excused.add(op["instance_name"])
+                elif op["OP_ID"] in POWER:
+                    excused.discard(op["instance_name"])
+        return excused
 
     def forget(self, kept: set[int]) -> None:
         """Hear from the administrator which jobs a cluster still has that goes on without a majority, or restored."""

@@ -1,0 +1,43 @@
+"""Which guests need not run though they should, as the client of a simulated cluster sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gnt.sim.client import Client, JobEnd
+from gnt.sim.world import SimWorld
+
+STOPPED = ({"OP_ID": "OP_INSTANCE_REBOOT", "instance_name": "web1"}, "error")
+STARTED = ({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"}, "success")
+DISK_ADDED = ({"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "web1", "disks": [["add", -1, {}]]}, "success")
+ANOTHER = ({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web2"}, "success")
+VERIFIED = ({"OP_ID": "OP_CLUSTER_VERIFY"}, "error")
+
+
+@pytest.mark.parametrize(
+    ("story", "excused"),
+    [
+        ([STOPPED], {"web1"}),
+        ([STOPPED, STARTED], set()),
+        ([STARTED, STOPPED], {"web1"}),
+        ([STOPPED, DISK_ADDED], {"web1"}),
+        ([STOPPED, DISK_ADDED, STARTED], set()),
+        ([STOPPED, ANOTHER], {"web1"}),
+        ([VERIFIED], set()),
+    ],
+)
+def test_only_a_job_that_starts_the_guest_ends_the_excuse(
+    tmp_path: Path, story: list[tuple[dict[str, Any], str]], excused: set[str]
+) -> None:
+    """A guest whose job was cut off may be down until a job that has it run ends well; new disks do not start it."""
+    world = SimWorld(1, tmp_path / "world", names=("node1",))
+    client = Client(world)
+    for number, (op, status) in enumerate(story, 1):
+        client.asked[number] = [op]
+        client.ends[number] = JobEnd(number, status, [])
+        client.log.order.append(number)
+    assert client.excused() == excused
+    world.close()

@@ -35,7 +35,7 @@ from gnt.noded.replica import Replica
 from gnt.store.changes import Entry, Put, Space
 from gnt.store.configuration import initial_changes
 from gnt.store.vault import FileVault
-from gnt.wire.calls import AskLog
+from gnt.wire.log_calls import AskLog
 
 loop: Any = reactor
 EPOCH = Epoch(number=1, node="a")

@@ -23,7 +23,8 @@ import msgspec
 from bench.queries import DEFAULT_LIST, STATIC, build
 from gnt.model.cluster import Cluster
 from gnt.model.layout import Layout
-from gnt.wire.calls import GuestFacts, GuestList, HypervisorFacts, NodeCall, NodeFacts
+from gnt.wire.calls import HypervisorFacts, NodeCall, NodeFacts
+from gnt.wire.guest_calls import GuestFacts, GuestList
 from gnt.wire.luxi_client import LuxiClient
 
 BIN = Path(sys.executable).parent

@@ -18,7 +18,8 @@ from gnt.masterd.queries.sightings import Sightings
 from gnt.model.cluster import Cluster
 from gnt.model.initial import Identities, new_cluster
 from gnt.model.objects import AdminState, Disk, DiskTemplate, Instance, Nic, Node
-from gnt.wire.calls import GuestFacts, GuestList, HypervisorFacts, NodeCall, NodeFacts
+from gnt.wire.calls import HypervisorFacts, NodeCall, NodeFacts
+from gnt.wire.guest_calls import GuestFacts, GuestList
 from gnt.wire.luxi import encode_response
 
 NODES = 100

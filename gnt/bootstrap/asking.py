@@ -14,8 +14,9 @@ from gnt.daemon.reactor import the_reactor
 from gnt.model.errors import GntError, NodeFailure, NotReached
 from gnt.model.layout import Layout
 from gnt.model.objects import Node
-from gnt.wire.calls import AskLog, NodeCall, StopMaster
+from gnt.wire.calls import NodeCall, StopMaster
 from gnt.wire.envelope import Request
+from gnt.wire.log_calls import AskLog
 from gnt.wire.pb_client import NodeLink
 from gnt.wire.tls import ClientTls, NodeCredentials
 

@@ -52,8 +52,8 @@ from gnt.model.errors import (
 from gnt.model.objects import ConfigObject
 from gnt.opcodes.base import Opcode
 from gnt.store.changes import Change, Put, Remove, Space
-from gnt.wire.calls import CallAbort, CallOutcome, Outcome
 from gnt.wire.contract import CallProgress, NodeEvent
+from gnt.wire.log_calls import CallAbort, CallOutcome, Outcome
 
 Then = Callable[[Cluster], tuple[tuple[Opcode, ...], ...]]
 

@@ -15,7 +15,8 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError
 from gnt.model.objects import Instance
 from gnt.store.changes import Space
-from gnt.wire.calls import GuestFacts, GuestFind, NodeCall
+from gnt.wire.calls import NodeCall
+from gnt.wire.guest_calls import GuestFacts, GuestFind
 
 R = TypeVar("R")
 

@@ -20,9 +20,10 @@ from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
 from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
 from gnt.model.objects import Node
-from gnt.wire.calls import AskLog, Fence, LogAppend, LogSnapshot, NodeCall, Outcome, Promise, Version
+from gnt.wire.calls import NodeCall, Version
 from gnt.wire.contract import Link, NodeEvent, StopListening
 from gnt.wire.envelope import Request
+from gnt.wire.log_calls import AskLog, Fence, LogAppend, LogSnapshot, Outcome, Promise
 
 log: Final = Logger()
 

@@ -17,7 +17,8 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import Unsupported
 from gnt.model.objects import Instance
 from gnt.opcodes.base import Opcode
-from gnt.wire.calls import GuestFacts, NodeCall
+from gnt.wire.calls import NodeCall
+from gnt.wire.guest_calls import GuestFacts
 
 O = TypeVar("O", bound=Opcode)  # noqa: E741
 R = TypeVar("R")

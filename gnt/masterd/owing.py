@@ -17,7 +17,8 @@ from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, Instance, disk_nodes
 from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.store.changes import Change, Put, Remove, Space
-from gnt.wire.calls import DiskRelease, DiskRemove, GuestStop, MigrationFinish
+from gnt.wire.calls import DiskRelease, DiskRemove
+from gnt.wire.guest_calls import GuestStop, MigrationFinish
 
 
 class OpenDebts:

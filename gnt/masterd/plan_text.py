@@ -38,7 +38,8 @@ from gnt.masterd.plan import (
 from gnt.model.cluster import Cluster, kind_of
 from gnt.model.objects import ClusterSettings, ConfigObject, Disk, JobFilter
 from gnt.model.specs import DiskSpec, InstanceSpec
-from gnt.wire.calls import Delay, GuestStop, MigrationSend, NodeCall, OsCreate
+from gnt.wire.calls import Delay, NodeCall, OsCreate
+from gnt.wire.guest_calls import GuestStop, MigrationSend
 
 LONGEST: Final = 60
 UNSAID: Final = frozenset({"serial_no", "mtime", "ctime", "uuid"})

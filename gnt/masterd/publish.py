@@ -24,7 +24,8 @@ from gnt.model.epoch import Position
 from gnt.model.errors import GntError, StaleEpoch
 from gnt.model.ssconf import ssconf_files
 from gnt.store.changes import Archive, Change, Space
-from gnt.wire.calls import Configure, LogDiscard, Membership
+from gnt.wire.calls import Configure, Membership
+from gnt.wire.log_calls import LogDiscard
 
 log: Final = Logger()
 

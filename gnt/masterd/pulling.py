@@ -20,7 +20,7 @@ from gnt.store.aside import keep_aside, would_be_cut
 from gnt.store.changes import decode_entry
 from gnt.store.database import Database
 from gnt.store.vault import Vault
-from gnt.wire.calls import LogRead
+from gnt.wire.log_calls import LogRead
 
 log: Final = Logger()
 

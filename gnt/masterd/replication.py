@@ -16,7 +16,8 @@ from gnt.daemon.runtime import Runtime
 from gnt.model.epoch import START, Position
 from gnt.model.errors import GntError, StaleEpoch
 from gnt.store.vault import Snapshot
-from gnt.wire.calls import AppendAnswer, AskLog, LogAppend, LogSnapshot, NodeCall
+from gnt.wire.calls import NodeCall
+from gnt.wire.log_calls import AppendAnswer, AskLog, LogAppend, LogSnapshot
 
 R = TypeVar("R")
 

@@ -16,7 +16,7 @@ from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
 from gnt.model.errors import ConfigError, Failed, GntError, NoMajority, StaleEpoch
 from gnt.store.database import Database
-from gnt.wire.calls import LogState, Promise, PromiseAnswer
+from gnt.wire.log_calls import LogState, Promise, PromiseAnswer
 
 log: Final = Logger()
 

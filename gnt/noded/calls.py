@@ -20,17 +20,7 @@ from gnt.model.errors import GntError, NodeFailure, StaleEpoch
 from gnt.noded.call_table import CallTable, Row, State
 from gnt.noded.handler import CallContext, Handler, Handlers, Place
 from gnt.noded.under_way import Lanes, UnderWay
-from gnt.wire.calls import (
-    AskLog,
-    CallAbort,
-    CallOutcome,
-    Fence,
-    LogState,
-    NodeCall,
-    Outcome,
-    Promise,
-    PromiseAnswer,
-)
+from gnt.wire.calls import NodeCall
 from gnt.wire.contract import Caller, CallProgress, NodeEvent
 from gnt.wire.envelope import (
     BAD_REQUEST,
@@ -43,6 +33,7 @@ from gnt.wire.envelope import (
     decode_answer,
     encode_answer,
 )
+from gnt.wire.log_calls import AskLog, CallAbort, CallOutcome, Fence, LogState, Outcome, Promise, PromiseAnswer
 
 log: Final = Logger()
 

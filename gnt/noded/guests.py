@@ -19,7 +19,7 @@ from gnt.model.errors import NodeFailure
 from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.noded.handler import CallContext, Handlers, Place
 from gnt.noded.hypervisors.interface import IHypervisor
-from gnt.wire import calls
+from gnt.wire import calls, guest_calls
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -140,18 +140,18 @@ class Guests:
     def handlers(self) -> Handlers:
         """Give the table of calls."""
         return {
-            calls.GuestList: self._list,
-            calls.GuestFind: self._find,
-            calls.GuestStart: self._start,
-            calls.GuestStop: self._stop,
-            calls.GuestReboot: self._reboot,
-            calls.GuestConsole: self._console,
-            calls.MigrationAccept: self._accept,
-            calls.MigrationSend: self._send,
-            calls.MigrationStatus: self._status,
-            calls.MigrationCancel: self._cancel,
-            calls.MigrationFinish: self._finish,
-            calls.HypervisorCheck: self._check,
+            guest_calls.GuestList: self._list,
+            guest_calls.GuestFind: self._find,
+            guest_calls.GuestStart: self._start,
+            guest_calls.GuestStop: self._stop,
+            guest_calls.GuestReboot: self._reboot,
+            guest_calls.GuestConsole: self._console,
+            guest_calls.MigrationAccept: self._accept,
+            guest_calls.MigrationSend: self._send,
+            guest_calls.MigrationStatus: self._status,
+            guest_calls.MigrationCancel: self._cancel,
+            guest_calls.MigrationFinish: self._finish,
+            guest_calls.HypervisorCheck: self._check,
         }
 
     # For the calls about the node itself
@@ -194,34 +194,34 @@ class Guests:
 
     # Looking
 
-    async def _list(self, call: calls.GuestList, _context: CallContext) -> list[calls.GuestFacts]:
-        found: list[calls.GuestFacts] = []
+    async def _list(self, call: guest_calls.GuestList, _context: CallContext) -> list[guest_calls.GuestFacts]:
+        found: list[guest_calls.GuestFacts] = []
         for name in call.hypervisors:
             found += await self._run(self._driver(name).list_guests)
         return found
 
-    async def _find(self, call: calls.GuestFind, _context: CallContext) -> calls.GuestFacts | None:
+    async def _find(self, call: guest_calls.GuestFind, _context: CallContext) -> guest_calls.GuestFacts | None:
         return await self._run(self._driver(call.hypervisor).find, call.name, call.uuid)
 
-    async def _console(self, call: calls.GuestConsole, _context: CallContext) -> calls.Console:
+    async def _console(self, call: guest_calls.GuestConsole, _context: CallContext) -> guest_calls.Console:
         return await self._run(self._driver(call.instance.hypervisor).console, call.instance, call.node_name)
 
-    async def _check(self, call: calls.HypervisorCheck, _context: CallContext) -> None:
+    async def _check(self, call: guest_calls.HypervisorCheck, _context: CallContext) -> None:
         await self.check(call.hypervisor, call.parameters)
 
     # Power
 
-    async def _start(self, call: calls.GuestStart, _context: CallContext) -> None:
+    async def _start(self, call: guest_calls.GuestStart, _context: CallContext) -> None:
         await self._start_guest(call.instance, paused=call.paused)
 
     async def _start_guest(self, instance: InstanceSpec, *, paused: bool) -> None:
         devices = await self._devices(instance)
         await self._run(self._driver(instance.hypervisor).start, instance, devices, paused)
 
-    async def _stop(self, call: calls.GuestStop, context: CallContext) -> None:
+    async def _stop(self, call: guest_calls.GuestStop, context: CallContext) -> None:
         await self._halt(self._driver(call.hypervisor), call, call.timeout, context)
 
-    async def _reboot(self, call: calls.GuestReboot, context: CallContext) -> None:
+    async def _reboot(self, call: guest_calls.GuestReboot, context: CallContext) -> None:
         instance, driver = call.instance, self._driver(call.instance.hypervisor)
         if call.hard:
             await self._halt(driver, instance, call.timeout, context)
@@ -247,12 +247,12 @@ class Guests:
 
     # Migration
 
-    async def _accept(self, call: calls.MigrationAccept, _context: CallContext) -> calls.MigrationTicket:
+    async def _accept(self, call: guest_calls.MigrationAccept, _context: CallContext) -> guest_calls.MigrationTicket:
         devices = await self._devices(call.instance)
         driver = self._driver(call.instance.hypervisor)
         return await self._run(driver.accept, call.instance, devices, call.source, call.address)
 
-    async def _send(self, call: calls.MigrationSend, context: CallContext) -> None:
+    async def _send(self, call: guest_calls.MigrationSend, context: CallContext) -> None:
         instance, driver = call.instance, self._driver(call.instance.hypervisor)
         pool = self._place.runtime.pools("migration")
         with (
@@ -263,13 +263,13 @@ class Guests:
         ):
             await pool.run(driver.send, instance, call.target, call.ticket, call.live)
 
-    async def _status(self, call: calls.MigrationStatus, _context: CallContext) -> calls.MigrationProgress:
+    async def _status(self, call: guest_calls.MigrationStatus, _context: CallContext) -> guest_calls.MigrationProgress:
         return await self._run(self._driver(call.hypervisor).progress, call.name, call.uuid)
 
-    async def _cancel(self, call: calls.MigrationCancel, _context: CallContext) -> None:
+    async def _cancel(self, call: guest_calls.MigrationCancel, _context: CallContext) -> None:
         await self._run(self._driver(call.instance.hypervisor).cancel_accept, call.instance)
 
-    async def _finish(self, call: calls.MigrationFinish, _context: CallContext) -> None:
+    async def _finish(self, call: guest_calls.MigrationFinish, _context: CallContext) -> None:
         await self._run(self._driver(call.instance.hypervisor).finish, call.instance, call.arrived)
 
     async def _report(self, driver: IHypervisor, instance: InstanceSpec, context: CallContext) -> None:

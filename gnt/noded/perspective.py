@@ -14,9 +14,10 @@ from zope.interface import implementer
 
 from gnt.noded.calls import Calls
 from gnt.noded.membership import MembershipFile
-from gnt.wire.calls import Fence, NodeCall, StopMaster
+from gnt.wire.calls import NodeCall, StopMaster
 from gnt.wire.contract import Caller, INodeDaemon, Listener, NodeEvent, StopListening
 from gnt.wire.envelope import NOT_ALLOWED, Answer, BadRequest, decode_request, encode_answer
+from gnt.wire.log_calls import Fence
 
 log: Final = Logger()
 

@@ -20,7 +20,7 @@ from gnt.store.aside import keep_aside, uncommitted, would_be_cut
 from gnt.store.changes import Entry, decode_entry, encode_entry
 from gnt.store.database import Database
 from gnt.store.vault import IN_USE, FileVault, Vault
-from gnt.wire.calls import (
+from gnt.wire.log_calls import (
     AppendAnswer,
     LogAppend,
     LogDiscard,

@@ -10,8 +10,8 @@ from twisted.logger import Logger
 
 from gnt.model.epoch import Epoch
 from gnt.noded.handler import CallContext
-from gnt.wire.calls import LogAppend, LogSnapshot
 from gnt.wire.envelope import Answer, Request
+from gnt.wire.log_calls import LogAppend, LogSnapshot
 
 log: Final = Logger()
 

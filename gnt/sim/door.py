@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from gnt.sim.faults import Fault
-from gnt.wire.calls import Fence, LogAppend, LogSnapshot, Promise
 from gnt.wire.contract import Caller, INodeDaemon, Listener, StopListening
 from gnt.wire.envelope import Answer, Request, decode_answer, decode_request
+from gnt.wire.log_calls import Fence, LogAppend, LogSnapshot, Promise
 
 REFUSED: Final = frozenset({"stale_epoch", "not_begun", "not_allowed"})
 """Codes of answers that say that nothing was done."""

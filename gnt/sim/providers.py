@@ -22,7 +22,7 @@ from gnt.noded.handler import CallContext
 from gnt.noded.hypervisors.fake import FakeGuest, FakeHypervisor
 from gnt.noded.machine import IMachine
 from gnt.noded.processes import KEEP, Finished, IProcesses
-from gnt.wire.calls import MigrationTicket
+from gnt.wire.guest_calls import MigrationTicket
 
 MEMORY: Final = 65536
 # How long a program takes, in simulated seconds: between these.

@@ -26,10 +26,11 @@ from gnt.sim.machine import SimNode
 from gnt.sim.world import CLUSTER, SimWorld
 from gnt.store.vault import IN_USE
 from gnt.wire import certificates
-from gnt.wire.calls import AskLog, NodeCall, StopMaster
+from gnt.wire.calls import NodeCall, StopMaster
 from gnt.wire.contract import Caller
 from gnt.wire.envelope import Answer, Request
 from gnt.wire.joining import NODE, JoinAnswer, JoinRequest, Seal, Sealed, Token, decode
+from gnt.wire.log_calls import AskLog
 
 R = TypeVar("R")
 

@@ -15,7 +15,8 @@ from gnt.model.errors import Failed
 from gnt.model.objects import ClusterSettings, ConfigObject, DiskTemplate, HypervisorName, Node, NodeGroup
 from gnt.opcodes.base import Opcode
 from gnt.store.changes import Change, Put, Remove, Space
-from gnt.wire.calls import CallOutcome, NodeCall, Outcome
+from gnt.wire.calls import NodeCall
+from gnt.wire.log_calls import CallOutcome, Outcome
 
 NODE1, NODE2, NODE3 = (f"00000000-0000-4000-8000-00000000000{n}" for n in (1, 2, 3))
 GROUP = "00000000-0000-4000-8000-0000000000aa"

@@ -26,7 +26,8 @@ from gnt.store.changes import Change, Entry, Put, Space
 from gnt.store.configuration import initial_changes
 from gnt.store.database import Limits
 from gnt.store.vault import MemoryVault
-from gnt.wire.calls import AskLog, NodeCall
+from gnt.wire.calls import NodeCall
+from gnt.wire.log_calls import AskLog
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -23,9 +23,10 @@ from gnt.noded.replica import Replica
 from gnt.store.changes import Entry
 from gnt.store.configuration import initial_changes
 from gnt.store.vault import MemoryVault
-from gnt.wire.calls import AskLog, Fence, NodeCall, Outcome, Promise
+from gnt.wire.calls import NodeCall
 from gnt.wire.contract import Listener, StopListening
 from gnt.wire.envelope import Answer, Request
+from gnt.wire.log_calls import AskLog, Fence, Outcome, Promise
 from tests.masterd.journal_world import FIRST, SteppingPool, cluster_of
 
 

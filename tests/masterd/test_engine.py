@@ -38,8 +38,10 @@ from gnt.model.errors import ConfigError, Failed, GntError, InDoubt, NodeFailure
 from gnt.model.objects import AdminState, Instance, Node
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Space
-from gnt.wire.calls import BridgeCheck, Delay, GuestStop, LogDiscard, NodeCall, Version
+from gnt.wire.calls import BridgeCheck, Delay, NodeCall, Version
 from gnt.wire.contract import CallProgress
+from gnt.wire.guest_calls import GuestStop
+from gnt.wire.log_calls import LogDiscard
 from tests.masterd.fakes import GROUP, NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
 
 WEB1 = Instance(uuid="22222222-0000-4000-8000-000000000001", name="web1.example.com", primary_node=NODE1)

@@ -15,7 +15,7 @@ from gnt.model.errors import InDoubt, NotReached
 from gnt.model.specs import instance_spec
 from gnt.store.changes import Entry, Put, Space
 from gnt.store.database import Database
-from gnt.wire.calls import MigrationAccept, MigrationCancel, MigrationFinish
+from gnt.wire.guest_calls import MigrationAccept, MigrationCancel, MigrationFinish
 from tests.masterd.fakes import NODE1, NODE2, Run, cluster_of_three
 from tests.masterd.test_engine import WEB1, SleepOpcode, World, done, make, planned, take_back
 

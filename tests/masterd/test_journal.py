@@ -14,7 +14,7 @@ from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
 from gnt.model.objects import Node
 from gnt.store.changes import Change, Put, Space
 from gnt.store.database import Limits
-from gnt.wire.calls import LogAppend, LogSnapshot
+from gnt.wire.log_calls import LogAppend, LogSnapshot
 from tests.masterd.journal_world import SECOND, World, meta, node
 from tests.store.support import entry
 

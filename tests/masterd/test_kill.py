@@ -12,7 +12,7 @@ from gnt.masterd.operation import Stage
 from gnt.masterd.plan import Forward, Keep, Pause, Reserve, Together, Undoable, on
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
 from gnt.opcodes.test import TestDelay as SleepOpcode
-from gnt.wire.calls import CallAbort
+from gnt.wire.log_calls import CallAbort
 from tests.masterd.fakes import NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
 from tests.masterd.test_engine import WEB1, Scripted, make, planned, take_back
 

@@ -12,7 +12,8 @@ from gnt.masterd.mastership import Term
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, Failed, NoMajority, StaleEpoch
 from gnt.store.changes import Put, Space
-from gnt.wire.calls import Delay, Fence, LogAppend, Outcome, Promise
+from gnt.wire.calls import Delay
+from gnt.wire.log_calls import Fence, LogAppend, Outcome, Promise
 from tests.masterd.journal_world import FIRST, meta, node
 from tests.masterd.nodes_world import ANOTHER, NodesWorld
 from tests.store.support import entry

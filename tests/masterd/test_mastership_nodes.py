@@ -11,7 +11,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gnt.masterd.nodes import Nodes
 from gnt.model.epoch import Epoch
 from gnt.model.errors import InDoubt, NodeFailure, NotReached, StaleEpoch
-from gnt.wire.calls import Delay, Fence, NodeCall, NodeInfo, Version
+from gnt.wire.calls import Delay, NodeCall, NodeInfo, Version
+from gnt.wire.log_calls import Fence
 from tests.masterd.journal_world import node
 from tests.masterd.nodes_world import REFUSED, NodesWorld
 

@@ -24,7 +24,8 @@ from gnt.model.objects import AdminState, Disk, DiskTemplate, HypervisorName, In
 from gnt.model.specs import DiskSpec, disk_spec, instance_spec
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Remove, Space
-from gnt.wire.calls import DiskRelease, DiskRemove, GuestStop, MigrationFinish, NodeCall
+from gnt.wire.calls import DiskRelease, DiskRemove, NodeCall
+from gnt.wire.guest_calls import GuestStop, MigrationFinish
 from tests.masterd.fakes import NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
 
 DISK = Disk(

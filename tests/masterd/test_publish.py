@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from gnt.masterd.mastership import Term
 from gnt.masterd.publish import Publisher
 from gnt.model.objects import Instance
-from gnt.wire.calls import Configure, LogDiscard
+from gnt.wire.calls import Configure
+from gnt.wire.log_calls import LogDiscard
 from tests.masterd.journal_world import meta, node
 from tests.masterd.nodes_world import REFUSED, NodesWorld
 

@@ -15,7 +15,7 @@ from gnt.masterd.unsafe import PREFIX, UnsafeRecord, WayOut
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import Failed, GntError, NoMajority, Refused, StaleEpoch
 from gnt.store.changes import Space
-from gnt.wire.calls import Fence, LogRead
+from gnt.wire.log_calls import Fence, LogRead
 from tests.masterd.journal_world import FIRST, meta, node
 from tests.masterd.nodes_world import NodesWorld
 from tests.store.support import entry

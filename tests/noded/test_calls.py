@@ -20,23 +20,7 @@ from gnt.model.specs import DiskSpec
 from gnt.noded.call_table import KEEP_SECONDS, CallTable
 from gnt.noded.calls import REST_TIME, Calls
 from gnt.noded.handler import CallContext, Place
-from gnt.wire.calls import (
-    AppendAnswer,
-    CallAbort,
-    CallOutcome,
-    Delay,
-    DiskRelease,
-    Fence,
-    GuestStop,
-    InstallAuthority,
-    LogAppend,
-    LogState,
-    NodeCall,
-    Outcome,
-    Promise,
-    PromiseAnswer,
-    Version,
-)
+from gnt.wire.calls import Delay, DiskRelease, InstallAuthority, NodeCall, Version
 from gnt.wire.contract import Caller, NodeEvent
 from gnt.wire.disk_calls import DiskRename
 from gnt.wire.envelope import (
@@ -49,6 +33,18 @@ from gnt.wire.envelope import (
     Answer,
     Request,
     encode_answer,
+)
+from gnt.wire.guest_calls import GuestStop
+from gnt.wire.log_calls import (
+    AppendAnswer,
+    CallAbort,
+    CallOutcome,
+    Fence,
+    LogAppend,
+    LogState,
+    Outcome,
+    Promise,
+    PromiseAnswer,
 )
 from tests.noded.places import InlinePool, place_below
 

@@ -23,7 +23,7 @@ from gnt.noded.handler import CallContext, Place
 from gnt.noded.hypervisors.fake import FakeHypervisor
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.noded.hypervisors.registry import drivers
-from gnt.wire import calls
+from gnt.wire import calls, guest_calls
 
 T = TypeVar("T")
 
@@ -97,7 +97,7 @@ class Node:
     @property
     def states(self) -> list[str]:
         """Give the states of all guests."""
-        return [guest.state for guest in self.done(calls.GuestList(hypervisors={"fake": {}}))]
+        return [guest.state for guest in self.done(guest_calls.GuestList(hypervisors={"fake": {}}))]
 
     def deafen(self, name: str = "web1") -> Path:
         """Have a guest not hear its power button."""
@@ -113,7 +113,7 @@ def node(tmp_path: Path) -> Node:
     return Node(tmp_path)
 
 
-STOP = calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=120)
+STOP = guest_calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=120)
 
 
 def fired(deferred: Deferred[Any]) -> list[Any]:
@@ -125,9 +125,9 @@ def fired(deferred: Deferred[Any]) -> list[Any]:
 
 def test_start_looks_its_disks_up(node: Node) -> None:
     """A start takes the devices of the assembled disks; the guest is then found and listed."""
-    assert node.done(calls.GuestStart(instance=WEB)) is None
+    assert node.done(guest_calls.GuestStart(instance=WEB)) is None
     assert node.looked_up == [DISK]
-    found = node.done(calls.GuestFind(hypervisor="fake", name="web1", uuid="u1"))
+    found = node.done(guest_calls.GuestFind(hypervisor="fake", name="web1", uuid="u1"))
     assert found is not None
     assert found.state == "running"
     assert node.states == ["running"]
@@ -135,7 +135,7 @@ def test_start_looks_its_disks_up(node: Node) -> None:
 
 def test_stop_of_a_guest_that_hears(node: Node) -> None:
     """It is down at once, without waiting."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     node.done(STOP)
     assert node.states == []
     assert node.clock.getDelayedCalls() == []
@@ -148,7 +148,7 @@ def test_stop_of_a_guest_that_is_down(node: Node) -> None:
 
 def test_stop_of_a_guest_halted_from_inside(node: Node) -> None:
     """The remark that its user halted it is taken away."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     (node.directory / "hooks").mkdir()
     (node.directory / "hooks/web1.halt").touch()
     assert node.states == ["user_down"]
@@ -158,7 +158,7 @@ def test_stop_of_a_guest_halted_from_inside(node: Node) -> None:
 
 def test_plug_is_pulled_at_the_end(node: Node) -> None:
     """A guest that does not hear has its full time, is asked again, and then loses its power."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     node.deafen()
     asked: list[float] = []
     ask = node.fake.ask_to_halt
@@ -180,15 +180,15 @@ def test_plug_is_pulled_at_the_end(node: Node) -> None:
 
 def test_timeout_of_zero(node: Node) -> None:
     """The plug is pulled without asking."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     node.deafen()
-    node.done(calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=0))
+    node.done(guest_calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=0))
     assert node.states == []
 
 
 def test_event_wakes_the_stop(node: Node) -> None:
     """A change that the driver hears of ends the wait at once."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     hook = node.deafen()
     ended = fired(node.call(STOP))
     node.clock.advance(0.1)
@@ -201,7 +201,7 @@ def test_event_wakes_the_stop(node: Node) -> None:
 
 def test_without_events_the_guest_is_looked_at(node: Node) -> None:
     """A guest that ends unheard is missed at the next look."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     node.deafen()
     ended = fired(node.call(STOP))
     (node.directory / "web1").unlink()
@@ -212,7 +212,7 @@ def test_without_events_the_guest_is_looked_at(node: Node) -> None:
 
 def test_stop_is_broken_off(node: Node) -> None:
     """An abort ends the wait, and the plug stays in."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     node.deafen()
     ended = fired(node.call(STOP))
     for abort in list(node.context.on_abort):
@@ -224,9 +224,9 @@ def test_stop_is_broken_off(node: Node) -> None:
 
 def test_guest_that_cannot_be_ended(node: Node) -> None:
     """A guest that survives its plug is reported, after some looks."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     node.fake.pull_plug = lambda *_: None  # type: ignore[method-assign]
-    ended = fired(node.call(calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=0)))
+    ended = fired(node.call(guest_calls.GuestStop(hypervisor="fake", name="web1", uuid="u1", timeout=0)))
     for _ in range(11):
         node.clock.advance(1)
     assert [error.code for error in ended] == ["still_running"]
@@ -235,23 +235,23 @@ def test_guest_that_cannot_be_ended(node: Node) -> None:
 @pytest.mark.parametrize(("hard", "timeout"), [(True, 120), (True, 0), (False, 120), (False, 0)])
 def test_reboot(node: Node, hard: bool, timeout: int) -> None:
     """Every kind of reboot ends with a running guest that was booted anew."""
-    node.done(calls.GuestStart(instance=WEB))
-    node.done(calls.GuestReboot(instance=WEB, hard=hard, timeout=timeout))
+    node.done(guest_calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestReboot(instance=WEB, hard=hard, timeout=timeout))
     assert node.states == ["running"]
     assert node.looked_up == ([DISK, DISK] if hard else [DISK])
 
 
 def test_soft_reboot_of_a_guest_that_is_down(node: Node) -> None:
     """It is refused; a hard one starts it."""
-    failure = node.failure(calls.GuestReboot(instance=WEB, hard=False, timeout=120))
+    failure = node.failure(guest_calls.GuestReboot(instance=WEB, hard=False, timeout=120))
     assert failure.code == "not_running"
-    node.done(calls.GuestReboot(instance=WEB, hard=True, timeout=120))
+    node.done(guest_calls.GuestReboot(instance=WEB, hard=True, timeout=120))
     assert node.states == ["running"]
 
 
 def test_unknown_hypervisor(node: Node) -> None:
     """It is refused by name, and those that are there are listed."""
-    failure = node.failure(calls.GuestFind(hypervisor="vax", name="web1", uuid="u1"))
+    failure = node.failure(guest_calls.GuestFind(hypervisor="vax", name="web1", uuid="u1"))
     assert (failure.code, failure.hint) == ("unsupported", "known here: fake")
     with pytest.raises(NodeFailure, match="'vax' is not supported"):
         drivers(Place(layout=Layout(Path("/")), name="n", runtime=None), ["vax"])  # type: ignore[arg-type]
@@ -260,27 +260,27 @@ def test_unknown_hypervisor(node: Node) -> None:
 def test_migration(tmp_path: Path) -> None:
     """A guest moves between two nodes by the calls that the master makes."""
     source, target = Node(tmp_path, "node1"), Node(tmp_path, "node2")
-    source.done(calls.GuestStart(instance=WEB))
-    ticket = target.done(calls.MigrationAccept(instance=WEB, source="node1", address="192.0.2.2"))
-    source.done(calls.MigrationSend(instance=WEB, target="node2", ticket=ticket))
-    source.done(calls.MigrationFinish(instance=WEB, arrived=False))
-    target.done(calls.MigrationFinish(instance=WEB, arrived=True))
+    source.done(guest_calls.GuestStart(instance=WEB))
+    ticket = target.done(guest_calls.MigrationAccept(instance=WEB, source="node1", address="192.0.2.2"))
+    source.done(guest_calls.MigrationSend(instance=WEB, target="node2", ticket=ticket))
+    source.done(guest_calls.MigrationFinish(instance=WEB, arrived=False))
+    target.done(guest_calls.MigrationFinish(instance=WEB, arrived=True))
     assert (source.states, target.states) == ([], ["running"])
     assert source.clock.getDelayedCalls() == []
 
 
 def test_migration_reports_and_is_aborted(node: Node) -> None:
     """While a guest is sent the master hears how far it is; an abort reaches the driver again and again."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     node.pool.held["send"] = []
     aborts: list[str] = []
     node.fake.abort_send = lambda *called: aborts.append(called[0])  # type: ignore[method-assign]
-    node.fake.progress = lambda *_: calls.MigrationProgress(  # type: ignore[method-assign]
+    node.fake.progress = lambda *_: guest_calls.MigrationProgress(  # type: ignore[method-assign]
         state="active", transferred=1, total=8
     )
     node.fake.abort_send.__name__ = node.fake.progress.__name__ = "other"
-    ticket = calls.MigrationTicket(hypervisor="fake", address="192.0.2.2")
-    ended = fired(node.call(calls.MigrationSend(instance=WEB, target="node2", ticket=ticket)))
+    ticket = guest_calls.MigrationTicket(hypervisor="fake", address="192.0.2.2")
+    ended = fired(node.call(guest_calls.MigrationSend(instance=WEB, target="node2", ticket=ticket)))
     node.clock.advance(10)
     assert node.told == ["* memory transfer progress: 12.50 %"]
     assert aborts == []
@@ -297,10 +297,10 @@ def test_migration_reports_and_is_aborted(node: Node) -> None:
 def test_cancelled_migration(tmp_path: Path) -> None:
     """A target that is told to forget it knows nothing of the guest."""
     target = Node(tmp_path, "node2")
-    target.done(calls.MigrationAccept(instance=WEB, source="node1", address="192.0.2.2"))
-    target.done(calls.MigrationCancel(instance=WEB))
-    assert target.failure(calls.MigrationFinish(instance=WEB, arrived=True)).code == "not_running"
-    status = target.done(calls.MigrationStatus(hypervisor="fake", name="web1", uuid="u1"))
+    target.done(guest_calls.MigrationAccept(instance=WEB, source="node1", address="192.0.2.2"))
+    target.done(guest_calls.MigrationCancel(instance=WEB))
+    assert target.failure(guest_calls.MigrationFinish(instance=WEB, arrived=True)).code == "not_running"
+    status = target.done(guest_calls.MigrationStatus(hypervisor="fake", name="web1", uuid="u1"))
     assert status.state == "none"
 
 
@@ -315,21 +315,21 @@ def test_facts_verify_and_check(node: Node) -> None:
     assert fired(Deferred.fromCoroutine(node.guests.settle(["fake", "vax"]))) == [
         {"vax": "this node has no hypervisor 'vax'"}
     ]
-    assert node.done(calls.HypervisorCheck(hypervisor="fake", parameters={})) is None
-    assert node.done(calls.GuestConsole(instance=WEB, node_name="node1")).kind == "msg"
+    assert node.done(guest_calls.HypervisorCheck(hypervisor="fake", parameters={})) is None
+    assert node.done(guest_calls.GuestConsole(instance=WEB, node_name="node1")).kind == "msg"
 
 
 def test_broken_progress_does_not_break_the_migration(node: Node) -> None:
     """A report that fails is logged; the guest is sent all the same."""
-    node.done(calls.GuestStart(instance=WEB))
+    node.done(guest_calls.GuestStart(instance=WEB))
     node.pool.held["send"] = []
 
-    def broken(name: str, uuid: str) -> calls.MigrationProgress:
+    def broken(name: str, uuid: str) -> guest_calls.MigrationProgress:
         raise NodeFailure("hypervisor", "no answer")
 
     node.fake.progress = broken  # type: ignore[method-assign]
-    ticket = calls.MigrationTicket(hypervisor="fake", address="192.0.2.2", data={"directory": "/no/such"})
-    ended = fired(node.call(calls.MigrationSend(instance=WEB, target="node2", ticket=ticket)))
+    ticket = guest_calls.MigrationTicket(hypervisor="fake", address="192.0.2.2", data={"directory": "/no/such"})
+    ended = fired(node.call(guest_calls.MigrationSend(instance=WEB, target="node2", ticket=ticket)))
     node.clock.advance(10)
     node.pool.held["send"][0].callback(None)
     assert ended == [None]

@@ -14,18 +14,7 @@ from gnt.noded.calls import Calls
 from gnt.noded.handler import CallContext
 from gnt.noded.membership import MembershipFile
 from gnt.noded.perspective import Events, NodeDoor
-from gnt.wire.calls import (
-    AskLog,
-    CallAbort,
-    CallOutcome,
-    Delay,
-    Fence,
-    LogAppend,
-    Membership,
-    NodeCall,
-    Promise,
-    Version,
-)
+from gnt.wire.calls import Delay, Membership, NodeCall, Version
 from gnt.wire.contract import Caller, CallProgress, NodeEvent
 from gnt.wire.envelope import (
     BAD_REQUEST,
@@ -36,6 +25,7 @@ from gnt.wire.envelope import (
     decode_answer,
     encode_request,
 )
+from gnt.wire.log_calls import AskLog, CallAbort, CallOutcome, Fence, LogAppend, Promise
 from tests.noded.places import place_below
 
 EPOCH = Epoch(number=1, node="m")

@@ -16,7 +16,7 @@ from gnt.noded.replica import Replica
 from gnt.store.changes import Entry, encode_entry
 from gnt.store.database import Database
 from gnt.store.vault import FileVault
-from gnt.wire.calls import AppendAnswer, LogAppend, LogDiscard, LogSnapshot, LogState
+from gnt.wire.log_calls import AppendAnswer, LogAppend, LogDiscard, LogSnapshot, LogState
 from tests.noded.places import place_below
 from tests.store.support import FIRST, SECOND, at, entry, job
 

@@ -20,21 +20,11 @@ from gnt.noded.machine import Machine
 from gnt.noded.processes import Processes
 from gnt.noded.service import NodeDaemon, Providers
 from gnt.noded.storage.registry import real_templates
-from gnt.wire.calls import (
-    CallOutcome,
-    DiskCreate,
-    DiskFind,
-    DiskRemove,
-    Fence,
-    GuestList,
-    LeaveCluster,
-    Membership,
-    NodeCall,
-    OsList,
-    call_types,
-)
+from gnt.wire.calls import DiskCreate, DiskFind, DiskRemove, LeaveCluster, Membership, NodeCall, OsList, call_types
 from gnt.wire.contract import Caller
 from gnt.wire.envelope import Request
+from gnt.wire.guest_calls import GuestList
+from gnt.wire.log_calls import CallOutcome, Fence
 from gnt.wire.memory import MemoryNetwork
 from tests.noded.places import place_below
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gnt.model.epoch import Epoch
 from gnt.model.errors import WRONG_STATE, GntError, InDoubt, NodeFailure, NotReached, Refused, StaleEpoch
-from gnt.wire.calls import Delay, Fence, LogSnapshot, NodeCall, Outcome, Version, call_types
+from gnt.wire.calls import Delay, NodeCall, Version, call_types
 from gnt.wire.envelope import (
     BAD_REQUEST,
     NOT_BEGUN,
@@ -24,6 +24,7 @@ from gnt.wire.envelope import (
     encode_answer,
     encode_request,
 )
+from gnt.wire.log_calls import Fence, LogSnapshot, Outcome
 
 EPOCH = Epoch(number=3, node="n")
 

@@ -11,9 +11,10 @@ from twisted.python.failure import Failure
 
 from gnt.model.epoch import Epoch
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
-from gnt.wire.calls import AskLog, Delay
+from gnt.wire.calls import Delay
 from gnt.wire.contract import Caller, CallProgress, NodeEvent
 from gnt.wire.envelope import Answer, Request, decode_request, encode_answer
+from gnt.wire.log_calls import AskLog
 from gnt.wire.memory import Fate, MemoryLink, MemoryNetwork, Passage
 from tests.wire.cluster_keys import NODE_UUID, Daemon
 

@@ -25,9 +25,10 @@ from zope.interface import implementer
 from gnt.model.epoch import Epoch
 from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
 from gnt.wire import certificates, pb_broker, pb_client, pb_server
-from gnt.wire.calls import AskLog, Delay, LogSnapshot
+from gnt.wire.calls import Delay
 from gnt.wire.contract import CallProgress, GuestChanged, NodeEvent
 from gnt.wire.envelope import Answer, Request, decode_request, encode_answer
+from gnt.wire.log_calls import AskLog, LogSnapshot
 from gnt.wire.pb_client import NodeLink
 from gnt.wire.pb_server import DoorFactory
 from gnt.wire.tls import ClientTls, NodeCredentials, ServerTls, make_context, tls_server_factory

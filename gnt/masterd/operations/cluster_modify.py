@@ -19,8 +19,9 @@ from gnt.model.params import fill_hv
 from gnt.model.policy import fill_ipolicy
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.cluster_modify import ClusterSetParams
-from gnt.wire.calls import HypervisorCheck, NodeCall, NodeFacts, NodeInfo, OsFacts, OsList, StorageCheck, StorageUnit
+from gnt.wire.calls import NodeCall, NodeFacts, NodeInfo, OsFacts, OsList, StorageCheck, StorageUnit
 from gnt.wire.disk_calls import MirrorList, MirrorOverview
+from gnt.wire.guest_calls import HypervisorCheck
 
 Hosts = Sequence[Node]
 

@@ -33,8 +33,9 @@ from gnt.model.params import fill_be
 from gnt.model.specs import instance_spec
 from gnt.model.templates import COPYABLE
 from gnt.opcodes.instance_move import InstanceMove
-from gnt.wire.calls import BridgeCheck, GuestFacts, GuestStart, HypervisorCheck, NodeFacts, NodeInfo
+from gnt.wire.calls import BridgeCheck, NodeFacts, NodeInfo
 from gnt.wire.disk_calls import DiskOffer, DiskPull
+from gnt.wire.guest_calls import GuestFacts, GuestStart, HypervisorCheck
 
 Tickets = Sequence[dict[str, Any]]
 

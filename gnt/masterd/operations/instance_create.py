@@ -44,15 +44,8 @@ from gnt.model.objects import AdminState, Disk
 from gnt.model.params import fill_be
 from gnt.model.specs import InstanceSpec, instance_spec
 from gnt.opcodes.instance_create import InstanceCreate
-from gnt.wire.calls import (
-    BridgeCheck,
-    GuestStart,
-    HypervisorCheck,
-    NodeFacts,
-    NodeInfo,
-    OsCreate,
-    OsFacts,
-)
+from gnt.wire.calls import BridgeCheck, NodeFacts, NodeInfo, OsCreate, OsFacts
+from gnt.wire.guest_calls import GuestStart, HypervisorCheck
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from gnt.model.params import fill_be, fill_hv, fill_nic, fill_os
 from gnt.model.secret import REDACTED, redacted_logical_id
 from gnt.model.specs import group_of_instance, instance_spec
 from gnt.opcodes.instance import InstanceConsole, InstanceQueryData
-from gnt.wire.calls import Console, DiskFacts, DiskFind, GuestConsole, GuestFacts, GuestList
+from gnt.wire.calls import DiskFacts, DiskFind
+from gnt.wire.guest_calls import Console, GuestConsole, GuestFacts, GuestList
 
 
 @executes(InstanceConsole)

@@ -16,8 +16,8 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.model.objects import Instance
 from gnt.opcodes.instance_disks import InstanceActivateDisks, InstanceDeactivateDisks
-from gnt.wire.calls import GuestFacts
 from gnt.wire.disk_calls import DiskState, DiskStates
+from gnt.wire.guest_calls import GuestFacts
 
 
 @executes(InstanceActivateDisks)

@@ -35,8 +35,9 @@ from gnt.model.objects import AdminState, Instance, Node
 from gnt.model.params import fill_be
 from gnt.model.specs import instance_spec
 from gnt.opcodes.instance_move import InstanceFailover
-from gnt.wire.calls import BridgeCheck, GuestFacts, GuestFind, GuestStart, HypervisorCheck, NodeFacts, NodeInfo
+from gnt.wire.calls import BridgeCheck, NodeFacts, NodeInfo
 from gnt.wire.disk_calls import DiskState, DiskStates
+from gnt.wire.guest_calls import GuestFacts, GuestFind, GuestStart, HypervisorCheck
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,8 +28,9 @@ from gnt.model.objects import Disk, DiskTemplate, Instance
 from gnt.model.templates import NOT_GROWABLE
 from gnt.model.units import EIB
 from gnt.opcodes.instance_disks import InstanceGrowDisk
-from gnt.wire.calls import GuestFacts, NodeFacts
+from gnt.wire.calls import NodeFacts
 from gnt.wire.disk_calls import DiskGrow, DiskGrowCheck
+from gnt.wire.guest_calls import GuestFacts
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

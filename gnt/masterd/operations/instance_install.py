@@ -16,7 +16,8 @@ from gnt.model.objects import AdminState, Instance
 from gnt.model.params import check_os
 from gnt.model.specs import InstanceSpec, instance_spec
 from gnt.opcodes.instance import InstanceReinstall
-from gnt.wire.calls import GuestFacts, OsCreate
+from gnt.wire.calls import OsCreate
+from gnt.wire.guest_calls import GuestFacts
 
 
 @executes(InstanceReinstall)

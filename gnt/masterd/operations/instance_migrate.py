@@ -32,8 +32,8 @@ from gnt.model.objects import Instance, Node
 from gnt.model.params import fill_be
 from gnt.model.specs import instance_spec
 from gnt.opcodes.instance_move import InstanceFailover, InstanceMigrate
-from gnt.wire.calls import (
-    BridgeCheck,
+from gnt.wire.calls import BridgeCheck, NodeFacts, NodeInfo
+from gnt.wire.guest_calls import (
     GuestFacts,
     GuestFind,
     HypervisorCheck,
@@ -42,8 +42,6 @@ from gnt.wire.calls import (
     MigrationFinish,
     MigrationSend,
     MigrationTicket,
-    NodeFacts,
-    NodeInfo,
 )
 
 

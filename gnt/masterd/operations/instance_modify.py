@@ -45,7 +45,8 @@ from gnt.model.objects import ClusterSettings, Disk, DiskTemplate, Instance
 from gnt.model.templates import NOT_CONVERTED_FROM, NOT_CONVERTED_TO
 from gnt.opcodes.devices import as_changes
 from gnt.opcodes.instance_modify import InstanceSetParams
-from gnt.wire.calls import GuestFacts, NodeFacts
+from gnt.wire.calls import NodeFacts
+from gnt.wire.guest_calls import GuestFacts
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ from gnt.model.objects import AdminState, AdminStateSource, Instance
 from gnt.model.params import check_be, check_hv, fill_be
 from gnt.model.specs import InstanceSpec, instance_spec
 from gnt.opcodes.instance_power import InstanceShutdown, InstanceStartup
-from gnt.wire.calls import BridgeCheck, GuestFacts, GuestStart, GuestStop, NodeFacts, NodeInfo
+from gnt.wire.calls import BridgeCheck, NodeFacts, NodeInfo
+from gnt.wire.guest_calls import GuestFacts, GuestStart, GuestStop
 
 
 def wish(cluster: Cluster, instance: Instance, state: AdminState, *, disks_active: bool) -> Keep:

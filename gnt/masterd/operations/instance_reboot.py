@@ -15,7 +15,8 @@ from gnt.model.errors import WRONG_STATE, Refused
 from gnt.model.objects import AdminState, AdminStateSource, Instance
 from gnt.model.specs import instance_spec
 from gnt.opcodes.instance_power import InstanceReboot
-from gnt.wire.calls import BridgeCheck, GuestFacts, GuestReboot, GuestStart
+from gnt.wire.calls import BridgeCheck
+from gnt.wire.guest_calls import GuestFacts, GuestReboot, GuestStart
 
 
 @executes(InstanceReboot)

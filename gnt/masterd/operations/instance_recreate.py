@@ -30,8 +30,9 @@ from gnt.model.specs import disk_spec
 from gnt.model.templates import EXTERNALLY_MIRRORED, MUST_ADOPT
 from gnt.model.units import check_disk_size
 from gnt.opcodes.instance_disks import InstanceRecreateDisks
-from gnt.wire.calls import GuestFacts, NodeFacts
+from gnt.wire.calls import NodeFacts
 from gnt.wire.disk_calls import DiskState, DiskStates
+from gnt.wire.guest_calls import GuestFacts
 
 _CHANGEABLE = frozenset({"size", "mode"})
 

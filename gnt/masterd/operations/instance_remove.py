@@ -10,7 +10,7 @@ from gnt.masterd.plan import Forget, Forward, Plan, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError
 from gnt.opcodes.instance import InstanceRemove
-from gnt.wire.calls import GuestFacts
+from gnt.wire.guest_calls import GuestFacts
 
 
 @executes(InstanceRemove)

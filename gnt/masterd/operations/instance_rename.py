@@ -16,8 +16,9 @@ from gnt.model.objects import Disk, Instance
 from gnt.model.specs import instance_spec
 from gnt.model.templates import FILE_BASED, NAMED_BY_INSTANCE
 from gnt.opcodes.instance import InstanceRename
-from gnt.wire.calls import GuestFacts, OsRename
+from gnt.wire.calls import OsRename
 from gnt.wire.disk_calls import DiskLabel, DiskRename
+from gnt.wire.guest_calls import GuestFacts
 
 
 @executes(InstanceRename)

@@ -18,7 +18,7 @@ from gnt.model.secret import REDACTED
 from gnt.opcodes.devices import Change, as_changes
 from gnt.opcodes.instance_modify import InstanceSetParams
 from gnt.opcodes.parameter_types import NicParams
-from gnt.wire.calls import GuestFacts
+from gnt.wire.guest_calls import GuestFacts
 
 
 class Settings:

@@ -12,7 +12,8 @@ from gnt.model.errors import ENVIRONMENT, NO_RESOURCES, WRONG_INPUT, WRONG_STATE
 from gnt.model.objects import HypervisorName, Instance, NicMode, Node
 from gnt.model.policy import fill_ipolicy
 from gnt.model.specs import InstanceSpec
-from gnt.wire.calls import GuestFacts, NodeFacts
+from gnt.wire.calls import NodeFacts
+from gnt.wire.guest_calls import GuestFacts
 
 
 def nodes_of(cluster: Cluster, instance: Instance) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_STATE, Refused
 from gnt.model.objects import Instance, Node
 from gnt.model.specs import instance_spec
-from gnt.wire.calls import DiskRelease, GuestFacts, GuestFind, MigrationFinish
+from gnt.wire.calls import DiskRelease
+from gnt.wire.guest_calls import GuestFacts, GuestFind, MigrationFinish
 
 
 class Whereabouts(msgspec.Struct, frozen=True, kw_only=True):

@@ -20,7 +20,8 @@ from gnt.model.names import nice_key
 from gnt.model.objects import AdminState, DiskTemplate, Instance, Node
 from gnt.model.params import fill_hv
 from gnt.opcodes.verify import ClusterVerify, ClusterVerifyConfig, ClusterVerifyGroup
-from gnt.wire.calls import GuestFacts, GuestList, NodeVerify, Peer, VerifyFacts
+from gnt.wire.calls import NodeVerify, Peer, VerifyFacts
+from gnt.wire.guest_calls import GuestFacts, GuestList
 
 CLOCK_SKEW = 150.0
 UNSAFE_AGE = 90 * 86400.0

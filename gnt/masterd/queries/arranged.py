@@ -15,7 +15,7 @@ from gnt.model.cluster import Cluster
 from gnt.model.names import nice_key
 from gnt.model.objects import Disk, Instance, Network, Node, NodeGroup
 from gnt.model.table import Table
-from gnt.wire.calls import GuestFacts
+from gnt.wire.guest_calls import GuestFacts
 
 MOST_KEPT: Final = 200_000
 """Cells of columns: 20 columns of 10,000 rows, some 20 MiB."""

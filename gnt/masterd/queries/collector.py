@@ -17,7 +17,8 @@ from gnt.model.errors import GntError
 from gnt.model.objects import Instance, Node
 from gnt.model.params import fill_hv
 from gnt.model.specs import instance_spec
-from gnt.wire.calls import GuestConsole, GuestList, NodeCall, NodeInfo, StorageUnit
+from gnt.wire.calls import NodeCall, NodeInfo, StorageUnit
+from gnt.wire.guest_calls import GuestConsole, GuestList
 from gnt.wire.offer_calls import ExportList
 
 R = TypeVar("R")

@@ -22,7 +22,7 @@ from gnt.masterd.queries.fields import (
 from gnt.masterd.queries.view import View
 from gnt.model.objects import Instance
 from gnt.model.state import Observed, instance_status, user_shutdown_allowed
-from gnt.wire.calls import Console, GuestFacts
+from gnt.wire.guest_calls import Console, GuestFacts
 
 
 def observer(view: View) -> Callable[[Instance], Observed]:

@@ -20,9 +20,10 @@ from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Clock
 from gnt.model.errors import GntError, InDoubt
-from gnt.wire.calls import GuestList, NodeCall, NodeInfo, OsList
+from gnt.wire.calls import NodeCall, NodeInfo, OsList
 from gnt.wire.contract import GuestChanged, NodeEvent
 from gnt.wire.disk_calls import ProviderList
+from gnt.wire.guest_calls import GuestList
 from gnt.wire.offer_calls import ExportList
 
 R = TypeVar("R")

@@ -14,7 +14,8 @@ from gnt.masterd.queries.arranged import Seen, Tables, in_order
 from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, DiskTemplate, Instance, Node, NodeGroup, Params, disk_nodes
 from gnt.model.params import fill_be, fill_group_nd, fill_hv, fill_nd
-from gnt.wire.calls import Console, GuestFacts, NodeFacts
+from gnt.wire.calls import NodeFacts
+from gnt.wire.guest_calls import Console, GuestFacts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,8 @@ from zope.interface import implementer
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import InstanceSpec
 from gnt.noded.hypervisors.interface import IHypervisor
-from gnt.wire.calls import Console, DiskDevice, GuestFacts, HypervisorFacts, MigrationProgress, MigrationTicket
+from gnt.wire.calls import DiskDevice, HypervisorFacts
+from gnt.wire.guest_calls import Console, GuestFacts, MigrationProgress, MigrationTicket
 
 NAME = "fake"
 RUNNING = "running"

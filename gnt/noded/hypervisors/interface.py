@@ -21,7 +21,8 @@ from typing import Any
 from zope.interface import Attribute, Interface
 
 from gnt.model.specs import InstanceSpec
-from gnt.wire.calls import Console, DiskDevice, GuestFacts, HypervisorFacts, MigrationProgress, MigrationTicket
+from gnt.wire.calls import DiskDevice, HypervisorFacts
+from gnt.wire.guest_calls import Console, GuestFacts, MigrationProgress, MigrationTicket
 
 
 class IHypervisor(Interface):

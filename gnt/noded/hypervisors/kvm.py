@@ -23,7 +23,8 @@ from gnt.noded.hypervisors.kvm_migration import MigratingDriver
 from gnt.noded.hypervisors.kvm_xml import kvm_domain
 from gnt.noded.hypervisors.libvirt_connection import LibvirtConnection
 from gnt.noded.hypervisors.libvirt_place import is_embedded, libvirt_uri, prepare_embedded
-from gnt.wire.calls import Console, DiskDevice
+from gnt.wire.calls import DiskDevice
+from gnt.wire.guest_calls import Console
 
 
 @implementer(IHypervisor)

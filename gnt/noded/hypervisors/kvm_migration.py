@@ -16,7 +16,8 @@ from gnt.noded.hypervisors.libvirt_driver import LibvirtDriver
 from gnt.noded.hypervisors.libvirt_place import is_embedded
 from gnt.noded.hypervisors.migration_xml import places, retarget
 from gnt.noded.hypervisors.pki import prepare_tls
-from gnt.wire.calls import DiskDevice, MigrationProgress, MigrationTicket
+from gnt.wire.calls import DiskDevice
+from gnt.wire.guest_calls import MigrationProgress, MigrationTicket
 
 _MIB: Final = 1024 * 1024
 

@@ -22,7 +22,8 @@ from gnt.noded.hypervisors import console_client, linux, nic_setup
 from gnt.noded.hypervisors.domain_xml import MARK, Remark
 from gnt.noded.hypervisors.libvirt_connection import LibvirtConnection
 from gnt.noded.hypervisors.user_down import UserDown
-from gnt.wire.calls import Console, DiskDevice, GuestFacts, HypervisorFacts
+from gnt.wire.calls import DiskDevice, HypervisorFacts
+from gnt.wire.guest_calls import Console, GuestFacts
 
 _LOG = Logger(namespace="gnt.noded.hypervisors")
 

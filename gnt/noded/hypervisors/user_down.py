@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from gnt.wire.calls import GuestFacts
+from gnt.wire.guest_calls import GuestFacts
 
 
 class _Remark(msgspec.Struct, frozen=True):

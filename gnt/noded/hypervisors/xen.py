@@ -21,7 +21,8 @@ from gnt.noded.hypervisors.kvm_host import failure, first_line
 from gnt.noded.hypervisors.libvirt_connection import LibvirtConnection
 from gnt.noded.hypervisors.libvirt_driver import LibvirtDriver
 from gnt.noded.hypervisors.xen_xml import hvm_domain, pvm_domain, refuse_unsupported
-from gnt.wire.calls import DiskDevice, HypervisorFacts, MigrationProgress, MigrationTicket
+from gnt.wire.calls import DiskDevice, HypervisorFacts
+from gnt.wire.guest_calls import MigrationProgress, MigrationTicket
 
 URI: Final = "xen:///system"
 _KIB_PER_MIB: Final = 1024

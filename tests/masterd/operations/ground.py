@@ -15,16 +15,8 @@ from gnt.model.errors import GntError
 from gnt.model.objects import Instance
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
-from gnt.wire.calls import (
-    DiskDevice,
-    GuestFacts,
-    HypervisorFacts,
-    MigrationTicket,
-    NodeFacts,
-    NodeVersion,
-    OsFacts,
-    VerifyFacts,
-)
+from gnt.wire.calls import DiskDevice, HypervisorFacts, NodeFacts, NodeVersion, OsFacts, VerifyFacts
+from gnt.wire.guest_calls import GuestFacts, MigrationTicket
 from tests.masterd.fakes import NODE1, Fresh, Journal, Nodes, Resolver, Run, cluster_of_three
 
 NOOP = OsFacts(name="noop", path="/os/noop", valid=True, api_versions=[10])

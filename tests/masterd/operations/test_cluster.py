@@ -16,8 +16,9 @@ from gnt.model.errors import NotReached
 from gnt.opcodes.registry import decode_opcode
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
 from gnt.store.changes import Space
-from gnt.wire.calls import GuestFacts, NodeVersion
+from gnt.wire.calls import NodeVersion
 from gnt.wire.disk_calls import ProviderFacts
+from gnt.wire.guest_calls import GuestFacts
 from tests.masterd.fakes import NODE1, NODE2, NODE3, Run
 from tests.masterd.operations.ground import Ground
 

@@ -13,7 +13,7 @@ from gnt.masterd.planning import Planner
 from gnt.model.errors import INTERNAL
 from gnt.model.objects import Network
 from gnt.opcodes.registry import decode_opcode
-from gnt.wire.calls import Console
+from gnt.wire.guest_calls import Console
 from tests.masterd.fakes import Resolver
 from tests.masterd.operations.ground import Ground
 from tests.opcodes.samples import OPCODES, good

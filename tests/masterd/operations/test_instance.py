@@ -10,7 +10,8 @@ from gnt.masterd.jobs.lockset import Level
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
 from gnt.model.objects import AdminState
 from gnt.opcodes.registry import decode_opcode
-from gnt.wire.calls import DiskCreate, GuestStart, OsCheck, OsCreate
+from gnt.wire.calls import DiskCreate, OsCheck, OsCreate
+from gnt.wire.guest_calls import GuestStart
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.ground import Ground
 

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from gnt.masterd.jobs.lockset import Level
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import AdminState
-from gnt.wire.calls import GuestReboot, OsCreate, OsRename
+from gnt.wire.calls import OsCreate, OsRename
 from gnt.wire.disk_calls import DiskLabel, DiskRename
+from gnt.wire.guest_calls import GuestReboot
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.crashing import crashes
 from tests.masterd.operations.test_new_disks import DiskGround

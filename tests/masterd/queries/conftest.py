@@ -32,20 +32,9 @@ from gnt.model.objects import (
     Node,
     NodeGroup,
 )
-from gnt.wire.calls import (
-    Console,
-    GuestConsole,
-    GuestFacts,
-    GuestList,
-    HypervisorFacts,
-    NodeCall,
-    NodeFacts,
-    NodeInfo,
-    OsFacts,
-    OsList,
-    StorageFacts,
-)
+from gnt.wire.calls import HypervisorFacts, NodeCall, NodeFacts, NodeInfo, OsFacts, OsList, StorageFacts
 from gnt.wire.disk_calls import ProviderFacts, ProviderList
+from gnt.wire.guest_calls import Console, GuestConsole, GuestFacts, GuestList
 from gnt.wire.offer_calls import ExportList
 
 

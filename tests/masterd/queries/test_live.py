@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from gnt.model.errors import GntError, NodeFailure
-from gnt.wire.calls import GuestConsole, GuestList, NodeInfo
+from gnt.wire.calls import NodeInfo
+from gnt.wire.guest_calls import GuestConsole, GuestList
 from tests.masterd.queries.conftest import Desk, guest
 
 FIELDS = ["name", "status", "oper_state", "oper_ram", "oper_vcpus"]

@@ -13,8 +13,9 @@ from gnt.masterd.queries.sightings import FRESH, GRACE, PATIENCE, Sightings
 from gnt.model.errors import InDoubt, NotReached
 from gnt.model.objects import HypervisorName
 from gnt.model.specs import InstanceSpec
-from gnt.wire.calls import GuestConsole, GuestList, NodeCall, NodeInfo
+from gnt.wire.calls import NodeCall, NodeInfo
 from gnt.wire.contract import CallProgress, GuestChanged
+from gnt.wire.guest_calls import GuestConsole, GuestList
 
 GUESTS = GuestList(hypervisors={"kvm": {}})
 

@@ -9,7 +9,7 @@ from zope.interface.verify import verifyObject
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import InstanceSpec
 from gnt.noded.hypervisors.interface import IHypervisor
-from gnt.wire.calls import GuestFacts
+from gnt.wire.guest_calls import GuestFacts
 from tests.noded.hypervisors.conftest import House
 
 

@@ -16,7 +16,7 @@ from gnt.model.layout import Layout
 from gnt.noded.hypervisors import libvirt_connection
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.noded.hypervisors.registry import SUPPORTED, drivers
-from gnt.wire.calls import MigrationTicket
+from gnt.wire.guest_calls import MigrationTicket
 from tests.noded.hypervisors.golden import instance
 from tests.noded.hypervisors.libvirt_room import place_of
 

@@ -8,7 +8,7 @@ import pytest
 
 from gnt.model.errors import NodeFailure
 from gnt.noded.hypervisors.fake import FakeHypervisor
-from gnt.wire.calls import MigrationTicket
+from gnt.wire.guest_calls import MigrationTicket
 from tests.noded.hypervisors.conftest import FakeHouse
 
 

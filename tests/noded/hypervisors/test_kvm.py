@@ -18,7 +18,7 @@ from gnt.model.errors import NodeFailure
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.noded.hypervisors.kvm_xml import kvm_domain
-from gnt.wire.calls import MigrationTicket
+from gnt.wire.guest_calls import MigrationTicket
 from tests.noded.hypervisors.attached import answer_of
 from tests.noded.hypervisors.golden import devices, nic
 from tests.noded.hypervisors.libvirt_room import KvmHouse, wait_for

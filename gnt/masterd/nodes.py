@@ -20,7 +20,7 @@ from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
 from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
 from gnt.model.objects import Node
-from gnt.wire.calls import NodeCall, Version
+from gnt.wire.calls import NodeCall, Rights, Version
 from gnt.wire.contract import Link, NodeEvent, StopListening
 from gnt.wire.envelope import Request
 from gnt.wire.log_calls import AskLog, Fence, LogAppend, LogSnapshot, Outcome, Promise
@@ -33,7 +33,7 @@ CONNECT: Final = 5.0
 RETRY_FENCE: Final = 5.0
 # These carry out the change of masters, or are safe beside anything: an append is refused by its epoch alone.
 BEFORE_FENCE: Final = (Fence, Promise, LogAppend, LogSnapshot)
-TO_OFFLINE: Final = (Version,)
+TO_OFFLINE: Final = (Version, Rights)
 
 Connect = Callable[[Node], Link]
 

@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from gnt.noded.calls import Calls
 from gnt.noded.membership import MembershipFile
-from gnt.wire.calls import NodeCall, StopMaster
+from gnt.wire.calls import NodeCall, Rights, StopMaster
 from gnt.wire.contract import Caller, INodeDaemon, Listener, NodeEvent, StopListening
 from gnt.wire.envelope import NOT_ALLOWED, Answer, BadRequest, decode_request, encode_answer
 from gnt.wire.log_calls import Fence
@@ -51,6 +51,8 @@ class NodeDoor:
         if refusal is not None:
             log.warn("{tag} of {who} refused", tag=decoded.call.tag(), who=caller.common_name)
             return succeed(encode_answer(refusal))
+        if isinstance(decoded.call, Rights):
+            return succeed(encode_answer(Answer.value(self._membership.may_order(caller.digest))))
         return ensureDeferred(self._calls.perform(decoded, caller)).addCallback(encode_answer)
 
     def _refusal(self, call: NodeCall[object], caller: Caller) -> Answer | None:

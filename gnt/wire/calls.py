@@ -93,6 +93,13 @@ class Version(NodeCall[NodeVersion], tag="version", frozen=True, kw_only=True):
     DEADLINE = URGENT
 
 
+class Rights(NodeCall[bool], tag="rights", frozen=True, kw_only=True):
+    """Ask whether this node takes changes from the caller; the door itself answers, also on one that is offline."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+
 class StorageUnit(msgspec.Struct, frozen=True, kw_only=True):
     """A storage to report on: kind `file`, `lvm-vg` or `lvm-pv`, and its path or name."""
 

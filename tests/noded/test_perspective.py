@@ -14,7 +14,7 @@ from gnt.noded.calls import Calls
 from gnt.noded.handler import CallContext
 from gnt.noded.membership import MembershipFile
 from gnt.noded.perspective import Events, NodeDoor
-from gnt.wire.calls import Delay, Membership, NodeCall, Version
+from gnt.wire.calls import Delay, Membership, NodeCall, Rights, Version
 from gnt.wire.contract import Caller, CallProgress, NodeEvent
 from gnt.wire.envelope import (
     BAD_REQUEST,
@@ -109,6 +109,12 @@ def test_changes_are_taken_from_candidates_only(door: Door, call: NodeCall[Any])
 def test_reading_is_open_to_the_cluster(door: Door, call: NodeCall[Any]) -> None:
     """Every node may look."""
     assert door.ask(call, OTHER).err is None
+
+
+def test_who_asks_learns_whether_it_may_order(door: Door) -> None:
+    """A master whose certificate was renewed while the node was away asks before it counts on it."""
+    assert door.ask(Rights(), CANDIDATE).result(Rights())
+    assert not door.ask(Rights(), OTHER).result(Rights())
 
 
 def test_candidate_list_is_the_one_of_now(door: Door) -> None:

@@ -21,7 +21,7 @@ from gnt.model.objects import Node
 from gnt.model.params import check_nd, fill_nd
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.node import NodeSetParams
-from gnt.wire.calls import NodeVerify, Version
+from gnt.wire.calls import NodeVerify, Rights, Version
 
 _ROLES = ("master_candidate", "offline", "drained")
 _OTHERS = ("master_capable", "vm_capable", "ndparams", "powered")
@@ -262,6 +262,12 @@ class ModifyNode(Operation[NodeSetParams]):
                 ENVIRONMENT,
                 f"{node.name} speaks protocol {found.protocol}, this cluster {CONFIG_VERSION}",
                 hint="install the same release on all nodes",
+            )
+        if not await look.ask(node.uuid, Rights()):
+            raise Refused(
+                WRONG_STATE,
+                f"{node.name} does not know this master's certificate: it was renewed while the node was away",
+                hint=f"gnt-node add --readd {node.name} tells it",
             )
 
 

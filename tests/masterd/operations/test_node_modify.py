@@ -23,6 +23,7 @@ class Roles(Ground):
     def __init__(self, regular: int = 0, **settings: Any) -> None:
         super().__init__(**settings)
         self.nodes.answers["version"] = lambda _n, _c: NodeVersion(protocol=3010000, release="0", name="n", uuid="u")
+        self.nodes.answers["rights"] = lambda _n, _c: True
         for number in range(4, 4 + regular):
             node = Node(
                 uuid=f"u{number}", name=f"node{number}.example.com", primary_ip=f"192.0.2.{number}", group=GROUP
@@ -147,6 +148,16 @@ def test_a_node_that_comes_back_must_answer() -> None:
     old = NodeVersion(protocol=2000000, release="0", name="n", uuid="u")
     roles.nodes.answers["version"] = lambda _n, _c: old
     assert "speaks protocol 2000000" in roles.refused(MODIFY, node_name="node2", offline=False)
+
+
+def test_a_node_that_missed_new_certificates_does_not_come_back_by_a_flag() -> None:
+    """It would refuse every change, and nobody would say why; it is told the remedy instead."""
+    roles = Roles()
+    roles.change("node2", offline=True)
+    roles.nodes.answers["rights"] = lambda _n, _c: False
+    refusal = roles.refused(MODIFY, node_name="node2", offline=False)
+    assert "does not know this master's certificate" in refusal
+    assert roles.flags("node2") == "O"
 
 
 def test_a_node_that_is_powered_off_cannot_be_online() -> None:

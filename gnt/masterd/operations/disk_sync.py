@@ -20,6 +20,7 @@ TRY_AGAIN: Final = 6.0
 LOOK_AGAIN: Final = 1.0
 LONGEST: Final = 60.0
 USUAL: Final = 5.0
+"""Without an estimate, and while what is estimated rests on the first moments: a sync begins slowly."""
 
 
 def await_sync(node: str, instance: str, disks: Sequence[DiskSpec], *, once: bool = False) -> Await:
@@ -38,6 +39,7 @@ class SyncWatch:
         self._once: bool = arguments["once"]
         self._misses = 0
         self._looks = 0
+        self._began: float | None = None
         self._before: dict[str, tuple[float, float]] = {}
 
     def missed(self, error: GntError) -> Verdict:
@@ -53,6 +55,8 @@ class SyncWatch:
         said: list[str] = []
         waits: list[float] = []
         degraded: list[str] = []
+        # An estimate is worth as much time as it was made from: the first ones may be wrong by a minute.
+        trusted = USUAL if self._began is None else min(LONGEST, max(USUAL, now - self._began))
         for disk, state in zip(self._disks, answer, strict=True):
             if state.facts is None:
                 why = state.problem or "it is not there"
@@ -63,10 +67,11 @@ class SyncWatch:
                     degraded.append(disk["name"])
                 continue
             said.append(self._progress(disk, facts.sync_percent, facts, now))
-            waits.append(min(LONGEST, facts.estimated_time or USUAL))
+            waits.append(min(trusted, facts.estimated_time or USUAL))
         self._misses = 0
         if waits:
             self._looks = 0
+            self._began = now if self._began is None else self._began
             return Verdict(said=said, again=None if self._once else max(LOOK_AGAIN, *waits))
         if not degraded:
             return Verdict(said=[f" - INFO: Instance {self._instance}'s disks are in sync"])

@@ -26,7 +26,7 @@ def test_progress_is_told_with_speed_and_estimate() -> None:
     it = watch()
     first = it.seen([state(sync_percent=10.0, estimated_time=90.0, degraded=True)], 100.0)
     assert list(first.said) == [" - INFO: - device disk/0: 10.00% done, 1m 30s remaining (estimated)"]
-    assert first.again == 60.0
+    assert first.again == 5.0
     second = it.seen([state(sync_percent=40.5, estimated_time=7.0, degraded=True)], 110.0)
     assert list(second.said) == [" - INFO: - device disk/0: 40.50% done at 30.5 MiB/s, 7s remaining (estimated)"]
     assert second.again == 7.0
@@ -49,11 +49,25 @@ def test_without_an_estimate_it_says_so_and_looks_again_soon() -> None:
 
 def test_all_disks_are_waited_for() -> None:
     """The slowest says when to ask again; disks that are in step are not named."""
-    verdict = watch(disks=3).seen(
-        [state(), state(sync_percent=50.0, estimated_time=20.0), state(sync_percent=1.0, estimated_time=30.0)], 1.0
-    )
+    it = watch(disks=3)
+    answer = [state(), state(sync_percent=50.0, estimated_time=20.0), state(sync_percent=1.0, estimated_time=30.0)]
+    verdict = it.seen(answer, 1.0)
     assert [line.split()[4] for line in verdict.said] == ["disk/1:", "disk/2:"]
-    assert verdict.again == 30.0
+    assert it.seen(answer, 61.0).again == 30.0
+
+
+def test_an_estimate_of_the_first_moments_is_not_waited_for() -> None:
+    """A small disk that begins slowly is in step long before: it waits as long as it has watched, 60 s at most."""
+    it = watch()
+    slow = [state(sync_percent=22.3, estimated_time=81.0, degraded=True)]
+    assert [it.seen(slow, now).again for now in (0.0, 5.0, 10.0, 20.0, 40.0, 80.0)] == [
+        5.0,
+        5.0,
+        10.0,
+        20.0,
+        40.0,
+        60.0,
+    ]
 
 
 def test_once_is_content_with_a_sync_under_way() -> None:

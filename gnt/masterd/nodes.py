@@ -94,7 +94,9 @@ class Nodes:
         for uuid, node in cluster.nodes.items():
             peer = self._peers.get(uuid)
             if peer is not None and _same_place(peer.node, node):
-                peer.node = node
+                returns, peer.node = peer.node.offline and not node.offline, node
+                if returns and not peer.fenced:
+                    self._watch(peer)
                 continue
             moved, peer = peer, _Peer(node, self._line(node))
             self._peers[uuid] = peer
@@ -294,12 +296,14 @@ class Nodes:
             watching.addErrback(lambda failure: log.failure("fencing {node}", failure=failure, node=peer.node.name))
 
     async def _fence_when_connected(self, peer: _Peer, epoch: Epoch) -> None:
-        while self._is_current(peer, epoch) and not peer.fenced:
+        # One that is flagged offline is left alone; `update` begins anew when it is flagged online.
+        while self._is_current(peer, epoch) and not peer.fenced and not peer.node.offline:
             try:
                 await peer.link.when_connected()
                 if self._is_current(peer, epoch) and not peer.node.offline:
                     await self._fenced(peer)
                     return
+                continue
             except StaleEpoch:
                 return
             except GntError as error:

@@ -123,6 +123,20 @@ def test_calls_carry_epoch_deadline_and_an_id_of_their_own() -> None:
     assert short.id.startswith("4/")
 
 
+def test_a_node_that_is_offline_is_fenced_when_it_is_flagged_online() -> None:
+    """Until then nobody looks again and again whether it may be."""
+    world = NodesWorld("a", "n")
+    nodes = Nodes(world.runtime, world.connect)
+    nodes.update(world.cluster.put(msgspec.structs.replace(world.cluster.nodes["n"], offline=True)))
+    nodes.begin_term(EPOCH)
+    world.turn()
+    assert not world.clock.getDelayedCalls()
+    assert not nodes.is_fenced("n")
+    nodes.update(world.cluster)
+    world.turn()
+    assert nodes.is_fenced("n")
+
+
 def test_nodes_that_are_offline_get_no_traffic() -> None:
     """But for the question for the version."""
     fixture = Fixture()

@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from gnt.daemon.files import remove_durably, write_atomically
-from gnt.model.errors import ConfigError, NodeFailure
+from gnt.model.errors import ConfigError, GntError, NodeFailure
 from gnt.model.layout import Layout
+from gnt.wire import certificates
 from gnt.wire.calls import Membership
 
 MODE: Final = 0o600
@@ -25,6 +26,7 @@ class MembershipFile:
 
     def __init__(self, layout: Layout) -> None:
         self._path = layout.membership
+        self._own = layout.node_pem
         self.current: Membership | None = None
 
     def load(self) -> Membership | None:
@@ -68,6 +70,20 @@ class MembershipFile:
         self.current = None
 
     def may_order(self, digest: str) -> bool:
-        """Say whether the owner of a certificate (SHA-256 of its DER, lower-case hex) may order changes here."""
+        """Say whether the owner of a certificate (SHA-256 of its DER, lower-case hex) may order changes here.
+
+        Candidates may, and this machine itself: a node that was made a candidate may be the master before word of
+        that has come to its own node daemon, which would then never hear of it. What an old master orders here is
+        refused by its epoch all the same.
+        """
         known = self.current
-        return known is not None and digest in {*known.candidates.values(), *known.renewed.values()}
+        if known is None:
+            return False
+        return digest in {*known.candidates.values(), *known.renewed.values()} or digest == self._own_digest()
+
+    def _own_digest(self) -> str | None:
+        """Give the digest of this node's certificate as it is on disk; None if there is none that can be read."""
+        try:
+            return certificates.digest(certificates.load_identity(self._own).certificate)
+        except GntError:
+            return None

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 NODED: Final = "gnt-noded"
 MASTERD: Final = "gnt-masterd"
+NO_STORE: Final = "no_store"
+"""The code of the error of a master daemon that finds no store."""
 RESTART: Final = 2.0
 """Seconds after which a daemon that died, or did not start, is started again."""
 BOOT: Final = 40.0
@@ -161,11 +163,14 @@ class SimNode:
         self.world.let_go()
 
     def masterd_failed(self, life: MasterdLife, failure: Failure) -> None:
-        """Hear that the master daemon did not start; where another is the master it is not started again."""
+        """Hear that the master daemon did not start; where another is the master it is not started again.
+
+        So too on a node that is no candidate any more and has given up its store: only an administrator knows better.
+        """
         self.world.say(f"{self.name} masterd does not start: {failure.value}")
         if not isinstance(failure.value, GntError):
             self.world.wrong(f"masterd of {self.name} does not start: {failure.getTraceback()}")
-        elif failure.value.code == NOT_MASTER:
+        elif failure.value.code in {NOT_MASTER, NO_STORE}:
             self.wanted.discard(MASTERD)
         self._bury_masterd(life)
 

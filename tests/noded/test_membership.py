@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, NodeFailure
 from gnt.model.layout import Layout
 from gnt.noded.membership import MembershipFile
+from gnt.wire import certificates
 from gnt.wire.calls import Membership
 
 
@@ -82,6 +84,26 @@ def test_who_may_order(layout: Layout) -> None:
     kept.forget()
     assert not kept.may_order("aa")
     assert kept.load() is None
+
+
+def test_a_node_takes_orders_from_its_own_machine(layout: Layout) -> None:
+    """Its own certificate may order changes too: word that this node is a candidate may come after it is the master."""
+    source = random.Random(1)  # noqa: S311
+    authority = certificates.make_authority("c", now=1e9, source=source)
+    key = certificates.make_key()
+    request = certificates.make_request(key, "node3.example.com")
+    signed = certificates.sign_node(
+        authority, request, name="node3.example.com", uuid="n3", addresses=["127.0.0.1"], now=1e9, source=source
+    )
+    digest = certificates.digest(signed)
+    kept = MembershipFile(layout)
+    kept.store(member(node_uuid="n3"))
+    assert not kept.may_order(digest)
+    layout.node_pem.write_bytes(certificates.Identity(signed, key).pem())
+    assert kept.may_order(digest)
+    assert not kept.may_order("cc")
+    kept.forget()
+    assert not kept.may_order(digest)
 
 
 def test_a_damaged_file_is_named(layout: Layout) -> None:

@@ -43,6 +43,9 @@ class Runner(Protocol):
     def wake(self) -> None:
         """See whether a job may be started."""
 
+    def over(self, job: int) -> None:
+        """Free what a job holds whose end is durable, and see whether another may be started."""
+
     def let_go(self, job: int) -> None:
         """End the wait of a job that is to be canceled."""
 

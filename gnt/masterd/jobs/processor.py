@@ -115,6 +115,7 @@ class Processor:
         self._started: set[int] = set()
         # Those of them whose end is on its way to the disk: they do nothing more, so others have their places.
         self._ending: set[int] = set()
+        self._held: dict[int, Held] = {}
         self._waking_soon: IDelayedCall | None = None
         self._open = False
         self._waking = False
@@ -173,6 +174,16 @@ class Processor:
                     Deferred.fromCoroutine(self._job(live))
         finally:
             self._waking = False
+
+    def over(self, job: int) -> None:
+        """Free the locks of a job whose end is durable: its coroutine may hear of that much later.
+
+        It waits until nothing is in doubt any more, and the majority may be gone again before.
+        """
+        held = self._held.get(job)
+        if held is not None:
+            held.release()
+        self.wake()
 
     def _ends(self, live: LiveJob) -> None:
         """Take note that a job ends with a commit that is being put together; others are started once it is."""
@@ -319,6 +330,7 @@ class Processor:
 
     async def _run(self, live: LiveJob, index: int, op: Opcode, operation: Operation[Any], held: Held) -> bool:
         keep = False
+        self._held[live.head.id] = held
         try:
             live.step(jobs.locked(index, self._clock.seconds(), held.locks.in_order()))
             return await self._engaged(
@@ -329,6 +341,7 @@ class Processor:
             keep = True
             raise
         finally:
+            del self._held[live.head.id]
             if not keep:
                 held.release()
 
@@ -441,6 +454,7 @@ class Processor:
 
     async def _settle(self, live: LiveJob, index: int, held: Held) -> None:
         keep = False
+        self._held[live.head.id] = held
         try:
             if live.head.ops[index].status is Status.CANCELING:
                 await self._fail(live, index, Failed(UNCLEAN_SHUTDOWN))
@@ -457,6 +471,7 @@ class Processor:
         except Exception:  # noqa: BLE001  (what is open stays open, and its locks stay held)
             keep = True
             self._log.failure("job {job} cannot be settled; its locks stay held", job=live.head.id)
+        del self._held[live.head.id]
         if not keep:
             held.release()
         if not keep and live.head.status is Status.QUEUED:

@@ -337,7 +337,7 @@ class JobQueue:
             self.schedule.over(then.id)
             self._jobs.ended(live)
             if self._runner is not None:
-                self._runner.wake()
+                self._runner.over(then.id)
 
     def ending(self, live: LiveJob, index: int, end: OpcodeEnd) -> Ending:
         """Give the end of an opcode as changes for somebody's commit; see `gnt.masterd.jobs.seam`."""

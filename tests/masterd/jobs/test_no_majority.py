@@ -54,6 +54,34 @@ def test_an_end_in_doubt_is_shown_when_it_comes_true(brain: Brain) -> None:
     assert brain.locks.snapshot() == []
 
 
+@pytest.mark.parametrize("end", [OpcodeEnd(result=5), OpcodeEnd(error=Failed("undone"))])
+def test_a_job_whose_end_comes_true_late_holds_no_lock_from_then_on(brain: Brain, end: OpcodeEnd) -> None:
+    """Though nothing else becomes durable after it: the majority may be gone again."""
+    number = brain.submit(delay("node/a!"))
+    brain.journal.hold = True
+    brain.engine.finish(number, end)
+    brain.journal.doubt()
+    brain.journal.acknowledge(1)
+    assert brain.status(number) == ("success" if end.error is None else "error")
+    assert brain.locks.snapshot() == []
+    mended(brain)
+    assert brain.locks.snapshot() == []
+    assert brain.processor.started == frozenset()
+
+
+def test_the_end_of_a_refused_opcode_that_comes_true_late_frees_its_locks(brain: Brain) -> None:
+    """So it is also where the processor itself made the end."""
+    number = brain.submit(delay("node/a!"))
+    brain.journal.hold = True
+    brain.engine.waiting.pop(number).errback(Failed("node2 does not answer"))
+    brain.journal.doubt()
+    brain.journal.acknowledge(1)
+    assert brain.status(number) == "error"
+    assert brain.locks.snapshot() == []
+    mended(brain)
+    assert brain.processor.started == frozenset()
+
+
 def test_an_end_that_was_not_taken_is_settled_when_changes_are_taken_again(brain: Brain) -> None:
     """What the engine left open is settled by its recovery, with the locks still held."""
     number = brain.submit(delay("node/a!"))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 from urllib.parse import quote
@@ -71,6 +72,8 @@ class CallTable:
         self._queue: list[tuple[Callable[[sqlite3.Connection], Any], Deferred[Any]]] = []
         self._busy = False
         self._since_trim = 0
+        # Ends that the disk did not take: (state, answer, time, id), for the next transaction that it takes.
+        self._late: list[tuple[State, bytes, float, str]] = []
         self.promised: Epoch = START.epoch
         self.known: set[str] = set()
         self.left_open: list[Row] = []
@@ -104,10 +107,13 @@ class CallTable:
         self.known.discard(call)
 
     async def finish(self, call: str, state: State, answer: bytes) -> None:
-        """Record how a call ended."""
-        now = self._runtime.now()
-        update = "UPDATE calls SET state = ?, answer = ?, time = ? WHERE id = ?"
-        await self._write(lambda connection: connection.execute(update, (state, answer, now, call)))
+        """Record how a call ended; if that cannot be written now it is with whatever is written next."""
+        end = (state, answer, self._runtime.now(), call)
+        try:
+            await self._write(lambda connection: connection.execute(_END, end))
+        except NodeFailure:
+            self._late.append(end)
+            raise
         self._since_trim += 1
         if self._since_trim >= TRIM_EVERY:
             self._since_trim = 0
@@ -164,13 +170,17 @@ class CallTable:
         """Write what has gathered, in one transaction after the other, until nothing is left."""
         while self._queue:
             batch, self._queue = self._queue, []
+            late, works = tuple(self._late), [work for work, _ in batch]
+            if late:
+                works.insert(0, partial(_record_ends, ends=late))
             try:
-                results = await self._pool.run(self._commit, [work for work, _ in batch])
+                results = (await self._pool.run(self._commit, works))[-len(batch) :]
             except sqlite3.Error as problem:
                 error = NodeFailure("call_table", f"{self._path} cannot be written: {problem}", retry=True)
                 for _, done in batch:
                     done.errback(error)
             else:
+                del self._late[: len(late)]
                 for (_, done), result in zip(batch, results, strict=True):
                     done.callback(result)
         self._busy = False
@@ -226,6 +236,7 @@ class CallTable:
             self._connection = None
 
 
+_END: Final = "UPDATE calls SET state = ?, answer = ?, time = ? WHERE id = ?"
 _COLUMNS: Final = "SELECT id, tag, number, node, lane, state, answer, time FROM calls"
 
 
@@ -238,6 +249,10 @@ def _row(found: tuple[Any, ...]) -> Row:
 def _find(connection: sqlite3.Connection, call: str) -> Row | None:
     found = connection.execute(f"{_COLUMNS} WHERE id = ?", (call,)).fetchone()
     return None if found is None else _row(found)
+
+
+def _record_ends(connection: sqlite3.Connection, *, ends: tuple[tuple[State, bytes, float, str], ...]) -> None:
+    connection.executemany(_END, ends)
 
 
 def _raise_promise(connection: sqlite3.Connection, epoch: Epoch) -> None:

@@ -217,6 +217,27 @@ def test_crash_while_under_way_answers_in_doubt(node: Node) -> None:
     assert outcome.state == "in_doubt"
 
 
+def test_an_end_that_the_disk_does_not_take_is_written_with_the_next_call(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So a repeated id gets the same answer, and the call does not stand as under way until the next restart."""
+
+    def full(_works: object) -> list[Any]:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    answer = node.send(stop())
+    monkeypatch.setattr(node.table, "_commit", full)
+    node.hands.ends[0].errback(NodeFailure("busy", "it is busy"))
+    assert code(answer) == "busy"
+    assert rows(node) == [("1", "started")]
+    assert code(node.send(stop("u2"), name="2")) == NOT_BEGUN
+    monkeypatch.undo()
+    assert code(node.send(stop())) == "busy"
+    assert rows(node) == [("1", "failed")]
+    node.restart()
+    assert code(node.send(stop())) == "busy"
+
+
 def test_same_lane_runs_in_order_of_arrival_other_lanes_at_once(node: Node) -> None:
     """One instance, one thing at a time."""
     node.send(stop("u1"), name="1")

@@ -17,7 +17,7 @@ from gnt.cli.failures import BROKEN_PIPE, FAILURE, INTERRUPTED, OK, exit_status,
 from gnt.cli.journal import WHERE_PROBLEMS_ARE, record, record_problem
 from gnt.cli.list_commands import list_command
 from gnt.cli.options import COMMON
-from gnt.cli.parsing import BadUsage, Help, Parsed, parse, with_environment
+from gnt.cli.parsing import BadUsage, Help, Parsed, parse_with_environment
 from gnt.cli.plans import Planned
 from gnt.cli.terminal import note, say
 from gnt.model.errors import GntError, Unsupported
@@ -138,8 +138,7 @@ def _call(name: str, command: Command, parsed: Parsed) -> int:
 
 def _run_command(name: str, command: Command, words: Sequence[str]) -> int:
     try:
-        given = with_environment(command, words, os.environ)
-        parsed = parse(name, command, [*command.options, *COMMON], given)
+        parsed = parse_with_environment(name, command, [*command.options, *COMMON], words, os.environ)
     except Help:
         from gnt.cli.usage import command_usage  # noqa: PLC0415
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from gnt.cli.command import Option, option, unsupported
-from gnt.cli.values import choice, comma_list, yes_no
+from gnt.cli.values import choice, comma_list, field_names, yes_no
 
 PRIORITIES: Final = {"low": 10, "normal": 0, "high": -10}
 
@@ -33,7 +33,7 @@ NO_HEADERS = option("--no-headers", help="print no line with the titles")
 SEPARATOR = option("--separator", metavar="TEXT", help="put this between columns instead of filling them up")
 UNITS = option("--units", metavar="UNIT", parse=choice("h", "m", "g", "t"), help="unit of sizes: h, m, g or t")
 OUTPUT = option(
-    "-o", "--output", metavar="FIELDS", parse=str, help="the fields to show; +FIELDS adds to the usual ones"
+    "-o", "--output", metavar="FIELDS", parse=field_names, help="the fields to show; +FIELDS adds to the usual ones"
 )
 LONG_STATES = option("-v", "--verbose", help="write (offline) or (nodata) instead of a sign")
 WATCH = option("--watch", help="look every second, and write the list anew when it has changed, until interrupted")

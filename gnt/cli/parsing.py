@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gnt.cli.command import Command, Option
@@ -39,15 +40,34 @@ def parse(program: str, command: Command, options: Sequence[Option], words: Sequ
     return _Parser(f"{program} {command.name}", options).parse(command, words)
 
 
-def with_environment(command: Command, words: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Put the words of the command's environment variable before the others."""
-    text = environ.get(command.environment, "") if command.environment else ""
+def parse_with_environment(
+    program: str, command: Command, options: Sequence[Option], words: Sequence[str], environ: Mapping[str, str]
+) -> Parsed:
+    """Parse the words of the command's environment variable, if it has one, and then the others.
+
+    Raises what `parse` raises; what is wrong in the variable alone is said to be there.
+    """
+    variable = command.environment
+    text = environ.get(variable, "") if variable else ""
     try:
-        return [*shlex.split(text), *words]
+        before = shlex.split(text)
     except ValueError as problem:
-        raise BadUsage(
-            f"the environment variable {command.environment} cannot be split into words: {problem}"
-        ) from None
+        raise BadUsage(f"the environment variable {variable} cannot be split into words: {problem}") from None
+    try:
+        return parse(program, command, options, [*before, *words])
+    except BadUsage:
+        if before:
+            _blame(variable, text, partial(parse, program, command, options, before))
+        raise
+
+
+def _blame(variable: str, text: str, alone: Callable[[], object]) -> None:
+    """Raise what is wrong with the words of the variable `alone`, if anything is, and say where they are."""
+    try:
+        alone()
+    except BadUsage as problem:
+        hint = f"{problem.hint}\nthe environment variable {variable} is {text}".lstrip()
+        raise BadUsage(problem.text, hint=hint, status=problem.status) from None
 
 
 class _Parser:

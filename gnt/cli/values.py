@@ -105,6 +105,13 @@ def comma_list(text: str) -> list[str]:
     return words
 
 
+def field_names(text: str) -> str:
+    """Take the fields of a list as they are, if there is one: `name,os`, or `+os`, which may add nothing."""
+    if not text.strip(" ,"):
+        raise ValueError("it names no field")
+    return text
+
+
 def pieces(text: str, separator: str = ",") -> list[str]:
     r"""Split a text at its separators; a backslash keeps one that belongs to the text."""
     parts = re.split(rf"(?<!\\)((?:\\\\)*){re.escape(separator)}", text)

@@ -101,6 +101,28 @@ def test_words_of_the_environment_come_first(gnt: Run, master: FakeMaster, monke
     assert gnt("instance", "list").status == 2
 
 
+@pytest.mark.parametrize("words", ["--bogus", "--units=q"])
+def test_a_wrong_word_of_the_environment_is_said_to_be_there(
+    gnt: Run, monkeypatch: pytest.MonkeyPatch, words: str
+) -> None:
+    """Who typed no option is told where it comes from; a wrong option of one's own is not laid at its door."""
+    monkeypatch.setenv("GNT_INSTANCE_LIST", words)
+    ran = gnt("instance", "list")
+    assert ran.status == 2
+    assert f"GNT_INSTANCE_LIST is {words}" in ran.err
+    monkeypatch.setenv("GNT_INSTANCE_LIST", "--no-headers")
+    assert "GNT_INSTANCE_LIST" not in gnt("instance", "list", words).err
+
+
+@pytest.mark.parametrize("fields", ["", ",", " , "])
+def test_a_list_without_fields_is_none(gnt: Run, master: FakeMaster, fields: str) -> None:
+    """An empty -o names no field: that is said, instead of printing nothing."""
+    master.rows["instance"] = [WEB]
+    ran = gnt("instance", "list", "-o", fields)
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith("Error: option -o: it names no field\n")
+
+
 def test_fields_are_listed(gnt: Run, master: FakeMaster) -> None:
     """Name, type, title and description."""
     ran = gnt("instance", "list-fields", "oper_ram")

@@ -215,11 +215,13 @@ def test_what_nodes_make_of_providers(gnt: Run, master: FakeMaster) -> None:
 
 
 def test_where_providers_can_be_used(gnt: Run, master: FakeMaster) -> None:
-    """Groups and parameters; one that is nowhere, and one that no node has."""
+    """Groups and parameters; one that is nowhere, and one that no node has, by which the command fails."""
     master.plans = [
         Job([["san", {"default": False, "spare": True}, [["pool", "where"]]], ["old", {"default": False}, []]])
     ]
-    assert gnt("storage", "info", "san", "old", "nope").out.splitlines() == [
+    ran = gnt("storage", "info", "san", "old", "nope")
+    assert ran.status == 1
+    assert ran.out.splitlines() == [
         "san:",
         "  - Valid for nodegroups:",
         "      spare",

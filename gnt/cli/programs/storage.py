@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program
-from gnt.cli.failures import OK
+from gnt.cli.failures import FAILURE, OK
 from gnt.cli.jobs import run
 from gnt.cli.options import PRIORITY
 from gnt.cli.terminal import say
@@ -56,11 +56,11 @@ def _info(call: Call) -> int:
     found = {each["name"]: each for each in _providers(call, _INFO_FIELDS, call.arguments)}
     if call.json:
         call.print_json(list(found.values()))
-        return OK
-    for name in call.arguments or found:
-        for line in _described(name, found.get(name)):
-            say(line)
-    return OK
+    else:
+        for name in call.arguments or found:
+            for line in _described(name, found.get(name)):
+                say(line)
+    return OK if all(name in found for name in call.arguments) else FAILURE
 
 
 def _described(name: str, provider: dict[str, Any] | None) -> Iterator[str]:

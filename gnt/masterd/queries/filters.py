@@ -74,9 +74,9 @@ class Unless:
 Filter = Leaf | Both | Either | Unless
 
 
-def bad_filter(text: str) -> GntError:
+def bad_filter(text: str, hint: str = "") -> GntError:
     """Make the refusal of a filter; LUXI clients know it as `ParameterError`."""
-    return GntError("parameter_error", text)
+    return GntError("parameter_error", text, hint=hint)
 
 
 def parse_filter(value: Any) -> Filter | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, Final
 
 import msgspec
@@ -35,7 +36,8 @@ def find_field(fields: Fields, name: str) -> Field:
     """Give the field that a filter names. Raises `GntError` (`parameter_error`)."""
     found = fields.find(name)
     if found is None:
-        raise bad_filter(f"Can't find field named '{name[:80]}'")
+        near = get_close_matches(name[:80], fields.by_name, n=3)
+        raise bad_filter(f"Can't find field named '{name[:80]}'", f"did you mean {' or '.join(near)}?" if near else "")
     return found
 
 

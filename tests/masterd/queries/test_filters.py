@@ -103,6 +103,14 @@ def test_what_is_refused(desk: Desk, query_filter: Any, text: str) -> None:
     assert "\n" not in caught.value.text
 
 
+def test_a_mistyped_field_is_told_what_is_near(desk: Desk) -> None:
+    """The hint names what may have been meant; where nothing is near there is none."""
+    for name, hint in (("nmae", "did you mean name?"), ("qqqqqq", "")):
+        with pytest.raises(GntError) as caught:
+            desk.names("instance", ["=", name, "x"])
+        assert caught.value.hint == hint
+
+
 def test_depth_and_size_have_limits() -> None:
     """Ten levels are read, eleven are not; nor is a filter of endless breadth."""
     nested: list[Any] = ["?", "admin_up"]

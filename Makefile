@@ -12,7 +12,7 @@ help: ## say what can be made
 	@echo "  make cluster NODES=5    as many nodes as asked for (default 3)"
 	@echo "  make test TESTS=tests/model   only these tests"
 
-setup: ## build .venv with the pinned dependencies (every other target does it by itself)
+setup: ## build .venv with the pinned dependencies (whatever needs it does it by itself)
 	@tools/setup.sh venv </dev/null
 
 demo: ## as root: three nodes on this machine and a real virtual machine that moves between them
@@ -25,7 +25,7 @@ cluster: ## as anybody: NODES=n nodes on loopback addresses, with the hypervisor
 demo-stop: ## end what demo or cluster left running; nothing remains
 	@tools/demo/stop.sh </dev/null
 
-test: ## all tests, real guests included where this machine can
+test: ## the tests, real guests included where this machine can (the longest of disks are in test-disks)
 	@tools/setup.sh venv packages guest tests </dev/null
 	@$(VENV)/python -m pytest $(TESTS) </dev/null
 
@@ -33,7 +33,7 @@ test-disks: ## all of tests/real_disks: real volumes and mirrors in machines of 
 	@tools/setup.sh venv tests </dev/null
 	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 tests/real_disks </dev/null
 
-simulate: ## SEEDS=n runs by chance of a cluster in one process; SEED=n tells one; neither: one fault at each point (an hour)
+simulate: ## a cluster in one process: SEEDS=n runs by chance; SEED=n tells one; neither: a fault at each point (an hour)
 	@tools/setup.sh venv </dev/null
 	@$(VENV)/python -m gnt.sim $(if $(SEED),seed $(SEED),$(if $(SEEDS),seeds $(SEEDS),exhaust)) </dev/null
 

@@ -80,6 +80,24 @@ def debt_key(debt: Debt) -> str:
     return f"{debt.node}/{debt.id}"
 
 
+def in_turn(debts: Mapping[str, Debt]) -> list[tuple[str, Debt]]:
+    """Give debts as they are to be paid: opcode by opcode, the steps of each in the order in which they were owed.
+
+    An opcode's volumes change names as it goes: undone in another order, one would be taken for another.
+    """
+
+    def turn(item: tuple[str, Debt]) -> tuple[list[tuple[int, str]], int, list[tuple[int, str]]]:
+        _, debt = item
+        return _numbers(debt.opcode), debt.turn, _numbers(debt.id)
+
+    return sorted(debts.items(), key=turn)
+
+
+def _numbers(text: str) -> list[tuple[int, str]]:
+    """Order numbers between slashes as numbers."""
+    return [(len(part), part) for part in text.split("/")]
+
+
 def noted(debt: Debt, head: Cluster) -> Debt:
     """Note in a debt in which version the objects are that its payment may change."""
     serials = {}
@@ -121,7 +139,7 @@ class Payer:
     async def pay(self, node: str) -> Payment:
         """Pay all that a node (its UUID) owes, each debt under the locks of what it touches."""
         payment = Payment([], [])
-        for key, debt in sorted((await self._debts(f"{node}/")).items()):
+        for key, debt in in_turn(await self._debts(f"{node}/")):
             hold = await self._locking.acquire(f"debt of {self._name_of(node)}", partial(locks_of, debt))
             try:
                 await self._pay_now(key, payment)
@@ -132,7 +150,7 @@ class Payer:
     async def pay_first(self, names: Collection[str]) -> Payment:
         """Pay what any node owes that touches these instances, whose locks the caller holds."""
         payment = Payment([], [])
-        for key, debt in sorted((await self._debts("")).items()):
+        for key, debt in in_turn(await self._debts("")):
             if instances_of(debt, self._commits.head).isdisjoint(names):
                 continue
             before = len(payment.open)

@@ -37,6 +37,7 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     A debt without a call is a question: `rows` are settled anew, with what was known (`outcomes`). Objects that are not
     in the version of `serials` any more are left as they are. A `tolerant` call may fail: then that is its end.
     `instances` are the names of those that the opcode had locked: `gnt.masterd.owing` has what comes of that.
+    `turn` is its place among the debts of its opcode: what is undone is undone in reverse, whenever it is paid.
     """
 
     opcode: str
@@ -50,6 +51,7 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     outcomes: dict[str, str] = {}
     serials: dict[str, int] = {}
     instances: list[str] = []
+    turn: int = 0
 
 
 class Calls(Protocol):
@@ -216,12 +218,12 @@ class Settling:
 
     def _owe(self, step: OpenStep, call: StoredCall, text: str) -> None:
         """Note a call that is to be made when its node is back."""
-        debt = Debt(opcode=self._opcode, node=call.node, id=step.id, text=text, call=call, tolerant=step.tolerant)
-        self._result.debts.append(debt)
+        bare = Debt(opcode=self._opcode, node=call.node, id=step.id, text=text, call=call, tolerant=step.tolerant)
+        self._result.debts.append(msgspec.structs.replace(bare, turn=len(self._result.debts)))
 
     def _ask_later(self, step: OpenStep, text: str) -> None:
         """Note a question; this row and those before it are settled when it is answered."""
         known = {one.id: self._outcome(one) for row in self._rows for segment in row.segments for one in segment.steps}
         rows = list(self._rows)
-        debt = Debt(opcode=self._opcode, node=step.node, id=step.id, text=text, rows=rows, outcomes=known)
-        self._result.debts.append(debt)
+        bare = Debt(opcode=self._opcode, node=step.node, id=step.id, text=text, rows=rows, outcomes=known)
+        self._result.debts.append(msgspec.structs.replace(bare, turn=len(self._result.debts)))

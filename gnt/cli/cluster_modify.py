@@ -220,6 +220,6 @@ MODIFY_OS: Final = Command(
         option("-f", "--force", help="although no node has it, or it does not know the parameter"),
         *CHANGING,
     ),
-    arguments=(Argument("os"),),
+    arguments=(Argument("os", kind="os"),),
     examples=("gnt-os modify -H kvm:kernel_path=/boot/vmlinuz debootstrap+default", "gnt-os modify --hidden=yes noop"),
 )

@@ -108,7 +108,7 @@ def _dest(flags: tuple[str, ...]) -> str:
 
 
 class Argument(NamedTuple):
-    """Positional arguments of one kind. `kind` is what completion offers: `instance`, `node`, `job` or `file`."""
+    """Positional arguments of one kind. `kind` is what completion offers: `instance`, `field`, `file` and others."""
 
     metavar: str
     minimum: int = 1

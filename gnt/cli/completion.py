@@ -14,6 +14,7 @@ from typing import Final
 
 from gnt.cli.call import Call
 from gnt.cli.command import Command, Option, Program
+from gnt.cli.list_commands import list_command
 from gnt.cli.main import load
 from gnt.cli.options import COMMON
 from gnt.cli.parsing import Parsed
@@ -32,6 +33,7 @@ _NAME_FIELDS: Final = {
     "group": "name",
     "network": "name",
     "os": "name",
+    "extstorage": "name",
     "export": "export",
     "job": "id",
     "filter": "uuid",
@@ -69,10 +71,11 @@ def _offered(program: Program, before: Sequence[str], word: str) -> Iterable[str
     flags = {flag: option for option in options for flag in option.flags}
     name, equals, _ = word.partition("=")
     if equals and name in flags:
-        return (f"{name}={value}" for value in _values(program, command, flags[name]))
+        begun = word.removeprefix(f"{name}=")
+        return (f"{name}={value}" for value in _values(program, command, flags[name], begun))
     pending = flags.get(before[-1])
     if len(before) > 1 and pending is not None and pending.takes_value:
-        return _values(program, command, pending)
+        return _values(program, command, pending, word)
     if word.startswith("-"):
         return sorted(flags)
     return _arguments(program, command, _arguments_before(before[1:], flags))
@@ -94,23 +97,31 @@ def _arguments_before(words: Sequence[str], flags: dict[str, Option]) -> list[st
 
 
 def _arguments(program: Program, command: Command, before: Sequence[str]) -> Iterable[str]:
-    """Give names of the kind of the argument that comes next, without those that stand there already."""
+    """Give words or names of the kind of the argument that comes next, without names that stand there already."""
     place = len(before)
     for argument in command.arguments:
         if argument.maximum is None or place < argument.maximum:
+            if place == 0 and "|" in argument.metavar:
+                return [words.split()[0] for words in argument.metavar.split("|")]
+            if argument.kind == "field":
+                return [name for name in _fields(program, command) if name not in before]
             return [name for name in _names(program, command, argument.kind) if name not in before]
         place -= argument.maximum
     return []
 
 
-def _values(program: Program, command: Command, option: Option) -> Iterable[str]:
-    """Give the values of an option: its choices, or names of what its metavariable says."""
+def _values(program: Program, command: Command, option: Option, begun: str) -> Iterable[str]:
+    """Give the values of an option: its choices, or names of what its metavariable says. `begun` is there already."""
     info = option.info()
     if info is not None and info.choices:
         return [str(choice) for choice in info.choices]
     metavar = metavar_of(option)
     if "|" in metavar:
         return metavar.split("|")
+    if metavar == "FIELDS":
+        # Of several, only the last is still being typed; a + before the first adds to the usual ones.
+        typed = max(begun.rfind(","), 0 if begun.startswith("+") else -1) + 1
+        return [begun[:typed] + name for name in _fields(program, command)]
     return _names(program, command, _METAVAR_KINDS.get(metavar.partition("[")[0].partition(",")[0], ""))
 
 
@@ -118,7 +129,20 @@ def _names(program: Program, command: Command, kind: str) -> list[str]:
     field = _NAME_FIELDS.get(kind)
     if field is None:
         return []
-    path = Call(program.name, command, Parsed(), os.environ).socket_path()
-    with LuxiClient(path, connect_timeout=PATIENCE, timeout=PATIENCE) as client:
+    with _master(program, command) as client:
         answer = client.query(kind, [field])
     return [str(row[0][1]) for row in answer.data if row[0][0] == 0]
+
+
+def _fields(program: Program, command: Command) -> list[str]:
+    """Give the names of the fields that a list of the program can have; none where the command is no such list."""
+    if list_command(program.name, command.name) is None:
+        return []
+    kind = program.name.removeprefix("gnt-")
+    with _master(program, command) as client:
+        return [field.name for field in client.query_fields("export" if kind == "backup" else kind)]
+
+
+def _master(program: Program, command: Command) -> LuxiClient:
+    path = Call(program.name, command, Parsed(), os.environ).socket_path()
+    return LuxiClient(path, connect_timeout=PATIENCE, timeout=PATIENCE)

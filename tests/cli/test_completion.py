@@ -58,6 +58,35 @@ def test_names(gnt: Run, master: FakeMaster) -> None:
     assert offered(gnt, "gnt-instance migrate -n node2 ") == ["web1", "web2", "db1"]
 
 
+def test_guest_systems_and_providers(gnt: Run, master: FakeMaster) -> None:
+    """What gnt-os and gnt-storage take has names as well."""
+    master.rows["os"] = [{"name": "debootstrap"}, {"name": "noop"}]
+    master.rows["extstorage"] = [{"name": "san"}]
+    assert offered(gnt, "gnt-os info de") == ["debootstrap"]
+    assert offered(gnt, "gnt-os modify --hidden=yes ") == ["debootstrap", "noop"]
+    assert offered(gnt, "gnt-storage info ") == ["san"]
+
+
+def test_words_that_a_command_takes(gnt: Run) -> None:
+    """Where the usage shows words to choose from, they are offered; what a person has to think of is not."""
+    assert offered(gnt, "gnt-cluster queue ") == ["drain", "undrain", "info"]
+    assert offered(gnt, "gnt-cluster rapi-token --scope read ") == ["add", "list", "revoke"]
+    assert offered(gnt, "gnt-cluster watcher p") == ["pause"]
+    assert offered(gnt, "gnt-cluster rapi-token add ") == []
+    assert offered(gnt, "gnt-cluster rename ") == []
+
+
+@pytest.mark.usefixtures("master")
+def test_fields(gnt: Run) -> None:
+    """Fields of what is listed: the one that is being typed, behind a comma or the + that adds to the usual ones."""
+    assert "name" in offered(gnt, "gnt-instance list -o na")
+    assert offered(gnt, "gnt-instance list -o +oper_r") == ["+oper_ram"]
+    assert offered(gnt, "gnt-instance list --output=name,oper_r") == ["--output=name,oper_ram"]
+    assert offered(gnt, "gnt-job list -o id,opstat") == ["id,opstatus"]
+    assert offered(gnt, "gnt-backup list-fields ex") == ["export"]
+    assert offered(gnt, "gnt-node list-fields pinst_c pinst_c") == ["pinst_cnt"]
+
+
 def test_without_a_master(gnt: Run, master: FakeMaster) -> None:
     """No names, no message, no failure: the shell goes on."""
     master.answers["Query"] = GntError("no_master", "away")

@@ -147,7 +147,7 @@ PROGRAM = Program(
             help="show guest OS definitions: versions, variants, parameters",
             run=_info,
             options=(PRIORITY,),
-            arguments=(Argument("os", 0, None),),
+            arguments=(Argument("os", 0, None, kind="os"),),
             aliases=("show",),
             text="With --json: a list of objects, one for each definition.",
             examples=("gnt-os info debootstrap",),

@@ -95,7 +95,7 @@ PROGRAM = Program(
             help="say where external storage providers can be used, and which parameters they take",
             run=_info,
             options=(PRIORITY,),
-            arguments=(Argument("provider", 0, None),),
+            arguments=(Argument("provider", 0, None, kind="extstorage"),),
             text="With --json: a list of objects, one for each provider that there is.",
             examples=("gnt-storage info",),
         ),

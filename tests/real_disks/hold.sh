@@ -6,8 +6,9 @@ if read -r number pattern 2>/dev/null </run/hold; then
     # shellcheck disable=SC2254
     case "$name $*" in
     $pattern)
-        echo "$name $*" >>/run/matched
-        if [ "$(wc -l </run/matched)" -eq "$number" ]; then
+        # Two may come at once: each has the place of its own line.
+        echo "$$ $name $*" >>/run/matched
+        if [ "$(grep -n "^$$ " /run/matched | cut -d: -f1)" -eq "$number" ]; then
             echo "$name $*" >/run/held
             exec sleep 100000
         fi

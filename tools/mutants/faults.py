@@ -188,7 +188,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             ),
         ),
         ("run", f"{_STORIES}/demoted.txt"),
-        "was acknowledged, and of",
+        "fails=no_majority: the answer is",
     ),
     Mutant(
         "fence without waiting",

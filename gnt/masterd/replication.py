@@ -77,6 +77,7 @@ class _Flight:
 
     def __init__(self, sent: Position) -> None:
         self.sent = sent
+        self.stored = 0
         self.told = 0
         self.count = 0
         self.failed = False
@@ -96,6 +97,7 @@ class Follower:
         self._peers = peers
         self._source = source
         self._waiting: Deferred[None] | None = None
+        self._flight: _Flight | None = None
         self._stopped = False
         self._transfers = 0
         self._task: Deferred[None] | None = None
@@ -170,7 +172,7 @@ class Follower:
         return ours
 
     async def _stream(self, common: Position) -> None:
-        flight = _Flight(common)
+        self._flight = flight = _Flight(common)
         while True:
             if flight.failed:
                 if flight.problem is not None:
@@ -203,9 +205,13 @@ class Follower:
 
     def _answered(self, answer: Any, flight: _Flight) -> None:
         flight.count -= 1
+        if flight is not self._flight:
+            return  # a late answer to a stream that was given up: the one of now knows better
         if isinstance(answer, AppendAnswer):
             if answer.stored:
-                self._source.matched(self.node, answer.end.serial)
+                # Answers may overtake each other: what was stored before is stored still.
+                flight.stored = max(flight.stored, answer.end.serial)
+                self._source.matched(self.node, flight.stored)
             else:
                 flight.failed = True
         else:

@@ -13,6 +13,7 @@ from gnt.masterd.planning import Planner
 from gnt.model.errors import INTERNAL
 from gnt.model.objects import Network
 from gnt.opcodes.registry import decode_opcode
+from gnt.wire.disk_calls import DiskState
 from gnt.wire.guest_calls import Console
 from tests.masterd.fakes import Resolver
 from tests.masterd.operations.ground import Ground
@@ -56,6 +57,7 @@ def ground() -> Ground:
     assert made.add(disk_template="sharedfile").error is None
     network = Network(uuid="00000000-0000-4000-8000-0000000000bb", name="net1", network="192.0.2.0/24")
     made.journal.head = made.journal.head.put(network)
+    made.nodes.answers["disk_states"] = lambda _n, call: [DiskState() for _ in call.disks]
     made.nodes.answers["guest_console"] = lambda _n, call: Console(instance=call.instance.name, kind="msg")
     return made
 

@@ -42,8 +42,11 @@ def _run(arguments: argparse.Namespace) -> int:
 def _exhaust(arguments: argparse.Namespace) -> int:
     """Tell stories with one fault at each point."""
     status = 0
-    for path in arguments.stories or sorted(_STORIES.glob("*.txt")):
-        status |= _exhaust_one(read_story(path), arguments)
+    stories = [read_story(path) for path in arguments.stories or sorted(_STORIES.glob("*.txt"))]
+    for story in stories:
+        if story.alone and not arguments.stories:
+            continue
+        status |= _exhaust_one(story, arguments)
     return status
 
 

@@ -52,19 +52,23 @@ class Step:
 
 @dataclass(frozen=True)
 class Story:
-    """A cluster of so many machines, and what is done with it. `pool` None: the usual size of the candidate pool."""
+    """A cluster of so many machines, and what is done with it. `pool` None: the usual size of the candidate pool.
+
+    `alone`: what befalls stands in the story itself, and what it expects holds without further faults only.
+    """
 
     name: str
     nodes: tuple[str, ...]
     steps: tuple[Step, ...]
     pool: int | None = None
+    alone: bool = False
 
 
 def read_story(path: Path) -> Story:
     """Read a story. Raises `ValueError` naming the line that is none."""
     from gnt.sim.telling import VERBS  # noqa: PLC0415  (which needs what is above)
 
-    count, pool = 1, None
+    count, pool, alone = 1, None, False
     steps: list[Step] = []
     for number, line in enumerate(path.read_text().splitlines(), 1):
         # Quotes belong to the JSON in the words.
@@ -74,12 +78,12 @@ def read_story(path: Path) -> Story:
         verb, _, where = first.partition("@")
         if verb == "cluster":
             given = Step(verb, tuple(words)).named()
-            count, pool = int(given["nodes"]), given.get("pool")
+            count, pool, alone = int(given["nodes"]), given.get("pool"), bool(given.get("alone", False))
         elif verb in VERBS:
             steps.append(Step(verb, tuple(words), where))
         elif verb:
             raise ValueError(f"{path} line {number}: {verb} is no step of a story")
-    return Story(path.stem, tuple(f"node{index}" for index in range(1, count + 1)), tuple(steps), pool)
+    return Story(path.stem, tuple(f"node{index}" for index in range(1, count + 1)), tuple(steps), pool, alone)
 
 
 def _is_named(word: str) -> bool:

@@ -36,7 +36,7 @@ def test_a_seed_tells_the_same_story_every_time() -> None:
     assert first.returncode == 0, first.stdout[-2000:] + first.stderr[-2000:]
     assert str(CHECKOUT) not in first.stdout
     assert "/dev/shm" not in first.stdout  # noqa: S108
-    assert len(first.stdout.splitlines()) > 1000
+    assert len(first.stdout.splitlines()) > 500
 
 
 def test_runs_by_chance_go_well() -> None:

@@ -5,22 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.real_disks.cluster import RealCluster
-from tests.real_disks.test_mirrors import READ, WRITE
+from tests.real_disks.commands import ADD, READ, WRITE, device, gnt
 
 pytestmark = pytest.mark.long_disks
-
-ADD = ("--no-install", "-o", "none", "--no-nics", "--ignore-ipolicy")
-
-
-def gnt(real: RealCluster, *words: str) -> str:
-    """Run a command on the master; gives what it printed."""
-    return real.command("node1", *words).stdout
-
-
-def device(real: RealCluster, name: str, node: str) -> str:
-    """Give the device to which the stable link of an instance's first disk points."""
-    link = real.layout(node).run / f"instance-disks/{name}:0"
-    return real.machines[node].shell(f"readlink {link}").strip()
 
 
 def test_the_life_of_a_mirrored_instance(real: RealCluster) -> None:
@@ -30,7 +17,7 @@ def test_the_life_of_a_mirrored_instance(real: RealCluster) -> None:
     gnt(real, "gnt-instance", "startup", "web1")
     first = device(real, "web1", "node2")
     assert first.startswith("/dev/drbd")
-    written = one.shell(WRITE.format(first, first))
+    written = one.shell(WRITE.format(first))
 
     gnt(real, "gnt-instance", "failover", "-f", "web1")
     second = device(real, "web1", "node3")

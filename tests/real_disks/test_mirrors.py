@@ -8,10 +8,8 @@ from gnt.model.errors import NodeFailure
 from gnt.wire.calls import DiskRemove
 from gnt.wire.disk_calls import DiskDemote, DiskPromote, MirrorConnect, MirrorDisconnect, MirrorList
 from tests.real_disks.cluster import GROUP, RealCluster
+from tests.real_disks.commands import READ, WRITE
 from tests.real_disks.mirrors import mirror
-
-WRITE = "dd if=/dev/urandom of={} bs=1M count=4 oflag=direct status=none; head -c 4M {} | md5sum"
-READ = "head -c 4M {} | md5sum"
 
 
 def test_what_is_written_on_one_side_is_read_on_the_other(real: RealCluster) -> None:
@@ -23,7 +21,7 @@ def test_what_is_written_on_one_side_is_read_on_the_other(real: RealCluster) -> 
     facts = disk.facts("node2")
     assert facts is not None
     assert (facts.size, facts.degraded, facts.local_status, facts.sync_percent) == (32, False, "ok", None)
-    written = one.shell(WRITE.format(device, device))
+    written = one.shell(WRITE.format(device))
     with pytest.raises(NodeFailure) as refused:
         disk.open("node3")
     assert refused.value.code == "busy"
@@ -51,7 +49,7 @@ def test_each_call_may_come_twice(real: RealCluster) -> None:
     disk = mirror(real, 6)
     one = real.machines["node2"]
     device = disk.start()
-    written = one.shell(WRITE.format(device, device))
+    written = one.shell(WRITE.format(device))
     disk.create()
     disk.connect()
     assert disk.open("node2") == device
@@ -74,10 +72,10 @@ def test_a_split_brain_is_refused_and_told(real: RealCluster) -> None:
     with other.without_mirrors():
         disk.until("node2", lambda now: now.connection != "Connected")
         disk.until("node3", lambda now: now.connection != "Connected")
-        first = one.shell(WRITE.format("/dev/drbd1", "/dev/drbd1"))
+        first = one.shell(WRITE.format("/dev/drbd1"))
         # What nobody should do: the other side is opened although the first one lives.
         assert disk.open("node3") == "/dev/drbd21"
-        second = other.shell(WRITE.format("/dev/drbd21", "/dev/drbd21"))
+        second = other.shell(WRITE.format("/dev/drbd21"))
     for node in disk.nodes:
         disk.until(node, lambda now: now.connection == "StandAlone")
     for node in disk.nodes:
@@ -126,7 +124,7 @@ def test_two_writers_only_while_a_guest_migrates(real: RealCluster) -> None:
             disk.ask("node2", DiskPromote(disk=disk.spec, shared=True))
             disk.ask("node3", DiskPromote(disk=disk.spec, shared=True))
             disk.until("node2", lambda now: (now.role, now.peer_role) == ("Primary", "Primary"))
-            written = one.shell(WRITE.format("/dev/drbd2", "/dev/drbd2"))
+            written = one.shell(WRITE.format("/dev/drbd2"))
             assert other.shell(READ.format("/dev/drbd22")) == written
             disk.ask("node2", DiskDemote(disk=disk.spec))
     disk.until("node3", lambda now: (now.role, now.peer_role) == ("Primary", "Secondary"))

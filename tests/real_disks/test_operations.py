@@ -2,56 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
-from tests.live import wait_until
 from tests.real_disks.cluster import GROUP, RealCluster
-from tests.real_disks.test_instances import ADD, device, gnt
-from tests.real_disks.test_mirrors import READ, WRITE
+from tests.real_disks.commands import (
+    ADD,
+    ADD_DRBD,
+    IN_STEP,
+    READ,
+    WRITE,
+    device,
+    gnt,
+    mirrors,
+    nothing_is_left,
+    roles,
+    row,
+    until_paid,
+    volumes,
+)
 
 pytestmark = pytest.mark.long_disks
-
-ADD_DRBD = ("gnt-instance", "add", "-t", "drbd", "-n", "node2:node3")
-
-
-def volumes(real: RealCluster, node: str) -> list[str]:
-    """Give the names of all volumes of a machine, in order."""
-    return sorted(real.machines[node].shell("lvs --noheadings -o lv_name").split())
-
-
-def mirrors(real: RealCluster, node: str) -> list[str]:
-    """Give the lines of the kernel's mirrors of a machine: `0: cs:Connected ro:Primary/Secondary ds:... C r-----`."""
-    said = real.machines[node].shell("cat /proc/drbd")
-    return [line.strip() for line in said.splitlines() if " cs:" in line]
-
-
-def roles(real: RealCluster, node: str) -> list[str]:
-    """Give the roles and the data of both sides of each mirror of a machine."""
-    return [" ".join(line.split()[2:4]) for line in mirrors(real, node)]
-
-
-def nothing_is_left(real: RealCluster) -> None:
-    """See that no machine has a volume, a mirror or a link of an instance's disk."""
-    for node, machine in real.machines.items():
-        assert volumes(real, node) == [], node
-        assert mirrors(real, node) == [], node
-        assert machine.shell(f"ls {real.layout(node).run / 'instance-disks'} 2>/dev/null; true") == "", node
-
-
-def disk_path(real: RealCluster, name: str, index: int, node: str) -> str:
-    """Give the device to which the stable link of one of an instance's disks points."""
-    link = real.layout(node).run / f"instance-disks/{name}:{index}"
-    return real.machines[node].shell(f"readlink {link}").strip()
-
-
-def row(real: RealCluster, name: str, fields: str) -> dict[str, Any]:
-    """Give fields of an instance."""
-    [found] = json.loads(gnt(real, "gnt-instance", "list", "--json", "-o", fields, name))
-    assert isinstance(found, dict)
-    return found
 
 
 def test_a_plain_instance_is_given_a_mirror_and_loses_it(real: RealCluster) -> None:
@@ -61,7 +31,7 @@ def test_a_plain_instance_is_given_a_mirror_and_loses_it(real: RealCluster) -> N
     gnt(real, "gnt-instance", "startup", "web1")
     path = device(real, "web1", "node2")
     assert path.startswith(f"/dev/{GROUP}/")
-    written = one.shell(WRITE.format(path, path))
+    written = one.shell(WRITE.format(path))
     gnt(real, "gnt-instance", "shutdown", "web1")
 
     gnt(real, "gnt-instance", "modify", "--ignore-ipolicy", "-t", "drbd", "-n", "node3", "web1")
@@ -72,7 +42,7 @@ def test_a_plain_instance_is_given_a_mirror_and_loses_it(real: RealCluster) -> N
     }
     assert (len(volumes(real, "node2")), len(volumes(real, "node3"))) == (2, 2)
     gnt(real, "gnt-instance", "startup", "web1")
-    assert roles(real, "node2") == ["ro:Primary/Secondary ds:UpToDate/UpToDate"]
+    assert roles(real, "node2") == [IN_STEP]
     path = device(real, "web1", "node2")
     assert path.startswith("/dev/drbd")
     assert one.shell(READ.format(path)) == written
@@ -97,13 +67,13 @@ def test_a_plain_instance_is_moved_and_grows(real: RealCluster) -> None:
     disks = ("--disk", "0:size=32m", "--disk", "1:size=16m")
     gnt(real, "gnt-instance", "add", "-t", "plain", "-n", "node2", *disks, *ADD, "web1")
     gnt(real, "gnt-instance", "startup", "web1")
-    paths = [disk_path(real, "web1", index, "node2") for index in (0, 1)]
-    written = [one.shell(WRITE.format(path, path)) for path in paths]
+    paths = [device(real, "web1", "node2", index) for index in (0, 1)]
+    written = [one.shell(WRITE.format(path)) for path in paths]
 
     gnt(real, "gnt-instance", "move", "-f", "-n", "node3", "web1")
     assert row(real, "web1", "pnode,status") == {"pnode": "node3", "status": "running"}
     assert volumes(real, "node2") == []
-    moved = [disk_path(real, "web1", index, "node3") for index in (0, 1)]
+    moved = [device(real, "web1", "node3", index) for index in (0, 1)]
     assert [other.shell(READ.format(path)) for path in moved] == written
 
     gnt(real, "gnt-instance", "grow-disk", "--ignore-ipolicy", "web1", "1", "16m")
@@ -123,15 +93,15 @@ def test_disks_come_and_go(real: RealCluster, template: str) -> None:
     gnt(real, "gnt-instance", "add", "-t", template, "-n", where, "--disk", "0:size=32m", *ADD, "web1")
     gnt(real, "gnt-instance", "startup", "web1")
     path = device(real, "web1", "node2")
-    written = one.shell(WRITE.format(path, path))
+    written = one.shell(WRITE.format(path))
 
     gnt(real, "gnt-instance", "modify", "--ignore-ipolicy", "--disk", "add:size=16m", "web1")
     assert [len(volumes(real, node)) for node in holders] == [2 * each] * len(holders)
     gnt(real, "gnt-instance", "shutdown", "web1")
     gnt(real, "gnt-instance", "startup", "web1")
-    second = disk_path(real, "web1", 1, "node2")
+    second = device(real, "web1", "node2", 1)
     assert second not in ("", path)
-    other = one.shell(WRITE.format(second, second))
+    other = one.shell(WRITE.format(second))
     assert other != written
     gnt(real, "gnt-instance", "shutdown", "web1")
 
@@ -150,12 +120,12 @@ def test_a_mirror_has_one_writer_but_for_the_migration(real: RealCluster) -> Non
     one, other = real.machines["node2"], real.machines["node3"]
     gnt(real, *ADD_DRBD, "--disk", "0:size=32m", *ADD, "web1")
     gnt(real, "gnt-instance", "startup", "web1")
-    assert roles(real, "node2") == ["ro:Primary/Secondary ds:UpToDate/UpToDate"]
+    assert roles(real, "node2") == [IN_STEP]
     path = device(real, "web1", "node2")
-    written = one.shell(WRITE.format(path, path))
+    written = one.shell(WRITE.format(path))
     for source, target in ((one, other), (other, one)):
         gnt(real, "gnt-instance", "migrate", "-f", "web1")
-        assert roles(real, target.name) == ["ro:Primary/Secondary ds:UpToDate/UpToDate"]
+        assert roles(real, target.name) == [IN_STEP]
         assert roles(real, source.name) == ["ro:Secondary/Primary ds:UpToDate/UpToDate"]
         minor = mirrors(real, source.name)[0].split(":")[0]
         shown = target.shell("drbdsetup show --show-defaults | grep -w allow-two-primaries")
@@ -164,7 +134,7 @@ def test_a_mirror_has_one_writer_but_for_the_migration(real: RealCluster) -> Non
         assert source.shell(f"dd if=/dev/zero of=/dev/drbd{minor} count=1 status=none 2>&1 || echo refused")
         path = device(real, "web1", target.name)
         assert target.shell(READ.format(path)) == written
-        written = target.shell(WRITE.format(path, path))
+        written = target.shell(WRITE.format(path))
     gnt(real, "gnt-instance", "remove", "-f", "web1")
     nothing_is_left(real)
 
@@ -176,17 +146,17 @@ def test_disks_are_closed_and_opened_again(real: RealCluster) -> None:
     said = gnt(real, "gnt-instance", "activate-disks", "--wait-for-sync", "web1")
     path = device(real, "web1", "node2")
     assert path in said
-    written = one.shell(WRITE.format(path, path))
+    written = one.shell(WRITE.format(path))
     gnt(real, "gnt-instance", "deactivate-disks", "web1")
     assert mirrors(real, "node2") == mirrors(real, "node3") == []
     gnt(real, "gnt-instance", "startup", "web1")
     assert one.shell(READ.format(device(real, "web1", "node2"))) == written
     assert "web1 is running" in real.refused("gnt-instance", "deactivate-disks", "web1")
-    assert roles(real, "node2") == ["ro:Primary/Secondary ds:UpToDate/UpToDate"]
+    assert roles(real, "node2") == [IN_STEP]
 
     # The side under a guest that runs is made anew from the other one.
     gnt(real, "gnt-instance", "replace-disks", "-p", "web1")
-    wait_until(lambda: len(volumes(real, "node2")) == 2, "old volumes are left")
+    until_paid(real, "node2", 2)
     assert one.shell(READ.format(device(real, "web1", "node2"))) == written
     gnt(real, "gnt-instance", "remove", "-f", "web1")
     nothing_is_left(real)

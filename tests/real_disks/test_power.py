@@ -13,8 +13,7 @@ import pytest
 
 from tests.live import wait_until
 from tests.real_disks.cluster import GROUP, RealCluster
-from tests.real_disks.test_instances import ADD, device, gnt
-from tests.real_disks.test_mirrors import READ, WRITE
+from tests.real_disks.commands import ADD, READ, device, gnt, volumes, write
 
 pytestmark = pytest.mark.long_disks
 
@@ -36,11 +35,6 @@ def lose_power_during(real: RealCluster, node: str, at: tuple[str, int], *words:
     real.reboot(node)
     real.wait_for_noded(node)
     return said
-
-
-def volumes(real: RealCluster, node: str) -> list[str]:
-    """Give the names of all volumes of a machine."""
-    return real.machines[node].shell("lvs --noheadings -o lv_name").split()
 
 
 def named(at: tuple[str, int]) -> str:
@@ -78,7 +72,7 @@ def guest(running: RealCluster) -> Iterator[Running]:
     gnt(running, *add)
     gnt(running, "gnt-instance", "startup", "web1")
     path = device(running, "web1", "node2")
-    yield Running(path, running.machines["node2"].shell(WRITE.format(path, path)))
+    yield Running(path, write(running, "node2", path))
     gnt(running, "gnt-instance", "remove", "-f", "web1")
 
 

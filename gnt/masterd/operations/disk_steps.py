@@ -228,7 +228,7 @@ def wait_for_other_side(cluster: Cluster, disks: Sequence[Laid]) -> tuple[Note |
         return waits
     mirrors = [disk for disk in disks if disk.is_mirror]
     name, specs = mirrors[0].spec.instance_name, [disk.spec for disk in mirrors]
-    return (*waits, *(await_sync(node, name, specs) for node in mirrors[0].nodes[1:]))
+    return (*waits, *(await_sync(node, name, specs, again=True) for node in mirrors[0].nodes[1:]))
 
 
 def without_undo(steps: Iterable[Step]) -> tuple[Step, ...]:

@@ -23,10 +23,16 @@ USUAL: Final = 5.0
 """Without an estimate, and while what is estimated rests on the first moments: a sync begins slowly."""
 
 
-def await_sync(node: str, instance: str, disks: Sequence[DiskSpec], *, once: bool = False) -> Await:
-    """Wait until disks (mirrored ones) are in step, seen from `node`; `once`: until they are at least on their way."""
+def await_sync(
+    node: str, instance: str, disks: Sequence[DiskSpec], *, once: bool = False, again: bool = False
+) -> Await:
+    """Wait until disks (mirrored ones) are in step, seen from `node`; `once`: until they are at least on their way.
+
+    `again`: another side was asked before and said so; the good news is told once.
+    """
     named = [{"name": f"disk/{disk.index}", "size": disk.size} for disk in disks]
-    return Await(on(node, DiskStates(disks=list(disks))), IN_SYNC, {"instance": instance, "disks": named, "once": once})
+    arguments = {"instance": instance, "disks": named, "once": once, "again": again}
+    return Await(on(node, DiskStates(disks=list(disks))), IN_SYNC, arguments)
 
 
 @watches(IN_SYNC)
@@ -37,6 +43,7 @@ class SyncWatch:
         self._instance: str = arguments["instance"]
         self._disks: list[dict[str, Any]] = arguments["disks"]
         self._once: bool = arguments["once"]
+        self._again: bool = arguments["again"]
         self._misses = 0
         self._looks = 0
         self._began: float | None = None
@@ -74,7 +81,7 @@ class SyncWatch:
             self._began = now if self._began is None else self._began
             return Verdict(said=said, again=None if self._once else max(LOOK_AGAIN, *waits))
         if not degraded:
-            return Verdict(said=[f" - INFO: Instance {self._instance}'s disks are in sync"])
+            return Verdict(said=[] if self._again else [f" - INFO: Instance {self._instance}'s disks are in sync"])
         self._looks += 1
         if self._looks <= TRIES:
             return Verdict(again=LOOK_AGAIN)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
+from gnt.masterd.operations.disk_steps import holders, laid
 from gnt.masterd.plan import Plan
 from gnt.model.cluster import Cluster
-from gnt.model.errors import WRONG_INPUT, WRONG_STATE, GntError, Refused
+from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused
 from gnt.model.objects import Disk, Instance, Nic, Params
 from gnt.model.params import fill_be, fill_hv, fill_nic, fill_os
 from gnt.model.secret import REDACTED, redacted_logical_id
-from gnt.model.specs import group_of_instance, instance_spec
+from gnt.model.specs import DiskSpec, group_of_instance, instance_spec
 from gnt.opcodes.instance import InstanceConsole, InstanceQueryData
-from gnt.wire.calls import DiskFacts, DiskFind
+from gnt.wire.calls import DiskFacts
+from gnt.wire.disk_calls import DiskStates
 from gnt.wire.guest_calls import Console, GuestConsole, GuestFacts, GuestList
 
 
@@ -47,6 +49,8 @@ class ConsoleOfInstance(Operation[InstanceConsole]):
 
 
 Details = dict[str, Any]
+DisksSeen = Mapping[tuple[str, str], DiskFacts | None]
+"""What nodes said of disks, by the UUIDs of both."""
 
 
 @executes(InstanceQueryData)
@@ -62,7 +66,7 @@ class DescribeInstances(Operation[InstanceQueryData]):
         return Locks().shared(Level.INSTANCE, *(cluster.instance(name).name for name in self.op.instances))
 
     async def observe(self, cluster: Cluster, look: Look) -> Mapping[str, Any]:
-        """Ask each primary node once for its guests, and for the disks of each instance."""
+        """Ask each primary node once for its guests, and each node that holds disks once for all of them."""
         if self.op.static:
             return {}
         chosen = self._chosen(cluster)
@@ -70,11 +74,8 @@ class DescribeInstances(Operation[InstanceQueryData]):
         online = [uuid for uuid in sorted(nodes) if not cluster.nodes[uuid].offline]
         hypervisors = {str(name): fill_hv(cluster, name, "", {}) for name in cluster.settings.enabled_hypervisors}
         guests = await look.ask_all({uuid: GuestList(hypervisors=hypervisors) for uuid in online})
-        disks: dict[str, DiskFacts | None] = {}
-        for instance in chosen:
-            if isinstance(guests.get(instance.primary_node), list):
-                disks.update(await self._look_at_disks(cluster, look, instance))
-        return {"guests": guests, "disks": disks}
+        silent = {uuid for uuid in online if not isinstance(guests.get(uuid), list)}
+        return {"guests": guests, "disks": await self._look_at_disks(cluster, look, chosen, silent)}
 
     def plan(self, cluster: Cluster, seen: Mapping[str, Any]) -> Plan:
         """Put the descriptions together."""
@@ -91,13 +92,26 @@ class DescribeInstances(Operation[InstanceQueryData]):
             raise Refused(WRONG_INPUT, "An instance is named twice", hint="name each once")
         return [cluster.instance(name) for name in self.op.instances]
 
-    async def _look_at_disks(self, cluster: Cluster, look: Look, instance: Instance) -> dict[str, DiskFacts | None]:
-        found: dict[str, DiskFacts | None] = {}
-        for disk in instance_spec(cluster, instance).disks:
-            try:
-                found[disk.uuid] = await look.ask(instance.primary_node, DiskFind(disk=disk))
-            except GntError as error:
-                look.note(f" - WARNING: disk/{disk.index} of {instance.name}: {error}")
+    async def _look_at_disks(
+        self, cluster: Cluster, look: Look, instances: Sequence[Instance], silent: Collection[str]
+    ) -> DisksSeen:
+        """Give what each node that answers says of each disk; tell what cannot be told."""
+        held: dict[str, list[DiskSpec]] = {}
+        for whole in (whole for instance in instances for whole in laid(cluster, instance)):
+            for node in whole.nodes:
+                if not cluster.nodes[node].offline and node not in silent:
+                    held.setdefault(node, []).append(whole.spec)
+        found: dict[tuple[str, str], DiskFacts | None] = {}
+        answers = await look.ask_all({node: DiskStates(disks=disks) for node, disks in held.items()}) if held else {}
+        for node, answer in answers.items():
+            name = cluster.nodes[node].name
+            if isinstance(answer, Exception):
+                look.note(f" - WARNING: {name} does not tell its disks: {answer}")
+                continue
+            for disk, state in zip(held[node], answer, strict=True):
+                if state.problem:
+                    look.note(f" - WARNING: disk/{disk.index} of {disk.instance_name} on {name}: {state.problem}")
+                found[node, disk.uuid] = state.facts
         return found
 
 
@@ -106,7 +120,7 @@ def _describe(cluster: Cluster, instance: Instance, seen: Mapping[str, Any], *, 
     secondaries = cluster.secondaries(instance)
     group = group_of_instance(cluster, instance)
     os_params = fill_os(cluster, instance.os, instance.osparams, instance.osparams_private)
-    disks: Mapping[str, DiskFacts | None] = seen.get("disks", {})
+    found: DisksSeen = seen.get("disks", {})
     return {
         "name": instance.name,
         "uuid": instance.uuid,
@@ -133,7 +147,10 @@ def _describe(cluster: Cluster, instance: Instance, seen: Mapping[str, Any], *, 
         "be_actual": fill_be(cluster, instance.beparams),
         "nics": [_describe_nic(cluster, instance, nic) for nic in instance.nics],
         "disk_template": cluster.disk_template(instance),
-        "disks": [_describe_disk(disk, disks.get(disk.uuid)) for disk in cluster.disks_of(instance)],
+        "disks": [
+            _describe_disk(disk, [found.get((node, disk.uuid)) for node in holders(instance, disk)])
+            for disk in cluster.disks_of(instance)
+        ],
         "tags": list(instance.tags),
     }
 
@@ -164,17 +181,22 @@ def _describe_nic(cluster: Cluster, instance: Instance, nic: Nic) -> Details:
     }
 
 
-def _describe_disk(disk: Disk, facts: DiskFacts | None) -> Details:
-    status = None
-    if facts is not None:
-        status = {
-            "path": facts.path,
-            "size": facts.size,
-            "sync_percent": facts.sync_percent,
-            "estimated_time": facts.estimated_time,
-            "degraded": facts.degraded,
-            "local_status": facts.local_status,
-        }
+def _status(facts: DiskFacts | None) -> Details | None:
+    if facts is None:
+        return None
+    return {
+        "path": facts.path,
+        "size": facts.size,
+        "sync_percent": facts.sync_percent,
+        "estimated_time": facts.estimated_time,
+        "degraded": facts.degraded,
+        "local_status": facts.local_status,
+    }
+
+
+def _describe_disk(disk: Disk, facts: Sequence[DiskFacts | None]) -> Details:
+    """Describe a disk; `facts` are what its nodes say, the primary first."""
+    primary, secondary = (*map(_status, facts), None, None)[:2]
     return {
         "iv_name": disk.iv_name,
         "uuid": disk.uuid,
@@ -184,7 +206,7 @@ def _describe_disk(disk: Disk, facts: DiskFacts | None) -> Details:
         "size": disk.size,
         "mode": disk.mode,
         "spindles": disk.spindles,
-        "pstatus": status,
-        "sstatus": None,
-        "children": [_describe_disk(child, None) for child in disk.children],
+        "pstatus": primary,
+        "sstatus": secondary,
+        "children": [_describe_disk(child, ()) for child in disk.children],
     }

@@ -41,12 +41,15 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def look_at_nodes(cluster: Cluster, look: Look, nodes: Sequence[Node]) -> Found:
-    """Ask nodes that are not offline for their volumes and mirrors, as far as the cluster has such disks."""
+    """Ask nodes that are not offline for their volumes and mirrors, as far as the cluster has such disks or may.
+
+    What was left behind by the last disk of its kind is found too, and after its template was disabled.
+    """
     online = [node.uuid for node in nodes if not node.offline and node.vm_capable]
-    kinds = {disk.dev_type for disk in cluster.disks.values()}
+    kinds = {disk.dev_type for disk in cluster.disks.values()} | set(cluster.settings.enabled_disk_templates)
     volumes: Mapping[str, Any] = {}
     mirrors: Mapping[str, Any] = {}
-    if kinds & LVM_BASED:
+    if kinds & LVM_BASED or cluster.settings.volume_group_name:
         volumes = await look.ask_all({uuid: VolumeList() for uuid in online})
     if DiskTemplate.DRBD in kinds:
         mirrors = await look.ask_all({uuid: MirrorList() for uuid in online})

@@ -10,10 +10,10 @@ from gnt.wire.calls import DiskFacts
 from gnt.wire.disk_calls import DiskState
 
 
-def watch(*, disks: int = 1, once: bool = False) -> SyncWatch:
+def watch(*, disks: int = 1, once: bool = False, again: bool = False) -> SyncWatch:
     """Give a watch over disks of 1000 MiB."""
     named = [{"name": f"disk/{n}", "size": 1000} for n in range(disks)]
-    return SyncWatch({"instance": "web1", "disks": named, "once": once})
+    return SyncWatch({"instance": "web1", "disks": named, "once": once, "again": again})
 
 
 def state(**facts: Any) -> DiskState:
@@ -32,6 +32,14 @@ def test_progress_is_told_with_speed_and_estimate() -> None:
     assert second.again == 7.0
     last = it.seen([state()], 120.0)
     assert (list(last.said), last.again, last.problem) == ([" - INFO: Instance web1's disks are in sync"], None, None)
+
+
+def test_the_good_news_of_a_second_side_are_none() -> None:
+    """The first side told them; how far the second one is, is told all the same."""
+    it = watch(again=True)
+    assert len(it.seen([state(sync_percent=10.0, degraded=True)], 100.0).said) == 1
+    last = it.seen([state()], 110.0)
+    assert (list(last.said), last.again, last.problem) == ([], None, None)
 
 
 def test_the_speed_that_a_node_knows_is_told_at_once() -> None:

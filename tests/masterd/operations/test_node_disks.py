@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gnt.model.errors import NodeFailure
+from gnt.model.objects import DiskTemplate
 from gnt.opcodes.instance_disks import InstanceReplaceDisks
 from gnt.opcodes.instance_move import InstanceMigrate
 from gnt.wire.disk_calls import MirrorOverview, VolumeFacts
@@ -206,6 +207,24 @@ def test_verify_finds_what_is_wrong_with_disks(ground: DiskGround) -> None:
     assert "xenvg/root" not in said
 
 
+def test_verify_finds_what_the_last_disk_left() -> None:
+    """Without any disk on record, and with the templates disabled meanwhile: a volume in the cluster's group."""
+    ground = DiskGround()
+    ground.world.volumes[NODE1] = {"xenvg/stray": Volume("", 10)}
+    ground.world.mirrors[NODE2] = {7: Mirror("x", None)}
+    orphan = "ENODEORPHANLV:node:node1.example.com:has the volume xenvg/stray"
+    minor = "ENODEDRBD:node:node2.example.com:drbd minor 7 is in use, but belongs to no disk"
+    said = "\n".join(verified(ground))
+    assert orphan in said
+    assert minor in said
+    settings = ground.journal.head.settings
+    ground.journal.head = ground.journal.head.put(
+        replace(settings, enabled_disk_templates=(DiskTemplate.DISKLESS,), volume_group_name="xenvg")
+    )
+    ground.said.clear()
+    assert orphan in "\n".join(verified(ground))
+
+
 def test_verify_tells_nodes_that_cannot_say(ground: DiskGround) -> None:
     """And versions that differ."""
     ground.nodes.answers["volume_list"] = lambda _n, _c: NodeFailure("storage_error", "vgs failed")
@@ -216,3 +235,38 @@ def test_verify_tells_nodes_that_cannot_say(ground: DiskGround) -> None:
     said = "\n".join(verified(ground))
     assert "ENODELVM:node:node1.example.com:does not list its volumes" in said
     assert "ENODEDRBDVERSION:node:node2.example.com:has drbd 8.4.10" in said
+
+
+# gnt-instance info
+
+
+def test_the_disks_of_both_nodes_are_described(ground: DiskGround) -> None:
+    """Each node is asked once for all disks that it holds; a mirror has a state on either."""
+    ground.world.mirrors[NODE2][0].volumes = None
+    asked: list[tuple[str, Any]] = []
+    ground.nodes.before = lambda node, call: asked.append((node, call))
+    found = ground.run("OP_INSTANCE_QUERY_DATA").result
+    (one, two) = (found[name]["disks"][0] for name in ("web1", "web2"))
+    assert (one["pstatus"]["path"], one["pstatus"]["local_status"]) == ("/dev/drbd0", "ok")
+    assert (one["sstatus"]["path"], one["sstatus"]["local_status"]) == ("/dev/drbd0", "faulty")
+    assert two["pstatus"]["path"].startswith("/dev/xenvg/")
+    assert two["sstatus"] is None
+    looks = [(node, len(call.disks)) for node, call in asked if call.tag() in {"disk_states", "disk_find"}]
+    assert looks == [(NODE1, 2), (NODE2, 1)]
+
+
+def test_a_node_that_does_not_tell_its_disks(ground: DiskGround) -> None:
+    """The other one's state is shown, and what is missing told; a node that is offline is not asked."""
+    states = ground.nodes.answers["disk_states"]
+    ground.nodes.answers["disk_states"] = lambda node, call: (
+        NodeFailure("storage_error", "lvs failed") if node == NODE2 else states(node, call)
+    )
+    (disk,) = ground.run("OP_INSTANCE_QUERY_DATA", instances=["web1"]).result["web1"]["disks"]
+    assert disk["pstatus"] is not None
+    assert disk["sstatus"] is None
+    assert " - WARNING: node2.example.com does not tell its disks: lvs failed" in "\n".join(ground.said)
+    node = ground.journal.head.nodes[NODE2]
+    ground.journal.head = ground.journal.head.put(replace(node, offline=True))
+    ground.said.clear()
+    ground.run("OP_INSTANCE_QUERY_DATA", instances=["web1"])
+    assert ground.said == []

@@ -68,6 +68,7 @@ def test_a_side_is_replaced_in_place(mode: str, node: str) -> None:
         *(["disk_remove"] * 4),
     ]
     assert any("30.00% done" in line for line in ground.said)
+    assert [line for line in ground.said if "in sync" in line] == [" - INFO: Instance web1's disks are in sync"]
     in_order(ground)
 
 

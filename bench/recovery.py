@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 from gnt.bootstrap.daemons import ALL, MASTERD, NODED, RAPI
+from gnt.store.changes import Space
+from gnt.store.reading import Reader
 from gnt.wire.luxi_client import LuxiClient
 from tests.live import Live, live_cluster, wait_until
 
@@ -58,7 +60,16 @@ def is_clean(live: Live, node: str, jobs: list[int]) -> bool:
     rows = call(live, node, "QueryJobs", jobs, ["status"])
     if any(row is not None and row[0] not in FINAL for row in rows):
         return False
-    return not call(live, node, "QueryLocks", ["name"], False)
+    return not call(live, node, "QueryLocks", ["name"], False) and not owes(live, node)
+
+
+def owes(live: Live, node: str) -> bool:
+    """Say whether any node owes something, by the store of the master."""
+    reader = Reader.open(live.layout(node).config_db)
+    try:
+        return bool(reader.rows(Space.DEBT))
+    finally:
+        reader.close()
 
 
 def until_clean(live: Live, daemon: str, node: str) -> float:

@@ -108,6 +108,12 @@ class DebtCollector:
             elif isinstance(change, Remove) and change.space is Space.OBJECT and change.key.startswith(NODE):
                 self._has_left(change.key.removeprefix(NODE))
 
+    def returned(self, node: str) -> None:
+        """Hear that there is a connection to a node (its UUID) again: what it could not pay is asked for at once."""
+        nap = self._naps.get(node)
+        if nap is not None:
+            nap.cancel()
+
     def stop(self) -> None:
         """Collect no more."""
         self._stopped = True
@@ -145,7 +151,7 @@ class DebtCollector:
             self._collecting.pop(node, None)
 
     async def _nap(self, node: str) -> None:
-        """Wait before the next try; cut short when the node has left."""
+        """Wait before the next try; cut short when the node has left, or is back."""
         self._naps[node] = nap = self._runtime.sleep(AGAIN)
         try:
             await nap

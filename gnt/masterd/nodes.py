@@ -82,6 +82,7 @@ class Nodes:
         self._open_calls: Callable[[str], Collection[str]] = lambda _node: ()
         self._event_listeners: list[Callable[[str, NodeEvent], None]] = []
         self._change_listeners: list[Callable[[str], None]] = []
+        self._met_listeners: list[Callable[[str], None]] = []
         self._deposed_listeners: list[Callable[[StaleEpoch], None]] = []
         self._stopped = False
 
@@ -177,6 +178,10 @@ class Nodes:
     def on_changed(self, listener: Callable[[str], None]) -> None:
         """Hear of each node (UUID) on which a call that changes something has ended, however it ended."""
         self._change_listeners.append(listener)
+
+    def on_met(self, listener: Callable[[str], None]) -> None:
+        """Hear of each node (UUID) to which there is a connection, again or for the first time."""
+        self._met_listeners.append(listener)
 
     def on_deposed(self, listener: Callable[[StaleEpoch], None]) -> None:
         """Hear that a node follows a newer master."""
@@ -313,10 +318,12 @@ class Nodes:
             await self._runtime.sleep(RETRY_FENCE)
 
     def _met(self, uuid: str) -> None:
-        """Ask a node that comes back after its fence whether it still follows this master.
+        """Ask a node that comes back after its fence whether it still follows this master, and tell who listens.
 
         It may have met a newer one meanwhile; a master that has nothing to say would never hear of that.
         """
+        for listener in list(self._met_listeners):
+            listener(uuid)
         peer = self._peers.get(uuid)
         if self.epoch is not None and peer is not None and peer.fenced and not peer.node.offline:
             asking = Deferred.fromCoroutine(self._ask_whom_it_follows(peer))

@@ -112,6 +112,17 @@ def test_what_stays_open_is_tried_again(debtors: Debtors, first: Payment | GntEr
     assert debtors.clock.getDelayedCalls() == []
 
 
+def test_a_node_that_died_while_it_paid_is_asked_again_as_soon_as_it_is_back(debtors: Debtors) -> None:
+    """The return of the node ends the pause before the next try; of one that owes nothing it begins none."""
+    debtors.answers = [Payment([], ["remove disk 0: the connection was lost"])]
+    debtors.collector.committed(None, [Put(Space.DEBT, "a/1/1", b"")])
+    debtors.collector.returned("b")
+    assert debtors.asked == ["a"]
+    debtors.collector.returned("a")
+    assert debtors.asked == ["a", "a"]
+    assert debtors.clock.getDelayedCalls() == []
+
+
 def test_a_node_that_left_the_cluster_is_let_off(debtors: Debtors) -> None:
     """Nobody waits for it: what it owes is dropped."""
     debtors.gone.add("a")

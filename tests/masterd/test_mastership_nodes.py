@@ -49,6 +49,18 @@ def test_every_node_is_fenced_once_without_being_asked() -> None:
     assert kinds == [Fence, Delay, Delay]
 
 
+def test_whoever_listens_hears_of_a_node_that_is_back() -> None:
+    """Once for each return, and before this node is the master of an epoch too."""
+    world = NodesWorld("a", "n")
+    nodes = Nodes(world.runtime, world.connect)
+    met: list[str] = []
+    nodes.on_met(met.append)
+    nodes.update(world.cluster)
+    world.down("n")
+    world.up("n")
+    assert met == ["n"]
+
+
 def test_a_node_that_was_away_is_fenced_before_anything_changes_it() -> None:
     """Reads do not wait for the fence."""
     world = NodesWorld("a", "n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Operation, executes
-from gnt.masterd.plan import Forward, Note, Pause, Plan, Together, on
+from gnt.masterd.plan import Note, Pause, Plan, Together, Undoable, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, Refused, Unsupported
 from gnt.opcodes.test import TestDelay
@@ -39,7 +39,8 @@ class DelayTest(Operation[TestDelay]):
 
     def _once(self, cluster: Cluster) -> tuple[Pause | Together, ...]:
         pause = (Pause(self.op.duration),) if self.op.on_master else ()
-        asked = tuple(Forward(on(node, Delay(seconds=self.op.duration))) for node in self._nodes(cluster))
+        # Nothing has changed where a sleep was cut off: recovery has nothing to finish, least of all by sleeping again.
+        asked = tuple(Undoable(on(node, Delay(seconds=self.op.duration)), undo=None) for node in self._nodes(cluster))
         return (*pause, Together(asked)) if asked else pause
 
     def _nodes(self, cluster: Cluster) -> tuple[str, ...]:

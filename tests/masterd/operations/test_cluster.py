@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from gnt.masterd.jobs.seam import OpcodeEnd
 from gnt.masterd.settling import Debt
 from gnt.masterd.unsafe import UnsafeRecord
-from gnt.model.errors import NotReached
+from gnt.model.errors import InDoubt, NotReached
 from gnt.opcodes.registry import decode_opcode
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
 from gnt.store.changes import Space
@@ -291,6 +291,16 @@ def test_a_delay_sleeps_on_nodes_side_by_side() -> None:
     assert end.error is None
     assert ground.nodes.tags() == ["delay"] * 4
     assert "negative" in ground.refused("OP_TEST_DELAY", duration=-1)
+
+
+def test_a_delay_that_was_cut_off_is_not_slept_again() -> None:
+    """It changes nothing, so there is nothing to finish: a node that is away owes no sleep."""
+    ground = Ground()
+    ground.nodes.answers["delay"] = lambda _n, call: InDoubt(f"nobody knows how {call.tag()} ended")
+    end = ground.run("OP_TEST_DELAY", duration=60.0, on_master=False, on_nodes=["node2"])
+    assert "nobody knows" in str(end.error)
+    assert ground.nodes.tags() == ["delay"]
+    assert not [key for space, key in ground.journal.rows_ if space is Space.DEBT]
 
 
 def test_an_opcode_without_operation_is_refused_by_name() -> None:

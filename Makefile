@@ -29,9 +29,9 @@ test: ## the tests, real guests included where this machine can (the longest of 
 	@tools/setup.sh venv packages guest tests </dev/null
 	@$(VENV)/python -m pytest $(TESTS) </dev/null
 
-test-disks: ## all of tests/real_disks: real volumes and mirrors in machines of their own (some minutes; no root needed)
+test-disks: ## real volumes and mirrors in machines of their own, images of a real Ceph (some minutes; see setup.sh ceph)
 	@tools/setup.sh venv tests </dev/null
-	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 tests/real_disks </dev/null
+	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 tests/real_disks tests/real_ceph </dev/null
 
 simulate: ## a cluster in one process: SEEDS=n runs by chance; SEED=n tells one; neither: a fault at each point (an hour)
 	@tools/setup.sh venv </dev/null

@@ -3,6 +3,7 @@
 #   venv      .venv with the pinned dependencies, gnt itself installed editable
 #   packages  Debian packages of the demo: libvirt, QEMU, ... (root; otherwise says what that costs)
 #   tests     Debian packages that only tests use: guest OS definitions, schema checker
+#   ceph      Debian packages for tests/real_ceph (70 MB to download, so only when asked for)
 #   guest     .cache/guest: kernel and initrd of the small guest
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -14,6 +15,8 @@ TEST_PACKAGES="mandoc ganeti-os-noop ganeti-instance-debootstrap libxml2-utils o
     python3-ganeti-rapi ganeti-htools"
 # Machines with real disks, for tests/real_disks: a kernel that runs as a process, with LVM and DRBD.
 DISK_PACKAGES="user-mode-linux drbd-utils lvm2 thin-provisioning-tools kmod busybox-static iproute2 util-linux"
+# A Ceph cluster of one node, for tests/real_ceph, and QEMU's own way to its images.
+CEPH_PACKAGES="ceph-mon ceph-osd ceph-common qemu-block-extra qemu-utils util-linux"
 
 # Debian's own gnt-* commands, which tests use at our sockets. Only their files: installed, they would bring an SSH
 # server, lvm2 and more along.
@@ -138,6 +141,11 @@ setup_tests() {
     setup_client || note "cost: the tests with Debian's gnt-* commands are skipped, by name"
 }
 
+setup_ceph() {
+    # shellcheck disable=SC2086
+    install $CEPH_PACKAGES || note "cost: the tests on a real Ceph cluster are skipped, by name"
+}
+
 # The files of CLIENT_PACKAGES in .cache/client; false when they cannot be had.
 setup_client() {
     [ ! -d .cache/client ] || return 0
@@ -163,7 +171,7 @@ setup_guest() {
 
 for part in "${@:-venv}"; do
     case $part in
-    venv | packages | tests | guest) "setup_$part" ;;
-    *) die "setup.sh knows no part $part" "parts: venv packages tests guest" ;;
+    venv | packages | tests | ceph | guest) "setup_$part" ;;
+    *) die "setup.sh knows no part $part" "parts: venv packages tests ceph guest" ;;
     esac
 done

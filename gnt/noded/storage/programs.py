@@ -17,7 +17,9 @@ from gnt.wire.calls import NORMAL
 
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Where the administrator has these elsewhere than usual, the daemon's own environment says so.
-_KEPT: Final = ("LVM_SYSTEM_DIR", "DM_DEV_DIR", "CEPH_CONF")
+_KEPT: Final = ("LVM_SYSTEM_DIR", "DM_DEV_DIR", "CEPH_CONF", "CEPH_ARGS")
+# Ceph waits five minutes for a cluster that does not answer, and for ever for a store that does not.
+_CEPH_PATIENCE: Final = "--client_mount_timeout=30 --rados_mon_op_timeout=30 --rados_osd_op_timeout=60"
 # The Debian package of each program that we run.
 PACKAGES: Final = {
     **dict.fromkeys(("lvs", "pvs", "vgs", "lvcreate", "lvremove", "lvchange", "lvextend", "lvrename"), "lvm2"),
@@ -33,7 +35,8 @@ LARGE: Final = 1 << 26
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
     """Give the whole environment of the programs, of a daemon that has this one."""
     kept = {name: environ[name] for name in _KEPT if environ.get(name)}
-    return {"PATH": PATH, "LC_ALL": "C", **kept}
+    patience = f"{_CEPH_PATIENCE} {kept.get('CEPH_ARGS', '')}".strip()
+    return {"PATH": PATH, "LC_ALL": "C", **kept, "CEPH_ARGS": patience}
 
 
 class Programs:

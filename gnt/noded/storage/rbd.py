@@ -23,7 +23,8 @@ from gnt.noded.handler import CallContext
 from gnt.noded.processes import Finished
 from gnt.noded.storage.answers import check_size, exists, exists_otherwise, not_there
 from gnt.noded.storage.interface import Contents, IDiskTemplate
-from gnt.noded.storage.programs import Programs, said
+from gnt.noded.storage.programs import Programs
+from gnt.noded.storage.rbd_answers import UNREACHABLE, failure, is_missing, no_pool, read
 from gnt.wire.calls import SLOW, DiskDevice, DiskFacts
 from gnt.wire.disk_calls import DiskState
 
@@ -73,9 +74,10 @@ class RadosImages:
             raise
 
     async def remove(self, disk: DiskSpec, context: CallContext | None = None) -> None:
-        """Unmap and remove the image that bears the disk's mark: `IDiskTemplate.remove`."""
+        """Unmap and remove the image that bears the disk's mark: `IDiskTemplate.remove`. It goes with its pool too."""
         pool, name = _names(disk)
-        await self._discard(pool, f"{name}.new", context)
+        if not await self._discard(pool, f"{name}.new", context):
+            return
         found = await self._image(pool, name, context)
         if found is not None and found.owner == disk.uuid:
             await self._unmap(pool, name, context)
@@ -108,12 +110,18 @@ class RadosImages:
 
     async def find_many(self, disks: Sequence[DiskSpec], context: CallContext | None = None) -> list[DiskState]:
         """Find each image: `IDiskTemplate.find_many`."""
-        states = []
+        states: list[DiskState] = []
+        away = ""
         for disk in disks:
+            if away:
+                states.append(DiskState(problem=away))
+                continue
             try:
                 states.append(DiskState(facts=await self.find(disk, context)))
-            except NodeFailure as failure:
-                states.append(DiskState(problem=failure.text))
+            except NodeFailure as problem:
+                # Each question to a cluster that is away lasts until Ceph's patience is over: one is enough.
+                away = problem.text if problem.code == UNREACHABLE else ""
+                states.append(DiskState(problem=problem.text))
         return states
 
     async def promote(self, disk: DiskSpec, shared: bool, context: CallContext | None = None) -> None:
@@ -220,18 +228,18 @@ class RadosImages:
     async def _image(self, pool: str, name: str, context: CallContext | None) -> _Image | None:
         done = await self._programs.try_run(["rbd", "info", f"{pool}/{name}", "--format", "json"], context)
         if not done.ok:
-            if _is_missing(done):
+            if is_missing(done):
                 return None
-            raise _failure("info", done)
-        size = _read(done, "info")["size"]
+            raise failure("info", done)
+        size = read(done, "info")["size"]
         meta = await self._run(["image-meta", "list", f"{pool}/{name}", "--format", "json"], context)
-        marks = _read(meta, "image-meta list") if meta.output.strip() else {}
+        marks = read(meta, "image-meta list") if meta.output.strip() else {}
         return _Image(size=int(size), owner=marks.get(MARK))
 
     async def _mapped(self, pool: str, name: str, context: CallContext | None) -> str | None:
         """Give the device that an image is mapped to; twice is an error, since writes would go two ways."""
         done = await self._run(["showmapped", "--format", "json"], context)
-        rows = _read(done, "showmapped")
+        rows = read(done, "showmapped")
         entries = rows.values() if isinstance(rows, dict) else rows
         found = [str(row["device"]) for row in entries if (row["pool"], row["name"]) == (pool, name)]
         if len(found) > 1:
@@ -254,11 +262,12 @@ class RadosImages:
     async def _mark(self, pool: str, name: str, key: str, text: str, context: CallContext | None) -> None:
         await self._run(["image-meta", "set", f"{pool}/{name}", key, text], context)
 
-    async def _discard(self, pool: str, name: str, context: CallContext | None) -> None:
-        """Remove what an image that was never finished left behind."""
+    async def _discard(self, pool: str, name: str, context: CallContext | None) -> bool:
+        """Remove what an image that was never finished left behind; False if there is no such pool."""
         done = await self._programs.try_run(["rbd", "rm", "-p", pool, name, "--no-progress"], context, timeout=SLOW)
-        if not done.ok and not _is_missing(done):
-            raise _failure("rm", done)
+        if not done.ok and not is_missing(done) and no_pool(done) is None:
+            raise failure("rm", done)
+        return no_pool(done) is None
 
     async def _try(self, words: Sequence[str], context: CallContext | None) -> None:
         """Run a command whose failure matters to nobody: what it removes may not be there."""
@@ -267,13 +276,13 @@ class RadosImages:
     async def _run(self, words: Sequence[str], context: CallContext | None, **options: Any) -> Finished:
         done = await self._programs.try_run(["rbd", *words], context, **options)
         if not done.ok:
-            raise _failure(words[0], done)
+            raise failure(words[0], done)
         return done
 
     def _uri(self, pool: str, name: str) -> str:
-        """Name an image to QEMU; with the administrator's own ceph.conf, where there is one."""
-        conf = self._programs.setting("CEPH_CONF")
-        return f"rbd:{pool}/{name}" + (f":conf={conf}" if conf else "")
+        """Name an image to QEMU; with the administrator's own ceph.conf and user, where there are any."""
+        conf, user = self._programs.setting("CEPH_CONF"), user_of(self._programs.setting("CEPH_ARGS"))
+        return f"rbd:{pool}/{name}" + (f":id={user}" if user else "") + (f":conf={conf}" if conf else "")
 
 
 def _names(disk: DiskSpec) -> tuple[str, str]:
@@ -287,24 +296,17 @@ def _names(disk: DiskSpec) -> tuple[str, str]:
     return pool, name
 
 
+def user_of(arguments: str) -> str:
+    """Give the name of Ceph's user in CEPH_ARGS, without `client.`; empty for the usual one."""
+    words = arguments.split()
+    for option, prefix in (("--id", ""), ("--user", ""), ("-n", "client."), ("--name", "client.")):
+        for index, word in enumerate(words):
+            if word == option and index + 1 < len(words):
+                return words[index + 1].removeprefix(prefix)
+            if word.startswith(f"{option}="):
+                return word.removeprefix(f"{option}=").removeprefix(prefix)
+    return ""
+
+
 def _userspace(disk: DiskSpec) -> bool:
     return bool(disk.params.get("access", "kernelspace") == "userspace")
-
-
-def _is_missing(done: Finished) -> bool:
-    """Say whether a command failed because the image is not there: its status is the error's number."""
-    return done.status == 2 or "No such file or directory" in done.errors
-
-
-def _failure(what: str, done: Finished) -> NodeFailure:
-    """Say what the failure of a command means."""
-    text = f"rbd {what} {done.how}: {said(done)}"
-    code = {2: "not_found", 16: "busy", 17: "exists", 28: "no_space"}.get(done.status or 0, "storage_error")
-    return NodeFailure(code, text, retry=code == "busy")
-
-
-def _read(done: Finished, what: str) -> Any:
-    try:
-        return msgspec.json.decode(done.output)
-    except msgspec.DecodeError:
-        raise NodeFailure("storage_error", f"rbd {what} gave an answer that is no JSON") from None

@@ -68,6 +68,8 @@ def main() -> None:
     if "-p" in options and action != "unmap":
         words[0] = f"{options['-p']}/{words[0]}"
     name = words[0] if words else ""
+    if name.startswith("nopool/"):
+        fail(2, "error opening pool 'nopool'")
     act(state, action, name, words, options)
     state.save()
 

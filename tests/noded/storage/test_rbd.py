@@ -19,10 +19,10 @@ from gnt.model.errors import NodeFailure
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
 from gnt.noded.processes import Processes
-from gnt.noded.storage.programs import Programs
-from gnt.noded.storage.rbd import RadosImages
+from gnt.noded.storage.programs import Programs, environment
+from gnt.noded.storage.rbd import RadosImages, user_of
 from tests.noded.places import ThreadPool, place_below
-from tests.noded.storage.contract import DataContract, Untouched, VolumeContract, refusal
+from tests.noded.storage.contract import DataContract, Untouched, refusal
 from tests.noded.storage.drive import Driven, on_reactor
 
 UUID = "6a1cd4c5-0f0e-4d3c-8f55-3f3f0e1c7a10"
@@ -81,6 +81,7 @@ def room(tmp_path: Path) -> Iterator[RbdRoom]:
     found = RbdRoom(tmp_path)
     yield found
     if POOL:
+        found.programs._env["PATH"] = os.environ["PATH"]
         for name in found.run("ls", found.pool).split():
             found.run("rm", "--no-progress", f"{found.pool}/{name}")
 
@@ -125,8 +126,8 @@ class TestMapped(DataContract):
         return room.disk(OTHER)
 
 
-class TestOpenedByQemu(VolumeContract):
-    """The contract as far as it asks for no device: QEMU opens these images by itself. On a real pool."""
+class TestOpenedByQemu(DataContract):
+    """The contract of every disk template, data and all: QEMU opens these images by itself. On a real pool."""
 
     @pytest.fixture
     def disk(self, room: RbdRoom) -> DiskSpec:
@@ -152,8 +153,8 @@ def test_uris(room: RbdRoom) -> None:
     assert device.uri.startswith(f"rbd:{room.pool}/{UUID}.rbd.disk0")
     assert room.template.find(disk).uri == device.uri == room.template.contents(disk).place
     assert room.run("showmapped", "--format", "json").strip() in {"[]", "{}"}
-    room.programs._env["CEPH_CONF"] = "/etc/other.conf"
     if not POOL:
+        room.programs._env["CEPH_CONF"] = "/etc/other.conf"
         assert str(room.template.assemble(disk, True).uri).endswith(":conf=/etc/other.conf")
 
 
@@ -207,6 +208,89 @@ def test_an_image_that_is_mapped_twice(room: RbdRoom) -> None:
         room.run("map", "-p", room.pool, f"{UUID}.rbd.disk0")
     with pytest.raises(NodeFailure, match="mapped more than once"):
         room.template.assemble(disk, True)
+
+
+def test_a_pool_that_is_not_there(room: RbdRoom) -> None:
+    """It is named, with the way to make it; what was in it has gone with it, so a removal has nothing left to do."""
+    disk = room.disk(UUID, params={"pool": "nopool", "access": "userspace"})
+    for work in (room.template.create, room.template.find):
+        with pytest.raises(NodeFailure) as caught:
+            work(disk)
+        assert (caught.value.code, caught.value.text) == ("not_found", "Ceph has no pool 'nopool'")
+        assert "ceph osd pool create nopool" in caught.value.hint
+    room.template.remove(disk)
+    (state,) = room.template.find_many([disk])
+    assert state.problem == "Ceph has no pool 'nopool'"
+
+
+# What Ceph 16 really said.
+_LATE = "2026-11-27T12:20:43.894+0000 7f742b88f380  0 monclient(hunting): authenticate timed out after 7\n"
+_TRIED = "2026-11-27T12:20:14.518+0000 7fa7e128f380 -1 auth: unable to find a keyring on "
+_DNS = "unable to get monitor info from DNS SRV with service name: ceph-mon\n"
+_REFUSED = "2026-11-27T12:18:03.410+0000 7fdca96c36c0 -1 monclient(hunting): handle_auth_bad_method server\n"
+_HEADER = "2026-11-27T12:20:22.234+0000 7fe74effd6c0 -1 librbd::image::OpenRequest: failed to stat v2 image header: "
+_NOT_IN = "rbd: couldn't connect to the cluster!\n"
+_MODULE = """modprobe: FATAL: Module rbd not found in directory /lib/modules/6.18.44
+rbd: failed to load rbd kernel module (1)
+rbd: failed to get mon address (possible ms_mode mismatch)
+rbd: map failed: (2) No such file or directory
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "errors", "code", "text"),
+    [
+        (110, _LATE + _NOT_IN, "unreachable", "Ceph does not answer"),
+        (110, f"{_HEADER}(110) Connection timed out\nrbd: error opening image y: (110) Connection timed out\n",
+         "unreachable", "Ceph does not answer"),
+        (2, f"{_TRIED}/etc/ceph/k: (2) No such file or directory\n{_NOT_IN}", "unreachable",
+         "this node has no key for Ceph: there is no keyring at /etc/ceph/k"),
+        (2, _DNS + _NOT_IN, "unreachable", "this node does not know where Ceph's monitors are"),
+        (13, _REFUSED + _NOT_IN, "unreachable", "Ceph does not let this node in (its error 13)"),
+        (1, f"{_HEADER}(1) Operation not permitted\nrbd: error opening image y: (1) no\n",
+         "not_allowed", "Ceph does not allow this node's user to do that: rbd info: error opening image y: (1) no"),
+        (2, _MODULE, "unsupported", "the kernel of this node has no rbd module, so images cannot be mapped"),
+        (22, "rbd: create error: (22) Invalid argument\n2026-11-27T12:20:17.946+0000 7fc734420380 -1 librbd: size\n",
+         "storage_error", "rbd info exited with exit code 22: create error: (22) Invalid argument"),
+    ],
+)  # fmt: skip
+def test_failures_are_no_missing_images(room: RbdRoom, status: int, errors: str, code: str, text: str) -> None:
+    """Ceph's status 2 has many causes: only an image that is not there counts as gone, or removed."""
+    (room.root / "errors").write_text(errors)
+    command = room.root / "bin/rbd"
+    command.write_text(f"#!/bin/sh\ncat {room.root}/errors >&2\nexit {status}\n")
+    command.chmod(0o755)
+    room.programs._env["PATH"] = f"{room.root}/bin:{os.environ['PATH']}"
+    disk = room.disk(UUID, "userspace")
+    for name in ("find", "promote", "remove", "create"):
+        with pytest.raises(NodeFailure) as caught:
+            getattr(room.template, name)(disk, *([False] if name == "promote" else []))
+        assert caught.value.code == code
+    with pytest.raises(NodeFailure) as caught:
+        room.template.find(disk)
+    assert caught.value.text == text
+
+
+def test_a_cluster_that_is_away_is_asked_once(room: RbdRoom) -> None:
+    """Of many disks each has the problem; the first question's patience is not spent on every one."""
+    command = room.root / "bin/rbd"
+    command.write_text(f'#!/bin/sh\necho asked >>{room.root}/asked\necho "{_NOT_IN.strip()}" >&2\nexit 110\n')
+    command.chmod(0o755)
+    room.programs._env["PATH"] = f"{room.root}/bin:{os.environ['PATH']}"
+    states = room.template.find_many([room.disk(UUID, "userspace"), room.disk(OTHER, "userspace")])
+    assert [state.problem for state in states] == ["Ceph does not answer"] * 2
+    assert (room.root / "asked").read_text() == "asked\n"
+
+
+def test_who_we_are_to_ceph() -> None:
+    """Its own variables say so, QEMU is told the same; our patience comes before what the administrator says."""
+    given = {"CEPH_CONF": "/etc/other.conf", "CEPH_ARGS": "--id gnt --rados_osd_op_timeout=5"}
+    env = environment(given)
+    assert env["CEPH_ARGS"].startswith("--client_mount_timeout=")
+    assert env["CEPH_ARGS"].endswith(given["CEPH_ARGS"])
+    for words in ("--id gnt", "--id=gnt", "-n client.gnt", "--name=client.gnt", "--debug_rbd 0 --user gnt"):
+        assert user_of(words) == "gnt"
+    assert user_of("--client_mount_timeout=30") == user_of("--id") == ""
 
 
 def test_a_missing_package_is_named(room: RbdRoom) -> None:

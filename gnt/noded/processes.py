@@ -1,9 +1,10 @@
 """Running other programs: without a shell, in a session of their own, never left behind.
 
-A child starts as a small gate: a Python that makes itself the leader of a session and waits. Only when its process id
-is on record does it get directory, arguments and environment, and becomes the program, under the same id. So a node
+A child starts as a small gate: a shell that is the leader of a session and waits for its script. Only when its process
+id is on record does it get directory, arguments and environment, and becomes the program, under the same id. So a node
 daemon that was killed finds every child that may have done something, and ends it before it takes a call; one that
-was not yet on record finds its gate closed, and ends by itself.
+was not yet on record finds its gate closed, and ends by itself. (A Python as gate took as long to start as many a
+program of LVM takes in all.)
 
 What leaves its session (a daemon that daemonises properly) is no child any more.
 """
@@ -15,8 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any, Final
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ProcessTerminated
-from twisted.internet.interfaces import IReactorProcess
+from twisted.internet.interfaces import IDelayedCall, IReactorProcess
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -47,29 +48,8 @@ PIPE_WAIT: Final = 1.0
 KEEP: Final = 65536
 
 _GATE_FD: Final = 3
-_GATE: Final = """
-import os, signal, sys
-os.setsid()
-told = b""
-while piece := os.read(3, 65536):
-    told += piece
-parts = told.split(b"\\0")
-if parts.pop() != b"go":
-    os._exit(125)
-os.close(3)
-os.umask(0o022)
-for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
-    signal.signal(ignored, signal.SIG_DFL)
-count = int(parts[0])
-argv = parts[2:2 + count]
-env = dict(part.split(b"=", 1) for part in parts[2 + count:])
-try:
-    os.chdir(parts[1])
-    os.execvpe(argv[0], argv, env)
-except OSError as error:
-    os.write(2, b"cannot run " + argv[0] + b": " + os.strerror(error.errno).encode() + b"\\n")
-    os._exit(127)
-"""
+# A shell in a session of its own, which reads what it is to become from its descriptor 3.
+_GATE: Final = ("/usr/bin/setsid", "/bin/sh", f"/dev/fd/{_GATE_FD}")
 
 
 @dataclass(frozen=True)
@@ -124,9 +104,9 @@ class IProcesses(Interface):
         `env` is its whole environment. With `log` all output is appended to that file (mode 0600). Of each stream the
         last `keep` bytes are kept; `hear` gets the pieces of stdout as they come (without `log`). After `timeout`
         seconds, or when the call is aborted, the session gets TERM and then KILL. A program that cannot be run ends
-        with status 127. `lone` promises that the program starts nothing that leaves its process group: then only that
-        is looked for when it has ended, not all processes of the machine. Raises `NodeFailure` (`storage_error`) if
-        log or record cannot be written.
+        with status 127, or 126 if it is there. `lone` promises that the program starts nothing that leaves its process
+        group: then only that is looked for when it has ended, not all processes of the machine. Raises `NodeFailure`
+        (`storage_error`) if log or record cannot be written.
         """
 
     def end_leftovers() -> Awaitable[list[str]]:
@@ -161,11 +141,10 @@ class _Child(ProcessProtocol):
 
     def open_gate(self, cwd: Path, argv: Sequence[str], env: Mapping[str, str], stdin: bytes | None) -> None:
         """Let the child become the program."""
-        words = [str(len(argv)), str(cwd), *argv, *(f"{name}={value}" for name, value in env.items())]
-        if any("\0" in word for word in words):
+        message = os.fsencode(_script(cwd, argv, env))
+        if b"\0" in message:
             self.transport.closeChildFD(_GATE_FD)
             raise NodeFailure("wrong_input", f"An argument or variable for {argv[0]} contains a NUL character")
-        message = b"\0".join(os.fsencode(word) for word in words) + b"\0go"
         # A gate that somebody killed already has no pipes any more; its end is noticed as any other.
         with contextlib.suppress(KeyError):
             if stdin is not None:
@@ -215,6 +194,15 @@ class _Child(ProcessProtocol):
         self.closed.callback(None)
 
 
+def _script(cwd: Path, argv: Sequence[str], env: Mapping[str, str]) -> str:
+    """Say what a gate is to become. Half of it is no script: a daemon that dies while it writes has opened nothing."""
+    variables = [f"{name}={value}" for name, value in env.items()]
+    # What has a "=" in it, `env` would take for a variable.
+    program = ["/usr/bin/nice", "-n", "0", *argv] if "=" in argv[0] else argv
+    words = shlex.join(["/usr/bin/env", "-i", "--", *variables, *program])
+    return f"{{ exec {_GATE_FD}<&-; umask 022; cd -- {shlex.quote(str(cwd))} || exit 127; exec {words}\n}}\n"
+
+
 def _keep(kept: bytearray, data: bytes, limit: int) -> None:
     """Append, and forget all but the end."""
     kept += data
@@ -243,6 +231,7 @@ class Processes:
         self._grace = grace
         self._wanted_spares = spares
         self._spares: list[_Run] = []
+        self._opening: IDelayedCall | None = None
         self._runtime = place.runtime
         self._pool = place.runtime.pools(POOL)
         self._reactor = reactor
@@ -289,9 +278,10 @@ class Processes:
                 await child.exited()
             if run.ending or not (lone and group_is_empty(run.pid)):
                 await self._end_session(run)
-            await self._pool.run(_forget, record)
-        self._make_spares()
-        await self._drain(child)
+            forgetting = ensureDeferred(self._pool.run(_forget, record))
+            await self._drain(child)
+            await forgetting
+        self._make_spares_soon()
         output = bytes(child.output) if log is None else await self._pool.run(_end_of, log)
         return Finished(
             status=child.status,
@@ -334,8 +324,8 @@ class Processes:
             files = {number: null if what == "null" else what for number, what in descriptors.items()}
             transport: Any = self._reactor.spawnProcess(
                 child,
-                sys.executable,
-                [sys.executable, "-I", "-S", "-c", _GATE],
+                _GATE[0],
+                _GATE,
                 env={},
                 childFDs={**files, _GATE_FD: "w"},
             )
@@ -346,6 +336,9 @@ class Processes:
     def stop(self) -> None:
         """Shut the gates that nobody went through."""
         self._wanted_spares = 0
+        if self._opening is not None:
+            self._opening.cancel()
+            self._opening = None
         for spare in self._spares:
             spare.child.shut_gate()
         self._spares = []
@@ -358,8 +351,14 @@ class Processes:
                 return spare
         return None
 
+    def _make_spares_soon(self) -> None:
+        """Open gates for the next runs, but not before whoever waits for this one has its answer."""
+        if self._opening is None and len(self._spares) < self._wanted_spares:
+            self._opening = self._runtime.clock.callLater(0, self._make_spares)
+
     def _make_spares(self) -> None:
-        """Open gates for the next runs; one that cannot be opened now is opened then."""
+        """Open gates; one that cannot be opened now is opened for the run that needs it."""
+        self._opening = None
         while len(self._spares) < self._wanted_spares:
             child = _Child()
             try:

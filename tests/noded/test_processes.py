@@ -18,7 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from gnt.model.errors import NodeFailure
 from gnt.noded.handler import CallContext
-from gnt.noded.processes import IProcesses, Processes
+from gnt.noded.processes import IProcesses, Processes, _script
 from gnt.noded.sessions import boot_id, leader_is, members, start_time
 from tests.noded.places import ThreadPool, context, place_below
 
@@ -116,8 +116,37 @@ class ProcessesTests(TestCase):
     async def test_a_program_that_cannot_run(self) -> None:
         """Missing program, missing directory: status 127 and the reason; no exception."""
         done = await self.start("/no/such/program")
-        assert (done.status, done.errors) == (127, "cannot run /no/such/program: No such file or directory\n")
+        assert done.status == 127
+        assert "/no/such/program" in done.errors
+        assert "No such file or directory" in done.errors
         assert (await self.start("true", cwd=Path("/no/such"))).status == 127
+
+    async def test_arguments_are_what_they_are(self) -> None:
+        """Every byte but NUL, quotes and lines, words that a shell or `env` would take for their own."""
+        every = bytes(range(1, 256)).decode(errors="surrogateescape")
+        words = [every, "it's", "a\nb\n", "}", "$(touch /tmp/x)", "--help", "A=b", "", "\\", "!", "ä" * 30_000]
+        script = 'import os, sys; os.write(1, b"\\0".join(map(os.fsencode, sys.argv[1:])))'
+        done = await self.start(sys.executable, "-c", script, *words, keep=1 << 20)
+        assert done.output == os.fsencode("\0".join(words)).decode(errors="replace")
+
+    async def test_a_program_whose_name_looks_like_a_variable(self) -> None:
+        """It is run all the same, with its environment."""
+        program = self.root / "kind=disk/create"
+        program.parent.mkdir()
+        program.write_text('#!/bin/sh\necho "$A $1"\n')
+        program.chmod(0o755)
+        done = await self.start(str(program), "x", env={**ENV, "A": "b", "C-D": "e"})
+        assert (done.output, done.errors) == ("b x\n", "")
+
+    def test_half_a_message_opens_no_gate(self) -> None:
+        """A daemon that dies while it says what is to be run has run nothing, wherever it was cut."""
+        made = self.root / "made"
+        script = _script(Path("/"), ["touch", str(made)], ENV).encode()
+        for end in range(len(script) - 1):
+            subprocess.run(["/bin/sh", "/dev/fd/0"], input=script[:end], check=False, capture_output=True)
+            assert not made.exists(), script[:end]
+        subprocess.run(["/bin/sh", "/dev/fd/0"], input=script, check=False)
+        assert made.exists()
 
     async def test_nul_is_refused(self) -> None:
         """An argument with NUL would be two."""
@@ -238,6 +267,7 @@ class ProcessesTests(TestCase):
         """After the first run the next programs go through gates that wait; environment and output are their own."""
         self.processes._wanted_spares = 2
         await self.start("true")
+        await self.until(lambda: self.processes._spares)
         waiting = [spare.pid for spare in self.processes._spares]
         assert len(waiting) == 2
         done = await self.start("sh", "-c", 'echo $$ "$A"; cut -d" " -f6 /proc/$$/stat', env={**ENV, "A": "b"})
@@ -245,6 +275,7 @@ class ProcessesTests(TestCase):
         os.kill(waiting[1], signal.SIGKILL)
         await self.until(lambda: self.processes._spares[0].child.has_exited)
         assert (await self.start("sh", "-c", "exit 3")).status == 3
+        await self.until(lambda: len(self.processes._spares) == 2)
         spares = self.processes._spares
         self.processes.stop()
         for spare in spares:
@@ -254,10 +285,13 @@ class ProcessesTests(TestCase):
         """What waits at a gate that nobody needs any more ends by itself."""
         self.processes._wanted_spares = 1
         await self.start("true")
-        (spare,) = self.processes._spares
+        (spare,) = await self.until(lambda: self.processes._spares)
         self.processes.stop()
         await spare.child.closed
-        assert spare.child.status == 125
+        assert spare.child.has_exited
+        await self.start("true")
+        self.processes._make_spares_soon()
+        assert self.processes._opening is None
         assert self.processes._spares == []
 
     async def test_what_a_lone_program_leaves_in_its_group_is_ended(self) -> None:

@@ -16,12 +16,14 @@ from gnt.masterd.operations.node_storage import volumes_of
 from gnt.masterd.operations.verify_report import Report
 from gnt.masterd.plan import Keep, Note, Plan
 from gnt.model.cluster import Cluster
-from gnt.model.errors import GntError, Unsupported
+from gnt.model.errors import Unsupported
 from gnt.model.names import nice_key
 from gnt.model.objects import ConfigObject, Disk, DiskTemplate, Instance, Node
+from gnt.model.specs import DiskSpec
 from gnt.model.templates import LVM_BASED
 from gnt.opcodes.cluster import ClusterRepairDiskSizes
 from gnt.opcodes.verify import ClusterVerifyDisks, GroupVerifyDisks
+from gnt.wire.calls import DiskFacts
 from gnt.wire.disk_calls import (
     DiskState,
     DiskStates,
@@ -198,16 +200,20 @@ class RepairDiskSizes(Operation[ClusterRepairDiskSizes]):
         )
 
     async def observe(self, cluster: Cluster, look: Look) -> dict[str, list[DiskState]]:
-        """Ask the primary nodes, one question for the disks of each instance."""
-        found: dict[str, list[DiskState]] = {}
+        """Ask each primary node once for the disks of all its instances."""
+        held: dict[str, list[tuple[Instance, DiskSpec]]] = {}
         for instance in self._instances(cluster):
-            if cluster.nodes[instance.primary_node].offline or not instance.disks:
+            if not cluster.nodes[instance.primary_node].offline:
+                disks = ((instance, disk.spec) for disk in laid(cluster, instance))
+                held.setdefault(instance.primary_node, []).extend(disks)
+        asked = {node: DiskStates(disks=[disk for _, disk in disks]) for node, disks in held.items() if disks}
+        found: dict[str, list[DiskState]] = {}
+        for node, answer in (await look.ask_all(asked)).items() if asked else ():
+            if isinstance(answer, Exception):
+                look.note(f" - WARNING: {cluster.nodes[node].name}: {answer}")
                 continue
-            disks = [disk.spec for disk in laid(cluster, instance)]
-            try:
-                found[instance.uuid] = await look.ask(instance.primary_node, DiskStates(disks=disks))
-            except GntError as error:
-                look.note(f" - WARNING: {instance.name}: {error}")
+            for (instance, _), state in zip(held[node], answer, strict=True):
+                found.setdefault(instance.uuid, []).append(state)
         return found
 
     def plan(self, cluster: Cluster, seen: dict[str, list[DiskState]]) -> Plan:
@@ -255,13 +261,14 @@ async def report_disks(cluster: Cluster, look: Look, nodes: Sequence[Node], repo
         report.note("* Verifying disks")
     _report_volumes(cluster, nodes, found, report)
     _report_mirrors(cluster, nodes, found, report)
+    states = await _look_at_active(cluster, look, nodes)
     for node in nodes:
         for instance in cluster.instances_on(node.uuid):
             for uuid, volume in missing_volumes(cluster, instance, found):
                 text = f"has no volume {volume} on {cluster.nodes[uuid].name}"
                 report.add("EINSTANCEMISSINGDISK", "instance", instance.name, text)
             if instance.disks_active and not node.offline:
-                await _report_states(cluster, look, instance, report)
+                _report_states(cluster, instance, states, report)
 
 
 def _report_volumes(cluster: Cluster, nodes: Sequence[Node], found: Found, report: Report) -> None:
@@ -322,25 +329,52 @@ def _report_minors(cluster: Cluster, node: Node, overview: MirrorOverview, repor
         report.add("ENODEDRBD", "node", node.name, f"drbd minor {minor} is in use, but belongs to no disk")
 
 
-async def _report_states(cluster: Cluster, look: Look, instance: Instance, report: Report) -> None:
+async def _look_at_active(
+    cluster: Cluster, look: Look, nodes: Sequence[Node]
+) -> Mapping[tuple[str, str], DiskState | Exception]:
+    """Ask each node once for all its disks of active instances whose primary node is one of these.
+
+    Gives the states, or the failure of the node, by the UUIDs of node and disk.
+    """
+    held: dict[str, list[DiskSpec]] = {}
+    for instance in (each for node in nodes if not node.offline for each in cluster.instances_on(node.uuid)):
+        for disk in laid(cluster, instance) if instance.disks_active else ():
+            for uuid in disk.nodes:
+                if not cluster.nodes[uuid].offline and disk.spec.dev_type in LVM_BASED:
+                    held.setdefault(uuid, []).append(disk.spec)
+    if not held:
+        return {}
+    answers = await look.ask_all({uuid: DiskStates(disks=specs) for uuid, specs in held.items()})
+    return {
+        (uuid, spec.uuid): answer if isinstance(answer, Exception) else answer[place]
+        for uuid, answer in answers.items()
+        for place, spec in enumerate(held[uuid])
+    }
+
+
+def _report_states(
+    cluster: Cluster, instance: Instance, states: Mapping[tuple[str, str], DiskState | Exception], report: Report
+) -> None:
     """Report mirrors that are degraded, and disks that are not attached where they should be."""
-    by_node: dict[str, list[Any]] = {}
+    told: set[str] = set()
     for disk in laid(cluster, instance):
         for node in disk.nodes:
-            if not cluster.nodes[node].offline and disk.spec.dev_type in LVM_BASED:
-                by_node.setdefault(node, []).append(disk.spec)
-    asked = {node: DiskStates(disks=specs) for node, specs in by_node.items()}
-    for node, answer in (await look.ask_all(asked)).items() if asked else ():
-        name = cluster.nodes[node].name
-        if isinstance(answer, Exception):
-            report.add("EINSTANCEFAULTYDISK", "instance", instance.name, f"{name} does not tell its disks: {answer}")
-            continue
-        for spec, state in zip(by_node[node], answer, strict=True):
-            where = f"disk/{spec.index} on {name}"
-            if state.facts is None:
+            state = states.get((node, disk.spec.uuid))
+            name = cluster.nodes[node].name
+            where = f"disk/{disk.spec.index} on {name}"
+            if isinstance(state, Exception):
+                if node not in told:
+                    text = f"{name} does not tell its disks: {state}"
+                    report.add("EINSTANCEFAULTYDISK", "instance", instance.name, text)
+                told.add(node)
+            elif state is not None and state.facts is None:
                 text = f"{where} is not there: {state.problem or 'not attached'}"
                 report.add("EINSTANCEFAULTYDISK", "instance", instance.name, text)
-            elif state.facts.degraded or state.facts.local_status != "ok":
+            elif state is not None and state.facts is not None and _is_poor(state.facts):
                 text = f"{where} is degraded ({state.facts.local_status})"
                 syncs = state.facts.sync_percent is not None
                 report.add("EINSTANCEFAULTYDISK", "instance", instance.name, text, warning=syncs)
+
+
+def _is_poor(facts: DiskFacts) -> bool:
+    return facts.degraded or facts.local_status != "ok"

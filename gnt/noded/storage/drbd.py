@@ -60,33 +60,22 @@ class MirroredDisks:
         made: list[DiskSpec] = []
         try:
             there = await self._volumes.find_many((data, meta), context)
+            _check_sizes(disk, *(state.facts for state in there))
             for child, state in zip((data, meta), there, strict=True):
                 if state.facts is None:
                     made.append(child)
                 await self._volumes.create(child, context)
-            await self._check_sizes(disk, data, meta, context)
-            if setup is None:
+            if meta in made:
+                await self._kernel.make_metadata(side, self._assembly.path(meta), context)
+            elif setup is None:
                 await self._prepare(side, meta, context)
         except BaseException:
             for child in reversed(made):
                 await self._volumes.remove(child)
             raise
 
-    async def _check_sizes(self, disk: DiskSpec, data: DiskSpec, meta: DiskSpec, context: CallContext | None) -> None:
-        found, described = (state.facts for state in await self._volumes.find_many((data, meta), context))
-        if found is None or described is None:
-            raise NodeFailure("not_found", f"Disk {disk.uuid}: its volumes are gone again")
-        if found.size < disk.size:
-            raise exists_otherwise(f"Its volume {data.logical_id[1]}", f"{found.size} MiB", disk)
-        if not META_SIZE <= described.size <= LARGEST_META:
-            raise NodeFailure(
-                "wrong_input",
-                f"Disk {disk.uuid}: a metadata volume of {described.size} MiB",
-                hint=f"{META_SIZE} to {LARGEST_META} MiB",
-            )
-
     async def _prepare(self, side: Side, meta: DiskSpec, context: CallContext | None) -> None:
-        """Make metadata unless it is there: a new volume begins with zeros, so what it bears is ours."""
+        """Make metadata unless it is there: a volume of ours begins with zeros, so what it bears was made by us."""
         device = await self._volumes.assemble(meta, False, context)
         if not await self._kernel.has_metadata(side, device.path, context):
             await self._kernel.make_metadata(side, device.path, context)
@@ -276,6 +265,22 @@ class MirroredDisks:
 
     async def _side(self, disk: DiskSpec) -> Side:
         return side_of(disk, await self._pool.run(self._own_uuid))
+
+
+def _check_sizes(disk: DiskSpec, found: DiskFacts | None, described: DiskFacts | None) -> None:
+    """Refuse volumes that the mirror does not fit on: those that are there, and those that are to be made."""
+    data, meta = disk.children
+    if found is not None and found.size < disk.size:
+        raise exists_otherwise(f"Its volume {data.logical_id[1]}", f"{found.size} MiB", disk)
+    if found is None and data.size < disk.size:
+        raise NodeFailure("wrong_input", f"Disk {disk.uuid}: its volume would have {data.size} MiB of {disk.size}")
+    room = meta.size if described is None else described.size
+    if not META_SIZE <= room <= LARGEST_META:
+        raise NodeFailure(
+            "wrong_input",
+            f"Disk {disk.uuid}: a metadata volume of {room} MiB",
+            hint=f"{META_SIZE} to {LARGEST_META} MiB",
+        )
 
 
 def own_uuid(place: Place) -> Callable[[], str]:

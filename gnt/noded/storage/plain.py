@@ -9,6 +9,7 @@ this disk is not this disk: it is never overwritten, opened or removed.
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Sequence
 from typing import Final
 
@@ -24,6 +25,7 @@ from gnt.noded.storage.programs import Programs
 from gnt.wire.calls import DiskDevice, DiskFacts
 from gnt.wire.disk_calls import DiskState
 
+POOL: Final = "storage"
 # A device that was just closed may be looked at by udev for a moment.
 BUSY_EVERY: Final = 3.0
 BUSY_TRIES: Final = 10
@@ -36,6 +38,7 @@ class LogicalVolumes:
 
     def __init__(self, place: Place, programs: Programs) -> None:
         self._runtime = place.runtime
+        self._pool = place.runtime.pools(POOL)
         self.lvm = Lvm(programs)
 
     async def create(self, disk: DiskSpec, context: CallContext | None = None) -> None:
@@ -52,9 +55,9 @@ class LogicalVolumes:
 
     async def remove(self, disk: DiskSpec, context: CallContext | None = None) -> None:
         """Remove the volume that bears the disk's tag: `IDiskTemplate.remove`."""
-        group, name = self._names(disk)
+        group, _ = self._names(disk)
         # One command looks at the tag and removes: nothing can come in between. None is selected: removed already.
-        selection = f'lv_name="{name}" && lv_tags="{UUID_TAG}{disk.uuid}"'
+        selection = self._selection(disk)
         for attempt in range(BUSY_TRIES):
             failure = await self.lvm.attempt(["lvremove", "-f", "-S", selection, group], context)
             if failure is None or failure.code == "not_found":
@@ -65,10 +68,19 @@ class LogicalVolumes:
 
     async def assemble(self, disk: DiskSpec, primary: bool, context: CallContext | None = None) -> DiskDevice:
         """Activate the volume: `IDiskTemplate.assemble`."""
+        group, name = self._names(disk)
+        path = self.lvm.path(group, name)
+        # One command as a rule. What has no device is activated if it is ours, and has one then; what has one already
+        # is active, and only has to be ours. Without device-mapper nothing gets a device.
+        tried = not await self._pool.run(os.path.exists, path)
+        if tried:
+            await self.lvm.change(["lvchange", *self._activation(), "-S", self._selection(disk), group], context)
+            if await self._pool.run(os.path.exists, path):
+                return DiskDevice(path=path)
         volume = await self._own(disk, context)
-        if not volume.is_active:
-            await self.lvm.change(["lvchange", *self._activation(), f"{volume.group}/{volume.name}"], context)
-        return DiskDevice(path=self.lvm.path(volume.group, volume.name))
+        if not tried and not volume.is_active:
+            await self.lvm.change(["lvchange", *self._activation(), f"{group}/{name}"], context)
+        return DiskDevice(path=path)
 
     async def release(self, disk: DiskSpec, context: CallContext | None = None) -> None:
         """Nothing to do: a volume stays active: `IDiskTemplate.release`."""
@@ -216,6 +228,10 @@ class LogicalVolumes:
             raise NodeFailure("wrong_input", f"Disk {disk.uuid}: logical_id must be volume group and volume")
         group, name = map(str, disk.logical_id)
         return check_name("a volume group", group), check_name("a logical volume", name)
+
+    def _selection(self, disk: DiskSpec) -> str:
+        """Give what selects the disk's volume in its group, if it bears the disk's tag."""
+        return f'lv_name="{self._names(disk)[1]}" && lv_tags="{UUID_TAG}{disk.uuid}"'
 
     def _facts(self, volume: Volume | None, disk: DiskSpec) -> DiskFacts | None:
         """Say what is to be said of a volume, if it is the disk's."""

@@ -207,6 +207,24 @@ def test_verify_finds_what_is_wrong_with_disks(ground: DiskGround) -> None:
     assert "xenvg/root" not in said
 
 
+def test_each_node_is_looked_at_once(ground: DiskGround) -> None:
+    """By verify and by repair-disk-sizes, however many instances there are: each look is a scan of all its volumes."""
+    assert ground.plain("web3").error is None
+    assert ground.drbd("web4").error is None
+    asked: list[tuple[str, str]] = []
+    ground.nodes.before = lambda node, call: asked.append((node, call.tag()))
+    assert verified(ground) == []
+    looks = ("disk_states", "volume_list", "mirror_list")
+    assert sorted(each for each in asked if each[1] == "disk_states") == [
+        (NODE1, "disk_states"),
+        (NODE2, "disk_states"),
+    ]
+    assert [asked.count((NODE1, tag)) for tag in looks] == [1, 1, 1]
+    asked.clear()
+    assert ground.run("OP_CLUSTER_REPAIR_DISK_SIZES").result == []
+    assert asked == [(NODE1, "disk_states")]
+
+
 def test_verify_finds_what_the_last_disk_left() -> None:
     """Without any disk on record, and with the templates disabled meanwhile: a volume in the cluster's group."""
     ground = DiskGround()

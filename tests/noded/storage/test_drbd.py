@@ -22,7 +22,7 @@ from gnt.wire.calls import DiskDevice, DiskFacts
 from gnt.wire.disk_calls import DiskState, MirrorFacts
 from tests.noded.places import inline_pools, place_below
 from tests.noded.storage.drbd_machine import FRESH, DrbdMachine
-from tests.noded.storage.drbd_spec import OWN, SECRET, mirror_spec
+from tests.noded.storage.drbd_spec import OWN, SECRET, mirror_spec, volume
 from tests.noded.storage.drive import Driven, at_once
 
 NEW = "cs:Connected ro:Secondary/Secondary ds:Inconsistent/Inconsistent C r-----"
@@ -205,6 +205,14 @@ def test_failed_creation_keeps_what_was_there(mirror: Driven, volumes: Volumes, 
     assert volumes.sizes == {"data": 64}
 
 
+def test_a_new_mirror_costs_one_look(mirror: Driven, volumes: Volumes, machine: DrbdMachine) -> None:
+    """What was made just now is not looked at again, and bears no metadata that could be there already."""
+    machine.metadata.add("/dev/xenvg/meta")
+    mirror.create(mirror_spec())
+    assert volumes.asked == ["look at 2", "create data", "create meta"]
+    assert machine.commands == [WIPE, MAKE]
+
+
 def test_a_taken_minor_is_left_alone(mirror: Driven, machine: DrbdMachine, volumes: Volumes) -> None:
     """Somebody else's mirror under our number: not created over, not assembled, not taken down, not found."""
     machine.is_set_up(data="/dev/other/data")
@@ -244,6 +252,15 @@ def test_volumes_of_the_wrong_size(mirror: Driven, volumes: Volumes, data: int, 
     """Data smaller than the mirror, metadata outside of what DRBD takes."""
     volumes.sizes = {"data": data, "meta": meta}
     assert refusal(mirror.create, mirror_spec()).code == code
+    assert volumes.sizes == {"data": data, "meta": meta}
+
+
+@pytest.mark.parametrize(("data", "meta"), [(32, 128), (64, 64), (64, 2048)])
+def test_volumes_that_would_be_of_the_wrong_size(mirror: Driven, volumes: Volumes, data: int, meta: int) -> None:
+    """They are not made at all."""
+    wrong = mirror_spec(children=(volume("data", data), volume("meta", meta)))
+    assert refusal(mirror.create, wrong).code == "wrong_input"
+    assert volumes.sizes == {}
 
 
 def test_removal_takes_down_and_removes(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:

@@ -255,24 +255,63 @@ def test_a_rename_cut_short_is_finished(template: Driven, disk: DiskSpec, other:
     assert template.find(disk) is not None
 
 
-def test_one_lvs_for_many(tmp_path: Path, room: LvmRoom) -> None:
-    """However many disks are looked for, one command is run."""
-    template = template_in(tmp_path, room)
+@pytest.fixture
+def runs(template: Driven) -> list[str]:
+    """Note the names of the programs that the template runs."""
     programs = template.template.lvm._programs
-    runs: list[str] = []
+    noted: list[str] = []
     run = programs._processes.run
 
     def counted(argv: Any, **options: Any) -> Any:
-        runs.append(argv[0])
+        noted.append(argv[0])
         return run(argv, **options)
 
     programs._processes.run = counted
-    disks = [volume(room, f"v{number}", f"u{number}") for number in range(50)]
+    return noted
+
+
+def test_one_lvs_for_many(template: Driven, room: LvmRoom, runs: list[str]) -> None:
+    """However many disks are looked for, one command is run."""
+    disks = [volume(room, f"v{number}", f"u{number}") for number in range(1000)]
     template.create(disks[7])
     runs.clear()
     states = template.find_many(disks)
     assert runs == ["lvs"]
     assert [place for place, state in enumerate(states) if state.facts] == [7]
+
+
+def test_the_usual_case_costs_the_commands_that_it_needs(
+    template: Driven, disk: DiskSpec, room: LvmRoom, runs: list[str]
+) -> None:
+    """To make a volume: one look at the room, one command. To remove one, or to activate one: one command."""
+    template.create(disk)
+    assert runs == ["pvs", "lvcreate"]
+    runs.clear()
+    if room.activates:
+        template.assemble(disk, True)
+        assert runs == ["lvs"]
+        room.run("lvchange", "-an", f"{room.group}/{disk.logical_id[1]}")
+        runs.clear()
+        template.assemble(disk, True)
+        assert runs == ["lvchange"]
+        runs.clear()
+    template.remove(disk)
+    assert runs == ["lvremove"]
+
+
+def test_what_has_a_device_is_not_ours_for_that(
+    template: Driven, disk: DiskSpec, room: LvmRoom, tmp_path: Path, plant: Callable[[DiskSpec], Untouched]
+) -> None:
+    """A foreign volume is not opened, whether it is active or not."""
+    untouched = plant(disk)
+    assert refusal(template.assemble, disk, True) == "foreign"
+    if not room.activates:
+        template.template.lvm._programs.devices = tmp_path
+        device = Path(template.template.lvm.path(room.group, str(disk.logical_id[1])))
+        device.parent.mkdir()
+        device.touch()
+        assert refusal(template.assemble, disk, True) == "foreign"
+    assert untouched()
 
 
 def test_a_missing_package_is_named(tmp_path: Path, room: LvmRoom, disk: DiskSpec) -> None:

@@ -49,7 +49,7 @@ KEEP: Final = 65536
 
 _GATE_FD: Final = 3
 # A shell in a session of its own, which reads what it is to become from its descriptor 3.
-_GATE: Final = ("/usr/bin/setsid", "/bin/sh", f"/dev/fd/{_GATE_FD}")
+_GATE: Final = ("/usr/bin/setsid", "/bin/sh", f"/proc/self/fd/{_GATE_FD}")
 
 
 @dataclass(frozen=True)

@@ -143,9 +143,9 @@ class ProcessesTests(TestCase):
         made = self.root / "made"
         script = _script(Path("/"), ["touch", str(made)], ENV).encode()
         for end in range(len(script) - 1):
-            subprocess.run(["/bin/sh", "/dev/fd/0"], input=script[:end], check=False, capture_output=True)
+            subprocess.run(["/bin/sh", "/proc/self/fd/0"], input=script[:end], check=False, capture_output=True)
             assert not made.exists(), script[:end]
-        subprocess.run(["/bin/sh", "/dev/fd/0"], input=script, check=False)
+        subprocess.run(["/bin/sh", "/proc/self/fd/0"], input=script, check=False)
         assert made.exists()
 
     async def test_nul_is_refused(self) -> None:

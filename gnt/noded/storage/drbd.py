@@ -100,7 +100,7 @@ class MirroredDisks:
         await self._assembly.bring_up(side, context)
         if primary:
             await self._assembly.promote(side, shared=False, context=context)
-        return DiskDevice(path=side.device)
+        return DiskDevice(path=self._kernel.device(side))
 
     async def release(self, disk: DiskSpec, context: CallContext | None = None) -> None:
         """Take the mirror down; its volumes stay: `IDiskTemplate.release`."""
@@ -126,7 +126,7 @@ class MirroredDisks:
         await self._assembly.must_be_up(side, context)
         if not (await self._assembly.status(side)).is_primary:
             raise NodeFailure("busy", f"{side.name} can be read only where it is open for writing", hint="promote it")
-        return Contents(place=side.device, size=disk.size)
+        return Contents(place=self._kernel.device(side), size=disk.size)
 
     # Looking
 
@@ -167,7 +167,7 @@ class MirroredDisks:
             return DiskState()
         now = status.minor(side.minor)
         facts = DiskFacts(
-            path=side.device,
+            path=self._kernel.device(side),
             size=await self._kernel.size(side.minor) or side.size,
             sync_percent=now.sync_percent,
             estimated_time=now.estimated_time,

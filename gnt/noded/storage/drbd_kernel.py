@@ -45,7 +45,10 @@ _NUMBER: Final = re.compile(r"(?:Failure|failed): \((-?\d+)\)")
 
 
 class Kernel:
-    """The mirrors of this machine. `proc` and `sys` are where the kernel shows them, `log` is what it says."""
+    """The mirrors of this machine. `proc` and `sys` are where the kernel shows them, `log` is what it says.
+
+    `mirrors` is the directory of their devices.
+    """
 
     def __init__(
         self,
@@ -55,13 +58,19 @@ class Kernel:
         proc: Path = Path(PROC),
         sys: Path = Path("/sys"),
         log: Path = LOG,
+        mirrors: Path = Path("/dev"),
     ) -> None:
         self._pool = pool
         self._programs = programs
         self._proc = proc
         self._sys = sys
         self._log = log
+        self._mirrors = mirrors
         self.devices = programs.devices
+
+    def device(self, side: Side) -> str:
+        """Give the device of a mirror."""
+        return str(self._mirrors / side.name)
 
     # Looking
 
@@ -150,14 +159,14 @@ class Kernel:
 
     async def has_metadata(self, side: Side, meta: str, context: CallContext | None = None) -> bool:
         """Say whether a volume that nothing uses bears metadata of a mirror."""
-        done = await self._programs.try_run(["drbdmeta", side.device, "v08", meta, "flex-external", "get-gi"], context)
+        done = await self._programs.try_run(["drbdmeta", self.device(side), "v08", meta, "flex-external", "get-gi"], context)
         return done.ok and re.fullmatch(r"[0-9A-F]{16}:.*", done.output.strip()) is not None
 
     async def make_metadata(self, side: Side, meta: str, context: CallContext | None = None) -> None:
         """Wipe a volume, and make metadata of data that nobody has written."""
         wipe = ["dd", "if=/dev/zero", f"of={meta}", "bs=1048576", f"count={META_SIZE}", "oflag=direct"]
         await self._programs.run(wipe, context)
-        make = ["drbdmeta", "--force", side.device, "v08", meta, "flex-external", "create-md"]
+        make = ["drbdmeta", "--force", self.device(side), "v08", meta, "flex-external", "create-md"]
         await self._programs.run(make, context)
 
     # Setting up
@@ -169,7 +178,7 @@ class Kernel:
 
     async def attach(self, side: Side, data: str, meta: str, context: CallContext | None = None) -> None:
         """Give a mirror its volumes, after what a crash left in its activity log is settled."""
-        settle = ["drbdmeta", side.device, "v08", meta, "flex-external", "apply-al"]
+        settle = ["drbdmeta", self.device(side), "v08", meta, "flex-external", "apply-al"]
         done = await self._programs.try_run(settle, context)
         if not done.ok:
             raise NodeFailure("storage_error", f"{side.name}: drbdmeta apply-al {done.how}: {said(done)}")

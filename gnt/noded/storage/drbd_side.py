@@ -35,11 +35,6 @@ class Side:
     meta: DiskSpec | None
 
     @property
-    def device(self) -> str:
-        """Give the device of the mirror."""
-        return f"/dev/drbd{self.minor}"
-
-    @property
     def name(self) -> str:
         """Give the device's name, for people."""
         return f"drbd{self.minor}"

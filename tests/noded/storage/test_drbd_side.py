@@ -20,7 +20,7 @@ def test_each_node_finds_its_own_side() -> None:
     assert (ours.minor, theirs.minor) == (0, 4)
     assert ours.ends == (("ipv4", "10.98.0.2", 11000), ("ipv4", "10.98.0.3", 11000))
     assert theirs.ends == (ours.ends[1], ours.ends[0])
-    assert (theirs.device, theirs.resource, theirs.name) == ("/dev/drbd4", "resource4", "drbd4")
+    assert (theirs.resource, theirs.name) == ("resource4", "drbd4")
     assert [child.logical_id[1] for child in ours.children] == ["data", "meta"]
 
 

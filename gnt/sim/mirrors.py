@@ -1,0 +1,538 @@
+"""DRBD 8.4 of all simulated machines: sides of mirrors, what they have of each other, and how they find together.
+
+A side stands in its machine's memory: it outlives the node daemon, and not the power. What it knows of its data is on
+its metadata volume (`gnt.sim.generations`), the data in the file of its data volume. Whatever depends on time and on
+the network is brought up to date by `settle`: before each look, and after each event of the clock.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gnt.noded.storage.drbd_show import Ends
+from gnt.sim.content import changed_pieces, content_of, copy_pieces, write_at
+from gnt.sim.generations import JUST_CREATED, Metadata, Verdict, compare
+from gnt.sim.lvm import MIB, SimLvm, SimVolume
+
+UP_TO_DATE: Final = "UpToDate"
+INCONSISTENT: Final = "Inconsistent"
+OUTDATED: Final = "Outdated"
+DISKLESS: Final = "Diskless"
+ALONE: Final = "StandAlone"
+SEEKING: Final = "WFConnection"
+CONNECTED: Final = "Connected"
+
+# What the kernel refuses, by its numbers.
+TWO_PRIMARIES: Final = -1
+NO_GOOD_DATA: Final = -2
+PEER_REFUSES: Final = -10
+HELD_OPEN: Final = -12
+NO_DISK: Final = 138
+RESIZE_IN_SYNC: Final = 130
+NO_PRIMARY: Final = 131
+ATTACHED: Final = 124
+NO_METADATA: Final = 119
+TAKEN: Final = 104
+PAUSED_ALREADY: Final = 134
+RESUMED_ALREADY: Final = 157
+
+
+class KernelRefusal(Exception):
+    """What the kernel answers to a command that it does not carry out."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(str(number))
+        self.number = number
+
+
+@dataclass(eq=False)
+class MirrorMachine:
+    """What the kernel of one machine has: sides by minor, names of resources, the lines of its log.
+
+    `in_use` gives the devices that something has open.
+    """
+
+    name: str
+    address: str
+    lvm: SimLvm
+    devices: Path
+    in_use: Callable[[], Iterable[str]] = tuple
+    sides: dict[int, Side] = field(default_factory=dict)
+    resources: set[str] = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+
+    def device(self, minor: int) -> Path:
+        """Give the device of a minor."""
+        return self.devices / f"drbd{minor}"
+
+
+@dataclass(eq=False)
+class Side:
+    """One minor of one machine. Sizes in MiB, `rate` in MiB/s; `limit` 0: as much as the volume has."""
+
+    machine: MirrorMachine
+    minor: int
+    resource: str
+    data: SimVolume | None = None
+    meta: SimVolume | None = None
+    paths: tuple[str, str] = ("", "")
+    limit: int = 0
+    size: int = 0
+    rate: float = 60.0
+    ends: Ends | None = None
+    secret: str = ""
+    dual: bool = False
+    connection: str = ALONE
+    disk: str = DISKLESS
+    primary: bool = False
+    paused: bool = False
+    peer: Side | None = None
+    sync: Sync | None = None
+    seen: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def known(self) -> Metadata:
+        """Give what stands on the metadata volume of a side that has one."""
+        found = self.meta.superblock if self.meta is not None else None
+        if not isinstance(found, Metadata):
+            raise KernelRefusal(NO_METADATA)
+        return found
+
+    @property
+    def path(self) -> Path:
+        """Give the file of the data volume."""
+        if self.data is None:
+            raise KernelRefusal(NO_DISK)
+        return self.machine.lvm.path(self.data)
+
+    @property
+    def room(self) -> int:
+        """Give as much as this side could hold."""
+        held = self.data.size // MIB if self.data is not None else 0
+        return min(held, self.limit) if self.limit else held
+
+    @property
+    def good(self) -> bool:
+        """Say whether all data is here, and as new as it is anywhere that this side knows of."""
+        return self.disk == UP_TO_DATE
+
+    @property
+    def good_peer(self) -> Side | None:
+        """Give the other side, if it is in touch and has all data."""
+        return self.peer if self.peer is not None and self.peer.good else None
+
+    @property
+    def where(self) -> str:
+        """Name the side for people."""
+        return f"drbd{self.minor} of {self.machine.name}"
+
+
+@dataclass(eq=False)
+class Sync:
+    """Data on its way from one side to another: MiB that are still to come, in their order. `at` is the last look."""
+
+    source: Side
+    target: Side
+    left: list[int]
+    total: int
+    at: float
+    part: float = 0.0
+
+    @property
+    def paused(self) -> bool:
+        """Say whether one of the sides holds it up."""
+        return self.source.paused or self.target.paused
+
+
+class SimMirrors:
+    """All mirrors of all machines. `reachable` says whether one machine (by name) hears another."""
+
+    def __init__(
+        self, seconds: Callable[[], float], source: random.Random, reachable: Callable[[str, str], bool]
+    ) -> None:
+        self._seconds = seconds
+        self._source = source
+        self._reachable = reachable
+        self.machines: dict[str, MirrorMachine] = {}
+
+    def add(self, machine: MirrorMachine) -> MirrorMachine:
+        """Take a machine in."""
+        self.machines[machine.name] = machine
+        return machine
+
+    def sides(self) -> Iterator[Side]:
+        """Give all sides, by machine and minor."""
+        for machine in self.machines.values():
+            for minor in sorted(machine.sides):
+                yield machine.sides[minor]
+
+    # What comes by itself
+
+    def settle(self) -> None:
+        """Bring about what time and network have brought about since the last look."""
+        for side in self.sides():
+            if side.sync is not None and side.sync.source is side:
+                self._advance(side.sync)
+            if side.peer is not None and not self._linked(side, side.peer):
+                other = side.peer
+                self._lose(side)
+                self._lose(other)
+        for side in self.sides():
+            if side.connection == SEEKING and side.ends is not None:
+                other = self._partner(side)
+                if other is not None:
+                    self._meet(side, other)
+
+    def power_lost(self, machine: MirrorMachine) -> None:
+        """Forget what the machine had in its memory; what is on its volumes stays as it was."""
+        self.settle()
+        gone, machine.sides = list(machine.sides.values()), {}
+        machine.resources.clear()
+        machine.log.clear()
+        for side in gone:
+            machine.device(side.minor).unlink(missing_ok=True)
+            if side.peer is not None:
+                other = side.peer
+                self._end_sync(side)
+                other.peer = None
+                self._lose(other)
+
+    def _linked(self, one: Side, other: Side) -> bool:
+        names = one.machine.name, other.machine.name
+        return self._reachable(*names) and self._reachable(*reversed(names))
+
+    def _partner(self, side: Side) -> Side | None:
+        """Find the side that seeks this one, if it can be heard."""
+        assert side.ends is not None  # noqa: S101  (it seeks)
+        wanted = (side.ends[1], side.ends[0])
+        for other in self.sides():
+            if other is not side and other.connection == SEEKING and other.ends == wanted:
+                return other if self._linked(side, other) else None
+        return None
+
+    # Finding together
+
+    def _meet(self, one: Side, other: Side) -> None:
+        """Have two sides that hear each other find out what to do."""
+        verdict = self._judge(one, other)
+        if verdict.problem:
+            for side in (one, other):
+                self._say(side, verdict.problem)
+                self._stand_alone(side)
+            return
+        one.peer, other.peer = other, one
+        one.connection = other.connection = CONNECTED
+        if verdict.direction:
+            source, target = (one, other) if verdict.direction > 0 else (other, one)
+            self._begin_sync(source, target, whole=verdict.whole)
+        self._point_devices(one, other)
+
+    def _judge(self, one: Side, other: Side) -> Verdict:
+        if one.secret != other.secret:
+            return Verdict(0, problem="authentication of peer failed")
+        if one.dual != other.dual:
+            return Verdict(0, problem="incompatible allow-two-primaries settings")
+        if one.primary and other.primary and not one.dual:
+            return Verdict(0, problem="Multiple primaries not allowed by config")
+        if one.disk == DISKLESS or other.disk == DISKLESS:
+            return Verdict(0)
+        problem = self._agree_on_size(one, other)
+        if problem:
+            return Verdict(0, problem=problem)
+        verdict = compare(one.known, other.known)
+        if verdict.problem:
+            return self._resolved(one, other, verdict)
+        if (one.disk == INCONSISTENT) != (other.disk == INCONSISTENT):
+            verdict = Verdict(-1 if one.disk == INCONSISTENT else 1, whole=verdict.whole)
+        return self._checked(one, other, verdict)
+
+    def _resolved(self, one: Side, other: Side, verdict: Verdict) -> Verdict:
+        """Settle what diverged if one side has changed nothing (`discard-zero-changes`, `consensus`)."""
+        if one.known.bitmap != other.known.bitmap or not one.known.bitmap or (one.primary and other.primary):
+            return verdict
+        if bool(one.known.behind) == bool(other.known.behind):
+            return verdict
+        found = Verdict(1 if one.known.behind else -1)
+        loser = other if found.direction > 0 else one
+        return verdict if loser.primary else found
+
+    def _checked(self, one: Side, other: Side, verdict: Verdict) -> Verdict:
+        """Refuse a sync from data that is not whole, or over data that somebody writes."""
+        if not verdict.direction:
+            return verdict
+        source, target = (one, other) if verdict.direction > 0 else (other, one)
+        if source.disk == INCONSISTENT:
+            return Verdict(0, problem="I shall become SyncSource, but I am inconsistent! peer presented nothing")
+        if target.primary and target.disk != INCONSISTENT:
+            return Verdict(0, problem="I shall become SyncTarget, but I am primary! (data differ)")
+        return verdict
+
+    def _agree_on_size(self, one: Side, other: Side) -> str:
+        agreed = min(one.room, other.room)
+        if any(side.known.current != JUST_CREATED and agreed < side.known.size for side in (one, other)):
+            return "The peer's disk size is too small!"
+        for side in (one, other):
+            side.known.behind |= set(range(side.size, agreed)) if side.size < agreed else set()
+            side.size = side.known.size = agreed
+        return ""
+
+    # Bringing into step
+
+    def _begin_sync(self, source: Side, target: Side, *, whole: bool) -> None:
+        known, theirs = source.known, target.known
+        if known.bitmap in {0, JUST_CREATED}:
+            known.bitmap = self._fresh()
+        theirs.current, theirs.bitmap, theirs.consistent = known.bitmap, 0, False
+        behind = set(range(source.size)) if whole else known.behind | theirs.behind
+        known.behind, theirs.behind = set(behind), set(behind)
+        target.disk = INCONSISTENT
+        sync = Sync(source, target, sorted(behind), len(behind), self._seconds())
+        source.sync = target.sync = sync
+        if not behind:
+            self._finish(sync)
+
+    def _advance(self, sync: Sync) -> None:
+        """Copy as much as there was time for."""
+        now = self._seconds()
+        passed, sync.at = max(0.0, now - sync.at), now
+        if sync.paused:
+            return
+        sync.part += passed * min(sync.source.rate, sync.target.rate)
+        count = min(len(sync.left), math.floor(sync.part))
+        sync.part -= count
+        now_there, sync.left = set(sync.left[:count]), sync.left[count:]
+        if now_there:
+            copy_pieces(sync.source.path, sync.target.path, now_there)
+            for side in (sync.source, sync.target):
+                side.known.behind -= now_there
+        if not sync.left:
+            self._finish(sync)
+
+    def _finish(self, sync: Sync) -> None:
+        source, target = sync.source, sync.target
+        source.sync = target.sync = None
+        source.known.be_whole()
+        target.known.take_over(source.known)
+        target.disk = UP_TO_DATE
+        target.seen = content_of(target.path)
+        self._point_devices(source, target)
+
+    def _end_sync(self, side: Side) -> None:
+        """Break a sync off; what has not come yet stays on record."""
+        if side.sync is not None:
+            sync = side.sync
+            sync.source.sync = sync.target.sync = None
+
+    # Coming apart
+
+    def _lose(self, side: Side) -> None:
+        """Have a side without its peer; it seeks it again if it knows where."""
+        self._end_sync(side)
+        side.peer = None
+        if side.connection != ALONE:
+            side.connection = SEEKING if side.ends is not None else ALONE
+        self._go_on_alone(side)
+        self._point_devices(side)
+
+    def _go_on_alone(self, side: Side) -> None:
+        """Begin a new generation on a side that is open for writing and has lost the other one's copy."""
+        if side.primary and side.good and not side.known.bitmap:
+            side.known.begin(self._fresh)
+
+    def _stand_alone(self, side: Side) -> None:
+        side.ends, side.dual = None, False
+        side.connection = ALONE
+        self._lose(side)
+
+    # Commands
+
+    def attach(self, side: Side, paths: tuple[str, str], limit: int) -> None:
+        """Give a side its volumes."""
+        data, meta = (side.machine.lvm.at(path) for path in paths)
+        if side.data is not None:
+            raise KernelRefusal(ATTACHED)
+        if data is None or meta is None or self.is_attached(side.machine, data):
+            raise KernelRefusal(TAKEN)
+        if not isinstance(meta.superblock, Metadata):
+            raise KernelRefusal(NO_METADATA)
+        side.data, side.meta, side.paths, side.limit = data, meta, paths, limit
+        known = side.known
+        known.crashed |= known.primary
+        known.primary = side.primary
+        if known.current == JUST_CREATED:
+            known.behind = set(range(side.room))
+        side.size = min(side.room, known.size) if known.size else side.room
+        known.size = side.size
+        side.disk = INCONSISTENT if not known.consistent else OUTDATED if known.outdated else UP_TO_DATE
+        side.seen = content_of(side.path)
+        if side.peer is not None:
+            other, side.peer = side.peer, None
+            other.peer = None
+            self._meet(side, other)
+        self._point_devices(side)
+
+    def detach(self, side: Side) -> None:
+        """Take a side's volumes away."""
+        if side.data is None:
+            return
+        if side.primary and side.good_peer is None:
+            raise KernelRefusal(NO_GOOD_DATA)
+        self._refuse_to_leave(side)
+        self._end_sync(side)
+        side.known.primary = False
+        side.data, side.meta, side.paths, side.disk, side.seen = None, None, ("", ""), DISKLESS, {}
+        if side.peer is not None:
+            self._go_on_alone(side.peer)
+            self._point_devices(side.peer)
+        self._point_devices(side)
+
+    def connect(self, side: Side, ends: Ends, *, dual: bool, secret: str) -> None:
+        """Have a side seek its peer."""
+        side.ends, side.dual, side.secret = ends, dual, secret
+        side.connection = SEEKING
+
+    def disconnect(self, side: Side) -> None:
+        """Have a side let its peer go, which seeks it again."""
+        self._refuse_to_leave(side)
+        if side.primary and not side.good and side.good_peer is not None:
+            raise KernelRefusal(NO_GOOD_DATA)
+        other = side.peer
+        self._stand_alone(side)
+        if other is not None:
+            self._lose(other)
+
+    def _refuse_to_leave(self, side: Side) -> None:
+        if side.peer is not None and side.peer.primary and not side.peer.good and side.good:
+            raise KernelRefusal(PEER_REFUSES)
+
+    def promote(self, side: Side, *, force: bool) -> None:
+        """Open a side for writing."""
+        if side.primary:
+            return
+        if side.peer is not None and side.peer.primary and not side.dual:
+            raise KernelRefusal(TWO_PRIMARIES)
+        good = side.good or side.good_peer is not None
+        if not good and (not force or side.disk == DISKLESS):
+            raise KernelRefusal(NO_GOOD_DATA)
+        side.primary = True
+        if side.data is not None:
+            side.known.primary = True
+        if not good:
+            known = side.known
+            known.begin(self._fresh)
+            known.consistent, known.outdated, side.disk = True, False, UP_TO_DATE
+            known.behind = set(range(side.size))
+            if side.peer is not None and side.peer.disk == INCONSISTENT:
+                self._begin_sync(side, side.peer, whole=True)
+        elif side.peer is None or side.peer.disk == DISKLESS:
+            self._go_on_alone(side)
+        self._point_devices(side)
+
+    def demote(self, side: Side) -> None:
+        """Close a side for writing."""
+        if str(side.machine.device(side.minor)) in side.machine.in_use():
+            raise KernelRefusal(HELD_OPEN)
+        side.primary = False
+        if side.data is not None:
+            side.known.primary = False
+
+    def pause(self, side: Side, pause: bool) -> None:
+        """Hold the sync up, or let it go on."""
+        if side.paused is pause:
+            raise KernelRefusal(PAUSED_ALREADY if pause else RESUMED_ALREADY)
+        side.paused = pause
+
+    def resize(self, side: Side, size: int) -> None:
+        """Make a mirror larger, as far as both its volumes go; what is new comes into step."""
+        if side.sync is not None:
+            raise KernelRefusal(RESIZE_IN_SYNC)
+        if not side.primary and not (side.peer is not None and side.peer.primary):
+            raise KernelRefusal(NO_PRIMARY)
+        other = side.peer
+        if other is None or DISKLESS in {side.disk, other.disk}:
+            return
+        side.limit = other.limit = size
+        before, reached = side.size, min(side.room, other.room)
+        if reached <= before:
+            return
+        fresh = set(range(before, reached))
+        for each in (side, other):
+            each.size = each.known.size = reached
+            each.known.behind |= fresh
+        source, target = (side, other) if side.primary else (other, side)
+        self._begin_sync(source, target, whole=False)
+
+    def down(self, side: Side) -> None:
+        """Have the kernel forget a side."""
+        self.demote(side)
+        if side.connection != ALONE or side.peer is not None:
+            self.disconnect(side)
+        self.detach(side)
+        del side.machine.sides[side.minor]
+        side.machine.resources.discard(side.resource)
+        side.machine.device(side.minor).unlink(missing_ok=True)
+
+    # Writing
+
+    def write(self, side: Side, offset: int, data: bytes) -> bool:
+        """Write as a guest does; True when it is acknowledged: then it is on every side that is in touch."""
+        if not side.primary or (not side.good and side.good_peer is None):
+            return False
+        if side.data is not None:
+            write_at(side.path, offset, data)
+        if side.peer is not None and side.peer.data is not None:
+            write_at(side.peer.path, offset, data)
+        self._note(side, {piece for piece in range(offset // MIB, (offset + len(data) - 1) // MIB + 1)})
+        return True
+
+    def written(self, machine: MirrorMachine) -> None:
+        """Hear that programs or the node daemon may have written to the devices of a machine: spread what they did."""
+        for side in machine.sides.values():
+            if side.primary and side.good:
+                now = content_of(side.path)
+                pieces = changed_pieces(side.seen, now)
+                if pieces:
+                    if side.peer is not None and side.peer.data is not None:
+                        copy_pieces(side.path, side.peer.path, pieces)
+                    self._note(side, pieces)
+
+    def _note(self, side: Side, pieces: set[int]) -> None:
+        """Put on record what the other side lacks of what was written."""
+        if side.data is not None:
+            side.seen = content_of(side.path)
+            if side.peer is None or side.peer.data is None:
+                side.known.behind |= pieces
+        if side.peer is not None and side.peer.data is not None:
+            side.peer.seen = content_of(side.peer.path)
+            if side.data is None:
+                side.peer.known.behind |= pieces
+
+    def is_attached(self, machine: MirrorMachine, volume: SimVolume) -> bool:
+        """Say whether a mirror lies on a volume."""
+        return any(volume in (side.data, side.meta) for side in machine.sides.values())
+
+    def renamed(self, machine: MirrorMachine) -> None:
+        """Hear that volumes of a machine may have other names: mirrors lie on the same ones as before."""
+        self._point_devices(*machine.sides.values())
+
+    def _point_devices(self, *sides: Side) -> None:
+        """Have each device lead to the data: a side's own, or else that of the other one, which serves it."""
+        for side in sides:
+            device = side.machine.device(side.minor)
+            at = side if side.good or side.good_peer is None else side.good_peer
+            target = str(at.path) if at.data is not None else str(device.with_name("nowhere"))
+            if not (device.is_symlink() and str(device.readlink()) == target):
+                device.unlink(missing_ok=True)
+                device.parent.mkdir(parents=True, exist_ok=True)
+                device.symlink_to(target)
+
+    def _fresh(self) -> int:
+        return self._source.getrandbits(63) << 1 | 1 << 8
+
+    def _say(self, side: Side, text: str) -> None:
+        side.machine.log.append(f"block drbd{side.minor}: {text}")

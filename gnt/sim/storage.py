@@ -1,0 +1,101 @@
+"""The storage of a simulated machine: programs that the real disk templates of its node daemon run.
+
+So what runs above is the product's own code, to the last command; what can fall between two commands falls there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from gnt.noded.handler import Place
+from gnt.noded.processes import Finished, IProcesses
+from gnt.noded.storage.diskless import Diskless
+from gnt.noded.storage.drbd import MirroredDisks, own_uuid
+from gnt.noded.storage.file import FileDisks
+from gnt.noded.storage.interface import IDiskTemplate
+from gnt.noded.storage.plain import LogicalVolumes
+from gnt.noded.storage.programs import Programs
+from gnt.noded.storage.qcow2 import Images
+from gnt.noded.storage.thin import ThinVolumes
+from gnt.sim import images, lvm
+from gnt.sim.lvm import GROUPS, SimLvm, SimVolume
+from gnt.sim.mirror_programs import READING, MirrorPrograms, SimKernel
+from gnt.sim.mirrors import MirrorMachine, SimMirrors
+
+_REPORTS: Final = frozenset({"lvs", "pvs", "vgs"})
+_ITS_OWN: Final = frozenset({*_REPORTS, *lvm.CHANGING, "drbdsetup", "drbdmeta", "dd", "qemu-img"})
+
+
+class SimStorage:
+    """Volumes, mirrors and images of one machine below `root`. `in_use` gives the devices that something has open."""
+
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        root: Path,
+        mirrors: SimMirrors,
+        in_use: Callable[[], Iterable[str]] = tuple,
+        groups: Mapping[str, int] = GROUPS,
+    ) -> None:
+        self.devices = root / "dev"
+        self._in_use = in_use
+        self.lvm = SimLvm(self.devices, groups, self._is_open)
+        self.lvm.make_pool(next(iter(groups)), size=min(lvm.POOL_SIZE, next(iter(groups.values())) // 2))
+        self.mirrors = mirrors
+        self.machine = mirrors.add(MirrorMachine(name, address, self.lvm, self.devices, in_use))
+        self._programs = MirrorPrograms(mirrors, self.machine)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Give the environment in which a node daemon finds the devices."""
+        return {"DM_DEV_DIR": str(self.devices)}
+
+    def knows(self, argv: Sequence[str]) -> bool:
+        """Say whether this is one of the programs for storage."""
+        return argv[0] in _ITS_OWN
+
+    def changes(self, argv: Sequence[str]) -> bool:
+        """Say whether a program may change something."""
+        if argv[0] in {"lvextend", "drbdsetup"}:
+            return "--test" not in argv and argv[1] not in READING
+        return argv[0] not in _REPORTS and argv[-1] not in READING
+
+    def run(self, argv: Sequence[str], cwd: Path = Path("/")) -> Finished:
+        """Have a program take effect, as a whole."""
+        words = list(argv[1:])
+        if argv[0] == "drbdsetup":
+            return self._programs.setup(words)
+        if argv[0] == "drbdmeta":
+            return self._programs.metadata(words)
+        if argv[0] == "dd":
+            return self._programs.wipe(words)
+        if argv[0] == "qemu-img":
+            return images.run(words, cwd)
+        done = self.lvm.run(argv)
+        self.mirrors.renamed(self.machine)
+        return done
+
+    def _is_open(self, volume: SimVolume) -> bool:
+        return self.mirrors.is_attached(self.machine, volume) or str(self.lvm.path(volume)) in self._in_use()
+
+
+def sim_templates(
+    place: Place, processes: IProcesses, storage: SimStorage, node_uuid: Callable[[], str] | None = None
+) -> dict[str, IDiskTemplate]:
+    """Give the disk templates of a simulated node: the real ones. `node_uuid` instead of what its membership says."""
+    programs = Programs(processes, storage.environment)
+    pool: Any = place.runtime.pools("storage")
+    plain = LogicalVolumes(place, programs)
+    kernel = SimKernel(pool, programs, storage.mirrors, storage.machine)
+    return {
+        "diskless": Diskless(),
+        "file": FileDisks(place, "file"),
+        "sharedfile": FileDisks(place, "sharedfile"),
+        "qcow2": Images(place, programs),
+        "plain": plain,
+        "thin": ThinVolumes(place, programs),
+        "drbd": MirroredDisks(place, kernel, plain, node_uuid or own_uuid(place)),
+    }

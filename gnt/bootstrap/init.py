@@ -144,6 +144,7 @@ class ClusterInit:
         source: random.Random | None = None,
         now: Callable[[], float] = time.time,
         check_port: Callable[[str], None] = refuse_busy_port,
+        find_group: Callable[[str], bool] | None = None,
     ) -> None:
         self._request = request
         self._layout = layout
@@ -152,6 +153,7 @@ class ClusterInit:
         self._source = source or random.SystemRandom()
         self._now = now
         self._check_port = check_port
+        self._find_group = find_group
         self._daemons = daemons or Daemons(layout, os.environ)
         self._chosen_bridge = ""
 
@@ -259,7 +261,7 @@ class ClusterInit:
         if wanted == "":
             return None
         name = wanted or "xenvg"
-        if has_volume_group(name):
+        if (self._find_group or has_volume_group)(name):
             return name
         if wanted is not None or needs_one:
             raise Refused(ENVIRONMENT, f"There is no volume group {name} on this node", hint=MINIMUM_VG_HINT)

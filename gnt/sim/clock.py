@@ -38,6 +38,8 @@ class SimClock:
         self._events: list[tuple[float, float, int, DelayedCall]] = []
         self._count = 0
         self.steps = 0
+        self.after: Callable[[], None] = _nothing
+        """Called after each event."""
 
     def seconds(self) -> float:
         """Give the time."""
@@ -65,6 +67,7 @@ class SimClock:
             self.steps += 1
             call.called = 1
             call.func(*call.args, **call.kw)
+            self.after()
             return True
         return False
 
@@ -94,6 +97,7 @@ class SimClock:
     def forget(self) -> None:
         """Forget all that is planned: this is the end of time."""
         self._events.clear()
+        self.after = _nothing
 
     def _next_time(self) -> float | None:
         while self._events:
@@ -118,6 +122,10 @@ class SimClock:
     def _push(self, call: DelayedCall) -> None:
         self._count += 1
         heapq.heappush(self._events, (call.getTime(), self._source.random(), self._count, call))
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class MachineTime:

@@ -1,9 +1,9 @@
 """Where faults may fall, and what falls there.
 
 Every moment at which a crash or a loss could make a difference is a point: a commit of the master, an answer of the
-master to its client, a call that is sent, a call that arrives at a node, a piece of work on a node. The points of a
-kind are numbered as they come. A run without faults counts them; another run of the same seed comes by the same points
-in the same order, until it is struck.
+master to its client, a call that is sent, a call that arrives at a node, a piece of work on a node, a program there.
+The points of a kind are numbered as they come. A run without faults counts them; another run of the same seed comes by
+the same points in the same order, until it is struck.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ class Kind(StrEnum):
     SEND = "send"  # a call leaves its sender
     ARRIVAL = "arrival"  # a call arrives at a node, and its answer leaves
     WORK = "work"  # a piece of blocking work of a node daemon
+    COMMAND = "command"  # a program of a node daemon that changes its storage
     RECORD = "record"  # a transaction of a node daemon: its copy of the log, its table of calls
 
 
@@ -72,6 +73,7 @@ FAULTS: Final[Mapping[Kind, tuple[Fault, ...]]] = {
         Fault.POWER_AFTER,
     ),
     Kind.WORK: (Fault.NODE_BEFORE, Fault.NODE_AFTER),
+    Kind.COMMAND: (Fault.NODE_BEFORE, Fault.NODE_AFTER, Fault.POWER_BEFORE, Fault.POWER_AFTER),
     Kind.RECORD: (Fault.NODE_BEFORE, Fault.NODE_AFTER, Fault.POWER_BEFORE, Fault.POWER_TORN, Fault.POWER_AFTER),
 }
 """What may happen at the points of each kind."""

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
+from gnt.sim.content import copy_file
 from gnt.sim.lives import NodedLife
 from gnt.sim.world import SimWorld
 
@@ -28,6 +29,8 @@ HERE: Final = Path("/proc/self/cwd/world")
 _PIECE: Final = 1 << 16
 # Files that are changed where they are; all others are only ever replaced, so two worlds may share them.
 _CHANGED: Final = (".db", ".db-wal", ".db-shm")
+# So are disks, and nothing else is as large.
+_DISK: Final = 1 << 20
 
 
 @contextmanager
@@ -144,5 +147,7 @@ def _copy(source: str, target: str) -> None:
                 _copy(entry.path, there)
             elif entry.name.endswith(_CHANGED):
                 shutil.copyfile(entry.path, there)
+            elif entry.stat().st_size >= _DISK:
+                copy_file(entry.path, there)
             else:
                 os.link(entry.path, there)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +24,7 @@ from gnt.sim.disk import CutCallTable, SimVault, Tear
 from gnt.sim.faults import Fault, Kind
 from gnt.sim.providers import SimProcesses, ends_well
 from gnt.sim.runtime import AFTER, BEFORE, sim_runtime
-from gnt.sim.volumes import sim_templates
+from gnt.sim.storage import sim_templates
 from gnt.wire import certificates
 from gnt.wire.contract import Caller
 from gnt.wire.luxi import Request
@@ -95,7 +95,7 @@ class NodedLife:
         self.clock = LifeClock(world.clock, machine.time)
         self.up = False
         self.problem: Failure | None = None
-        self._pending = Fault.NOTHING
+        self._pending = self._program = Fault.NOTHING
         self._machine = machine
         source = world.source(f"{machine.name}/noded/{number}")
         runtime = sim_runtime(self.clock, source, self._watch, lambda: machine.pace)
@@ -106,12 +106,14 @@ class NodedLife:
         self.vault = SimVault(machine.layout.config_db, cut, world.holders)
         machine.hypervisor.begin_life()
         stop_master: Any = machine.hand_over
-        processes: Any = SimProcesses(runtime, source, ends_well, calls)
+        processes: Any = SimProcesses(
+            runtime, source, ends_well, calls, storage=machine.storage, watch=self._watch_program
+        )
         hypervisor: Any = machine.hypervisor
         hardware: Any = machine.hardware
         providers = NodeProviders(
             hypervisors={"fake": hypervisor},
-            templates=sim_templates(place, processes),
+            templates=sim_templates(place, processes, machine.storage),
             machine=hardware,
             processes=processes,
             vault=self.vault,
@@ -137,6 +139,18 @@ class NodedLife:
         self.problem = failure
         self._machine.noded_failed(self, failure)
 
+    def _watch_program(self, moment: str, argv: Sequence[str]) -> bool:
+        """Come by a program that changes storage; say whether the daemon still lives."""
+        if moment == BEFORE:
+            words = " ".join(argv[:2])
+            self._program = self._machine.world.happen(Kind.COMMAND, f"{self._machine.name} {words}")
+        what = _BY_MOMENT.get((moment, self._program))
+        if what == "kill":
+            self._machine.kill_noded(f"{moment} it ran {argv[0]}")
+        elif what == "power":
+            self._machine.power_cut()
+        return self.clock.alive
+
     def _watch(self, pool: str, moment: str) -> None:
         """Come by a piece of work: before it, what will fall on it is decided."""
         if pool in RECORDED:
@@ -150,6 +164,8 @@ class NodedLife:
             self._machine.power_cut()
         elif moment == AFTER and pool == "hypervisor":
             self._machine.world.look_for_twins()
+        elif moment == AFTER and pool == "storage":
+            self._machine.storage.written()
 
 
 class MasterdLife:

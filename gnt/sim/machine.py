@@ -20,6 +20,7 @@ from gnt.sim.door import SimDoor
 from gnt.sim.faults import Fault, Kind
 from gnt.sim.lives import MasterdLife, NodedLife
 from gnt.sim.providers import SimAddress, SimHypervisor, SimMachine
+from gnt.sim.storage import SimStorage
 
 if TYPE_CHECKING:
     from gnt.sim.world import SimWorld
@@ -57,6 +58,7 @@ class SimNode:
         self.layout = SimLayout(root)
         self.hardware = SimMachine(name, world.answers_at)
         self.hypervisor = SimHypervisor(self.layout.run / "fake-hypervisor", world.hypervisors)
+        self.storage = SimStorage(name, address, root, world.mirrors, in_use=self._open_devices)
         self.addresses = SimAddress(lambda ip: world.has_address(ip, name))
         self.time = MachineTime(world.clock)
         self.pace = 1.0
@@ -245,6 +247,7 @@ class SimNode:
         if torn is not None:
             torn()
         self.addresses.up.clear()
+        self.storage.lose_power()
         self.world.guests_are_lost(self.hypervisor.lose_power())
         shutil.rmtree(self.layout.run / "instance-disks", ignore_errors=True)
         self._boots += 1
@@ -277,6 +280,11 @@ class SimNode:
                 _ = self.start_noded() if daemon == NODED else self.start_masterd()
 
         self.world.clock.callLater(seconds, start)
+
+    def _open_devices(self) -> list[str]:
+        """Give what the guests that run have open, by the names of the devices."""
+        disks = [Path(disk) for guest in self.hypervisor.running() for disk in guest.disks]
+        return [str(disk.readlink() if disk.is_symlink() else disk) for disk in disks]
 
     def _arrival(self, tag: str) -> Fault:
         return self.world.happen(Kind.ARRIVAL, f"{self.name} {tag}")

@@ -13,7 +13,8 @@ from gnt.noded.storage.drbd_show import Address, Ends
 from gnt.noded.storage.programs import Programs
 from gnt.sim.generations import Metadata
 from gnt.sim.lvm import MIB
-from gnt.sim.mirrors import ALONE, CONNECTED, DISKLESS, KernelRefusal, MirrorMachine, Side, SimMirrors
+from gnt.sim.mirror_sides import ALONE, CONNECTED, DISKLESS, KernelRefusal, MirrorMachine, Side
+from gnt.sim.mirrors import SimMirrors
 
 VERSION: Final = "version: 8.4.11 (api:1/proto:86-101)\nsrcversion: SIMULATED\n"
 READING: Final = frozenset({"show", "get-gi"})
@@ -310,6 +311,3 @@ def _value(words: Sequence[str], name: str) -> str:
 
 def _failed(text: str) -> Finished:
     return Finished(status=_NO_METADATA, signal=None, errors=f"{text}\n")
-
-
-

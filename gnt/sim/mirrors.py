@@ -9,144 +9,36 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from collections.abc import Callable, Iterator
 
 from gnt.noded.storage.drbd_show import Ends
 from gnt.sim.content import changed_pieces, content_of, copy_pieces, write_at
 from gnt.sim.generations import JUST_CREATED, Metadata, Verdict, compare
-from gnt.sim.lvm import MIB, SimLvm, SimVolume
-
-UP_TO_DATE: Final = "UpToDate"
-INCONSISTENT: Final = "Inconsistent"
-OUTDATED: Final = "Outdated"
-DISKLESS: Final = "Diskless"
-ALONE: Final = "StandAlone"
-SEEKING: Final = "WFConnection"
-CONNECTED: Final = "Connected"
-
-# What the kernel refuses, by its numbers.
-TWO_PRIMARIES: Final = -1
-NO_GOOD_DATA: Final = -2
-PEER_REFUSES: Final = -10
-HELD_OPEN: Final = -12
-NO_DISK: Final = 138
-RESIZE_IN_SYNC: Final = 130
-NO_PRIMARY: Final = 131
-ATTACHED: Final = 124
-NO_METADATA: Final = 119
-TAKEN: Final = 104
-PAUSED_ALREADY: Final = 134
-RESUMED_ALREADY: Final = 157
-
-
-class KernelRefusal(Exception):
-    """What the kernel answers to a command that it does not carry out."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(str(number))
-        self.number = number
-
-
-@dataclass(eq=False)
-class MirrorMachine:
-    """What the kernel of one machine has: sides by minor, names of resources, the lines of its log.
-
-    `in_use` gives the devices that something has open.
-    """
-
-    name: str
-    address: str
-    lvm: SimLvm
-    devices: Path
-    in_use: Callable[[], Iterable[str]] = tuple
-    sides: dict[int, Side] = field(default_factory=dict)
-    resources: set[str] = field(default_factory=set)
-    log: list[str] = field(default_factory=list)
-
-    def device(self, minor: int) -> Path:
-        """Give the device of a minor."""
-        return self.devices / f"drbd{minor}"
-
-
-@dataclass(eq=False)
-class Side:
-    """One minor of one machine. Sizes in MiB, `rate` in MiB/s; `limit` 0: as much as the volume has."""
-
-    machine: MirrorMachine
-    minor: int
-    resource: str
-    data: SimVolume | None = None
-    meta: SimVolume | None = None
-    paths: tuple[str, str] = ("", "")
-    limit: int = 0
-    size: int = 0
-    rate: float = 60.0
-    ends: Ends | None = None
-    secret: str = ""
-    dual: bool = False
-    connection: str = ALONE
-    disk: str = DISKLESS
-    primary: bool = False
-    paused: bool = False
-    peer: Side | None = None
-    sync: Sync | None = None
-    seen: dict[int, bytes] = field(default_factory=dict)
-
-    @property
-    def known(self) -> Metadata:
-        """Give what stands on the metadata volume of a side that has one."""
-        found = self.meta.superblock if self.meta is not None else None
-        if not isinstance(found, Metadata):
-            raise KernelRefusal(NO_METADATA)
-        return found
-
-    @property
-    def path(self) -> Path:
-        """Give the file of the data volume."""
-        if self.data is None:
-            raise KernelRefusal(NO_DISK)
-        return self.machine.lvm.path(self.data)
-
-    @property
-    def room(self) -> int:
-        """Give as much as this side could hold."""
-        held = self.data.size // MIB if self.data is not None else 0
-        return min(held, self.limit) if self.limit else held
-
-    @property
-    def good(self) -> bool:
-        """Say whether all data is here, and as new as it is anywhere that this side knows of."""
-        return self.disk == UP_TO_DATE
-
-    @property
-    def good_peer(self) -> Side | None:
-        """Give the other side, if it is in touch and has all data."""
-        return self.peer if self.peer is not None and self.peer.good else None
-
-    @property
-    def where(self) -> str:
-        """Name the side for people."""
-        return f"drbd{self.minor} of {self.machine.name}"
-
-
-@dataclass(eq=False)
-class Sync:
-    """Data on its way from one side to another: MiB that are still to come, in their order. `at` is the last look."""
-
-    source: Side
-    target: Side
-    left: list[int]
-    total: int
-    at: float
-    part: float = 0.0
-
-    @property
-    def paused(self) -> bool:
-        """Say whether one of the sides holds it up."""
-        return self.source.paused or self.target.paused
+from gnt.sim.lvm import MIB, SimVolume
+from gnt.sim.mirror_sides import (
+    ALONE,
+    ATTACHED,
+    CONNECTED,
+    DISKLESS,
+    HELD_OPEN,
+    INCONSISTENT,
+    NO_GOOD_DATA,
+    NO_METADATA,
+    NO_PRIMARY,
+    OUTDATED,
+    PAUSED_ALREADY,
+    PEER_REFUSES,
+    RESIZE_IN_SYNC,
+    RESUMED_ALREADY,
+    SEEKING,
+    TAKEN,
+    TWO_PRIMARIES,
+    UP_TO_DATE,
+    KernelRefusal,
+    MirrorMachine,
+    Side,
+    Sync,
+)
 
 
 class SimMirrors:
@@ -179,14 +71,14 @@ class SimMirrors:
             if side.sync is not None and side.sync.source is side:
                 self._advance(side.sync)
             if side.peer is not None and not self._linked(side, side.peer):
-                other = side.peer
-                self._lose(side)
+                one, other = side, side.peer
+                self._lose(one)
                 self._lose(other)
         for side in self.sides():
             if side.connection == SEEKING and side.ends is not None:
-                other = self._partner(side)
-                if other is not None:
-                    self._meet(side, other)
+                partner = self._partner(side)
+                if partner is not None:
+                    self._meet(side, partner)
 
     def power_lost(self, machine: MirrorMachine) -> None:
         """Forget what the machine had in its memory; what is on its volumes stays as it was."""
@@ -239,7 +131,7 @@ class SimMirrors:
             return Verdict(0, problem="incompatible allow-two-primaries settings")
         if one.primary and other.primary and not one.dual:
             return Verdict(0, problem="Multiple primaries not allowed by config")
-        if one.disk == DISKLESS or other.disk == DISKLESS:
+        if DISKLESS in {one.disk, other.disk}:
             return Verdict(0)
         problem = self._agree_on_size(one, other)
         if problem:
@@ -487,7 +379,7 @@ class SimMirrors:
             write_at(side.path, offset, data)
         if side.peer is not None and side.peer.data is not None:
             write_at(side.peer.path, offset, data)
-        self._note(side, {piece for piece in range(offset // MIB, (offset + len(data) - 1) // MIB + 1)})
+        self._note(side, set(range(offset // MIB, (offset + len(data) - 1) // MIB + 1)))
         return True
 
     def written(self, machine: MirrorMachine) -> None:
@@ -536,3 +428,21 @@ class SimMirrors:
 
     def _say(self, side: Side, text: str) -> None:
         side.machine.log.append(f"block drbd{side.minor}: {text}")
+
+
+def two_writers(mirrors: SimMirrors) -> Iterator[str]:
+    """Say of which mirrors two sides are open for writing: only in touch may they be, and where both were told so."""
+    writing = [side for side in mirrors.sides() if side.primary]
+    for index, side in enumerate(writing):
+        for other in writing[index + 1 :]:
+            if _same_mirror(side, other) and not (side.dual and other.dual and side.peer is other):
+                yield f"{side.where} and {other.where} are open for writing, and may not be"
+
+
+def _same_mirror(one: Side, other: Side) -> bool:
+    """Say whether two sides are of one mirror: their volumes bear one mark, or their connection is the same."""
+    if one.machine is other.machine:
+        return False
+    if one.data is not None and other.data is not None:
+        return bool(set(one.data.tags) & set(other.data.tags) & {tag for tag in one.data.tags if "disk" in tag})
+    return one.ends is not None and other.ends is not None and one.ends == (other.ends[1], other.ends[0])

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from gnt.daemon.runtime import Runtime
@@ -22,12 +24,17 @@ from gnt.noded.handler import CallContext
 from gnt.noded.hypervisors.fake import FakeGuest, FakeHypervisor
 from gnt.noded.machine import IMachine
 from gnt.noded.processes import KEEP, Finished, IProcesses
+from gnt.sim.runtime import AFTER, BEFORE
+from gnt.sim.storage import SimStorage
 from gnt.wire.guest_calls import MigrationTicket
 
 MEMORY: Final = 65536
 # How long a program takes, in simulated seconds: between these.
 SHORTEST: Final = 0.05
 LONGEST: Final = 5.0
+# And one for storage.
+SHORTEST_STORING: Final = 0.005
+LONGEST_STORING: Final = 0.1
 
 
 @implementer(IMachine)
@@ -85,12 +92,22 @@ class SimProcesses:
     """Programs that take their time and do what the scenario says; by default they end well.
 
     `ends` gives the end of a program by its words; `calls` gets the id of each call that ran one to change something.
-    A killed daemon's programs are gone with it.
+    Those for storage take effect on the machine's `storage`; `watch` is asked before and after one that changes it, and
+    says whether the daemon still lives. A killed daemon's programs are gone with it.
     """
 
     def __init__(
-        self, runtime: Runtime, source: random.Random, ends: Callable[[Sequence[str]], Finished], calls: list[str]
+        self,
+        runtime: Runtime,
+        source: random.Random,
+        ends: Callable[[Sequence[str]], Finished],
+        calls: list[str],
+        *,
+        storage: SimStorage,
+        watch: Callable[[str, Sequence[str]], bool],
     ) -> None:
+        self._storage = storage
+        self._watch = watch
         self._runtime = runtime
         self._source = source
         self._ends = ends
@@ -111,10 +128,23 @@ class SimProcesses:
         lone: bool = False,
     ) -> Finished:
         """Take some time, then end as the scenario says."""
+        if self._storage.knows(argv):
+            return await self._store(argv, cwd)
         if context is not None and not argv[0].endswith("/verify"):
             self._calls.append(context.id)
         await self._runtime.sleep(self._source.uniform(SHORTEST, LONGEST))
         return self._ends(argv)
+
+    async def _store(self, argv: Sequence[str], cwd: Path) -> Finished:
+        await self._runtime.sleep(self._source.uniform(SHORTEST_STORING, LONGEST_STORING))
+        if not self._storage.changes(argv):
+            return self._storage.run(argv, cwd)
+        if not self._watch(BEFORE, argv):
+            await Deferred()
+        done = self._storage.run(argv, cwd)
+        if not self._watch(AFTER, argv):
+            await Deferred()
+        return done
 
     async def end_leftovers(self) -> list[str]:
         """Nothing is left: programs die with the daemon here."""
@@ -168,7 +198,9 @@ class SimHypervisor(FakeHypervisor):
         if there is None or instance.name not in there.expected():
             raise NodeFailure("migration_failed", f"{target} does not expect {instance.name}")
         del self._held[self._path(guest.name)]
-        there._arrives(guest)  # noqa: SLF001  (one of our own)
+        note = there._load(there._note(guest.name))  # noqa: SLF001
+        # Its disks are open there under the names that they have there.
+        there._arrives(msgspec.structs.replace(guest, disks=note.disks if note is not None else guest.disks))  # noqa: SLF001  (one of our own)
         self._tell(guest.uuid)
 
     def cancel_accept(self, instance: InstanceSpec) -> None:

@@ -35,6 +35,7 @@ from gnt.wire.log_calls import AskLog
 R = TypeVar("R")
 
 BACKUP = "backup.tar"
+VOLUME_GROUP = "xenvg"
 _CHANNEL = b"a channel that nobody listens to"
 
 
@@ -143,8 +144,8 @@ def init(world: SimWorld, name: str, pool: int | None = None) -> None:
     request = InitRequest(
         cluster_name=CLUSTER,
         enabled_hypervisors=["fake"],
-        enabled_disk_templates=["sharedfile", "file", "diskless"],
-        vg_name="",
+        enabled_disk_templates=["sharedfile", "file", "diskless", "plain", "drbd", "thin", "qcow2"],
+        vg_name=VOLUME_GROUP,
         master_netdev="br0",
         nicparams={"link": "br0"},
         shared_file_storage_dir=str(world.shared),
@@ -160,6 +161,7 @@ def init(world: SimWorld, name: str, pool: int | None = None) -> None:
         source=world.source("init"),
         now=world.clock.seconds,
         check_port=_any_port,
+        find_group=lambda group: group == VOLUME_GROUP,
     )
     making.run()
     _keep_running(node, NODED, MASTERD)

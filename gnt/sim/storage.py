@@ -22,7 +22,8 @@ from gnt.noded.storage.thin import ThinVolumes
 from gnt.sim import images, lvm
 from gnt.sim.lvm import GROUPS, SimLvm, SimVolume
 from gnt.sim.mirror_programs import READING, MirrorPrograms, SimKernel
-from gnt.sim.mirrors import MirrorMachine, SimMirrors
+from gnt.sim.mirror_sides import MirrorMachine, Side
+from gnt.sim.mirrors import SimMirrors
 
 _REPORTS: Final = frozenset({"lvs", "pvs", "vgs"})
 _ITS_OWN: Final = frozenset({*_REPORTS, *lvm.CHANGING, "drbdsetup", "drbdmeta", "dd", "qemu-img"})
@@ -37,6 +38,7 @@ class SimStorage:
         address: str,
         root: Path,
         mirrors: SimMirrors,
+        *,
         in_use: Callable[[], Iterable[str]] = tuple,
         groups: Mapping[str, int] = GROUPS,
     ) -> None:
@@ -52,6 +54,21 @@ class SimStorage:
     def environment(self) -> dict[str, str]:
         """Give the environment in which a node daemon finds the devices."""
         return {"DM_DEV_DIR": str(self.devices)}
+
+    def side_at(self, path: Path) -> Side | None:
+        """Find the side of the mirror whose device this is."""
+        return next(
+            (side for side in self.machine.sides.values() if str(self.machine.device(side.minor)) == str(path)), None
+        )
+
+    def written(self) -> None:
+        """Hear that the node daemon may have written to a device."""
+        if self.machine.sides:
+            self.mirrors.written(self.machine)
+
+    def lose_power(self) -> None:
+        """Forget what was in memory."""
+        self.mirrors.power_lost(self.machine)
 
     def knows(self, argv: Sequence[str]) -> bool:
         """Say whether this is one of the programs for storage."""

@@ -24,8 +24,10 @@ from gnt.noded.hypervisors.fake import FakeGuest
 from gnt.sim.clock import BEGINNING, SimClock, Stuck
 from gnt.sim.door import Witness
 from gnt.sim.faults import Fault, Faults, Kind, Strikes
+from gnt.sim.ledger import Ledger
 from gnt.sim.lives import MasterdLife, NodedLife
 from gnt.sim.machine import SimNode, forced, seeded
+from gnt.sim.mirrors import SimMirrors, two_writers
 from gnt.sim.providers import SimHypervisor
 from gnt.sim.ways import Ways
 from gnt.wire.memory import Fate, MemoryNetwork, Passage
@@ -66,6 +68,8 @@ class SimWorld:
         self.clock = SimClock(self.source("clock"))
         clock: Any = self.clock
         self.network = MemoryNetwork(clock, self._fate)
+        self.mirrors = SimMirrors(self.clock.seconds, self.source("mirrors"), self.hears)
+        self.ledger = Ledger()
         self._base = base
         self.last_fault = 0.0
         self._at_peace = False
@@ -79,6 +83,7 @@ class SimWorld:
         }
         for node in self.nodes.values():
             self._furnish(node)
+        self.clock.after = self._look_at_disks
         observer: Any = self._hear
         self._observer = observer
         globalLogPublisher.addObserver(observer)
@@ -188,6 +193,10 @@ class SimWorld:
         """Say whether every daemon that is wanted runs."""
         return all(_is_up(node) for node in self.nodes.values())
 
+    def hears(self, one: str, other: str) -> bool:
+        """Say whether what one machine sends to another arrives there."""
+        return self.nodes[one].powered and self.nodes[other].powered and self.ways.open(one, other)
+
     def answers_at(self, address: str) -> bool:
         """Say whether a node daemon answers at an address."""
         return any(node.address == address and node.noded is not None for node in self.nodes.values())
@@ -213,6 +222,14 @@ class SimWorld:
                 other = seen.setdefault(guest.uuid, node.name)
                 if other != node.name:
                     self.wrong(f"{guest.name} runs on {other} and on {node.name}")
+
+    def _look_at_disks(self) -> None:
+        """Have mirrors and guests go on after an event, and see that nobody writes who may not."""
+        self.mirrors.settle()
+        self.ledger.turn(self)
+        for problem in two_writers(self.mirrors):
+            if problem not in self.problems:
+                self.wrong(problem)
 
     def hold(self, arrive: Callable[[], None]) -> None:
         """Hold a call back until there is a new master."""

@@ -159,7 +159,9 @@ class Kernel:
 
     async def has_metadata(self, side: Side, meta: str, context: CallContext | None = None) -> bool:
         """Say whether a volume that nothing uses bears metadata of a mirror."""
-        done = await self._programs.try_run(["drbdmeta", self.device(side), "v08", meta, "flex-external", "get-gi"], context)
+        done = await self._programs.try_run(
+            ["drbdmeta", self.device(side), "v08", meta, "flex-external", "get-gi"], context
+        )
         return done.ok and re.fullmatch(r"[0-9A-F]{16}:.*", done.output.strip()) is not None
 
     async def make_metadata(self, side: Side, meta: str, context: CallContext | None = None) -> None:

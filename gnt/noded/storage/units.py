@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from typing import Final
 
@@ -16,6 +15,7 @@ from gnt.wire.calls import URGENT, StorageFacts, StorageUnit
 
 MIB: Final = 1 << 20
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+NOT_INSTALLED: Final = 127
 _VGS: Final = (
     "vgs",
     "--noheadings",
@@ -65,9 +65,9 @@ class StorageUnits:
 
     async def _groups(self) -> dict[str, tuple[int, int]]:
         """Ask LVM for the volume groups that can be written; a machine without LVM has none."""
-        if await self._pool.run(shutil.which, "vgs", path=PATH) is None:
-            return {}
         done = await self._processes.run(_VGS, env={"PATH": PATH, "LC_ALL": "C"}, timeout=URGENT)
+        if done.status == NOT_INSTALLED:
+            return {}
         if not done.ok:
             said = done.errors.strip().splitlines()
             raise NodeFailure("storage_error", f"vgs {done.how}: {said[-1].strip() if said else 'it said nothing'}")

@@ -2,12 +2,13 @@
 
 Each checker gives lines about what is wrong; none: all is well. The invariants of the simulator are looked after here:
 
-* I1, one writer: `SimWorld.look_for_twins`, whenever a hypervisor has done something; `things` at rest;
+* I1, one writer: `SimWorld.look_for_twins`, whenever a hypervisor has done something; `gnt.sim.mirrors.two_writers`
+  after every event; `things` and `storage` at rest; what guests wrote is there: `gnt.sim.ledger`, all the time;
 * I2, no lost acknowledgement: `jobs.check_acknowledged`, and `jobs.check_durable` when it is given;
 * I3, one master in a term, nothing done for an old one: `gnt.sim.door.Witness`;
 * I4, locks: `locks.check_holders` while jobs run, `locks.check_free` when none does;
 * I5, ways that jobs go: `jobs.JobsLog`;
-* I6, nothing left half-way: `things`, `jobs.check_open`;
+* I6, nothing left half-way: `things`, `storage`, `jobs.check_open`;
 * I7, one effect for each call: `things.check_scripts`, `things.check_call_table`;
 * I8, everything ends: `gnt.sim.client.Client.settle`, which is not patient for ever;
 * I11, the configuration is the same wherever it is written: `copies`.
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gnt.sim.checkers import copies, jobs, locks, things
+from gnt.sim.checkers import copies, jobs, locks, storage, things
 from gnt.sim.checkers.reading import cluster_of, master_node, store_of
 
 if TYPE_CHECKING:
@@ -41,12 +42,14 @@ def _check(client: Client) -> list[str]:
     with store_of(node) as store:
         cluster = store.load_cluster()
         problems += client.log.check(store)
-        problems += jobs.check_open(store)
+        problems += jobs.check_open(store, cluster)
         problems += things.check_instances(world, cluster, client.excused())
+        problems += storage.check_storage(world, cluster)
         problems += things.check_address(world, cluster)
         problems += copies.check_copies(world, store, cluster)
         problems += copies.check_trust(world, cluster)
         problems += copies.check_views(world, store, cluster)
+    problems += storage.check_ledger(client)
     problems += jobs.check_acknowledged(client)
     problems += locks.check_free(client)
     problems += things.check_scripts(world)

@@ -6,11 +6,14 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from gnt.model.cluster import Cluster
 from gnt.model.objects import AdminState, DiskTemplate
 from gnt.sim.machine import SimNode
 from gnt.sim.world import SimWorld
+
+_FILES: Final = frozenset({DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.QCOW2})
 
 
 def check_instances(world: SimWorld, cluster: Cluster, excused: set[str]) -> list[str]:
@@ -31,8 +34,9 @@ def check_instances(world: SimWorld, cluster: Cluster, excused: set[str]) -> lis
         # A node's own files lie in its own tree, shared ones are where all nodes have them.
         own = world.nodes[primary].layout
         for disk in map(cluster.disks.__getitem__, instance.disks):
-            path = str(disk.logical_id[1])
-            expected_files.add(str(own.here(path)) if disk.dev_type is DiskTemplate.FILE else path)
+            if disk.dev_type in _FILES:
+                path = str(disk.logical_id[1])
+                expected_files.add(path if disk.dev_type is DiskTemplate.SHAREDFILE else str(own.here(path)))
         if instance.admin_state is AdminState.UP:
             expected_guests[primary].add(instance.name)
     places = [world.shared, *(node.layout.root / "srv/ganeti/file-storage" for node in world.nodes.values())]

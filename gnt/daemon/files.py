@@ -43,7 +43,7 @@ def write_atomically(path: Path, data: bytes | str, mode: int) -> None:
             file.flush()
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        os.replace(temporary, path)  # noqa: PTH105  (a text already; this is done for each change)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             Path(temporary).unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -314,12 +315,24 @@ def _check_ssconf(name: str, text: str) -> None:
 
 def _write_news(path: Path, content: bytes, mode: int) -> None:
     """Write a file unless it is there with this content: most of the small files stay as they are. Blocks."""
-    try:
-        same = path.read_bytes() == content and path.stat().st_mode & 0o7777 == mode
-    except OSError:
-        same = False
-    if not same:
+    if not _is_there(str(path), content, mode):
         write_atomically(path, content, mode)
+
+
+def _is_there(path: str, content: bytes, mode: int) -> bool:
+    """Say whether a file is there with this content and mode. Dozens are asked about at each change: no `Path`."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        found = os.fstat(descriptor)
+        as_wanted = (found.st_size, found.st_mode & 0o7777) == (len(content), mode)
+        return as_wanted and os.read(descriptor, len(content) + 1) == content
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _lines(text: str) -> str:

@@ -59,17 +59,19 @@ class SimClock:
 
     def step(self) -> bool:
         """Jump to the next event and let it happen; False if there is none."""
-        while self._events:
-            when, _, _, call = heapq.heappop(self._events)
-            if self._put_off(call, when) or not call.active():
-                continue
-            self._now = max(self._now, when)
-            self.steps += 1
-            call.called = 1
-            call.func(*call.args, **call.kw)
-            self.after()
-            return True
-        return False
+        if self._next_time() is None:
+            return False
+        self._happen()
+        return True
+
+    def _happen(self) -> None:
+        """Let the first event happen, which is due as `_next_time` has found."""
+        when, _, _, call = heapq.heappop(self._events)
+        self._now = max(self._now, when)
+        self.steps += 1
+        call.called = 1
+        call.func(*call.args, **call.kw)
+        self.after()
 
     def run_until(self, done: Callable[[], bool], *, within: float) -> None:
         """Let events happen until something is so; raises `Stuck` after `within` simulated seconds."""
@@ -83,13 +85,13 @@ class SimClock:
             if moment > end:
                 self._now = end
                 raise Stuck(f"not so within {within} simulated seconds")
-            self.step()
+            self._happen()
 
     def run_for(self, seconds: float) -> None:
         """Let all events of the next `seconds` happen."""
         end, last = self._now + seconds, self.steps + TOO_MANY
-        while self._next_time() is not None and (self._next_time() or 0.0) <= end:
-            self.step()
+        while (moment := self._next_time()) is not None and moment <= end:
+            self._happen()
             if self.steps > last:
                 raise Endless(f"{TOO_MANY} events in {seconds:.0f} s: somebody tries again and again")
         self._now = max(self._now, end)
@@ -102,7 +104,7 @@ class SimClock:
     def _next_time(self) -> float | None:
         while self._events:
             when, _, _, call = self._events[0]
-            if call.active() and call.getTime() <= when:
+            if not (call.cancelled or call.called) and call.getTime() <= when:
                 return when
             heapq.heappop(self._events)
             self._put_off(call, when)

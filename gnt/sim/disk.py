@@ -6,6 +6,7 @@ fails within a transaction, any beginning of what it wrote may be on disk, and t
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -25,7 +26,7 @@ from gnt.store.vault import IN_USE, FileVault
 class Cut(Protocol):
     """What a transaction asks on its way."""
 
-    def __call__(self, moment: str, path: Path) -> bool:
+    def __call__(self, moment: str, path: str) -> bool:
         """Come by a moment of a transaction in this file: say whether the daemon still lives."""
 
     def full(self) -> bool:
@@ -49,26 +50,50 @@ class CutDatabase(Database):
     """A store that asks at each transaction whether its daemon still lives."""
 
     cut: Cut | None = None
+    _file = 0
+    _image: bytes | None = None
+
+    def opened(self) -> None:
+        """Remember which file this is: another one may take its name."""
+        self._file = _number_of(self.path)
+
+    def prepare_to_reopen(self) -> None:
+        """Keep what only this process can read: a file that was removed, or replaced, while it was open."""
+        self._image = None
+        if _number_of(self.path) != self._file:
+            image = bytearray(self._connection.serialize())
+            # Memory has no write-ahead log: these two bytes of the header say that there is one.
+            image[18:20] = b"\x01\x01"
+            self._image = bytes(image)
 
     def reopen(self) -> sqlite3.Connection:
         """Use a connection of this process; gives the one of the process that this one came from."""
+        if self._image is not None:
+            old, self._connection = self._connection, connect(None)
+            self._connection.deserialize(self._image)
+            return old
         old, self._connection = self._connection, connect(Path(self.path))
+        self.opened()
         self._connection.execute("PRAGMA secure_delete = ON")
         self._connection.execute("PRAGMA synchronous = FULL")
-        self._seen_version = self._version()
+        # Of what another connection has written before the copy the daemon need not have heard yet.
+        self._seen_version = -1
         return old
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        path = Path(self.path)
-        if self.cut is not None and not self.cut(BEFORE, path):
+        cut = self.cut
+        if cut is None:
+            with super()._transaction():
+                yield
+            return
+        if not cut(BEFORE, self.path):
             raise Killed
         with super()._transaction():
-            if self.cut is not None and self.cut.full():
+            if cut.full():
                 raise DiskFull
             yield
-        if self.cut is not None:
-            self.cut(AFTER, path)
+        cut(AFTER, self.path)
 
 
 class CutCallTable(CallTable):
@@ -77,14 +102,15 @@ class CutCallTable(CallTable):
     def __init__(self, path: Path, runtime: Runtime, cut: Cut) -> None:
         super().__init__(path, runtime)
         self._cut = cut
+        self._name = str(path)
 
     def _commit(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
-        if not self._cut(BEFORE, self._path):
+        if not self._cut(BEFORE, self._name):
             raise Killed
         if self._cut.full():
             raise DiskFull
         results = super()._commit(works)
-        self._cut(AFTER, self._path)
+        self._cut(AFTER, self._name)
         return results
 
     def reopen(self) -> list[sqlite3.Connection]:
@@ -138,16 +164,43 @@ class SimVault(FileVault):
             database.abandon()
         self.release()
 
+    def prepare_to_reopen(self) -> None:
+        """Get ready for `reopen` in another process."""
+        self._opened = [database for database in self._opened if _is_open(database)]
+        for database in self._opened:
+            if isinstance(database, CutDatabase):
+                database.prepare_to_reopen()
+
     def reopen(self) -> list[sqlite3.Connection]:
         """Use connections of this process; gives those of the process that this one came from."""
-        self._opened = [database for database in self._opened if _is_open(database)]
         return [database.reopen() for database in self._opened if isinstance(database, CutDatabase)]
 
     def _watched(self, database: Database) -> Database:
         if isinstance(database, CutDatabase):
             database.cut = self._cut
+            database.opened()
         self._opened.append(database)
         return database
+
+
+def _in_common(one: bytes, other: bytes) -> int:
+    """Give how many bytes two texts have in common from their beginning on."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _number_of(path: str) -> int:
+    """Give what tells a file from any other; 0 where there is none."""
+    try:
+        return os.stat(path).st_ino  # noqa: PTH116  (asked at every point of a story)
+    except FileNotFoundError:
+        return 0
 
 
 def _is_open(database: Database) -> bool:
@@ -172,10 +225,7 @@ class Tear:
         The log was not synced yet, or the transaction would be over: any beginning of what is new may be there.
         """
         main, after = self._contents()
-        same = next(
-            (place for place, (old, new) in enumerate(zip(self._before, after, strict=False)) if old != new),
-            min(len(self._before), len(after)),
-        )
+        same = _in_common(self._before, after)
         left = source.randint(same, len(after))
         torn = after[:left] + self._before[left:]
         if main != self._main:

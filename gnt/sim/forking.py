@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from gnt.sim.content import copy_file
-from gnt.sim.lives import NodedLife
+from gnt.sim.lives import MasterdLife, NodedLife
 from gnt.sim.world import SimWorld
 
 R = TypeVar("R")
@@ -64,6 +64,8 @@ class Forks(Generic[R]):
         """Have a world go on twice; True in the new process. Waits while there are too many."""
         while len(self._open) >= self._most:
             self._collect()
+        for life in _lives(world):
+            life.vault.prepare_to_reopen()
         directory = _fresh_directory()
         _copy("world", f"{directory}/world")
         reading, writing = os.pipe()
@@ -122,12 +124,14 @@ _left: list[Any] = []
 
 def reopen(world: SimWorld) -> None:
     """Have all databases of a world be those of this process."""
-    for node in world.nodes.values():
-        for life in node.lives:
-            if life.clock.alive:
-                _left.extend(life.vault.reopen())
-                if isinstance(life, NodedLife) and life.call_table is not None:
-                    _left.extend(life.call_table.reopen())
+    for life in _lives(world):
+        _left.extend(life.vault.reopen())
+        if isinstance(life, NodedLife) and life.call_table is not None:
+            _left.extend(life.call_table.reopen())
+
+
+def _lives(world: SimWorld) -> list[NodedLife | MasterdLife]:
+    return [life for node in world.nodes.values() for life in node.lives if life.clock.alive]
 
 
 def _fresh_directory() -> Path:

@@ -66,16 +66,19 @@ class LifeCut:
         self._pending = Fault.NOTHING
         self._tear: Tear | None = None
 
-    def __call__(self, moment: str, path: Path) -> bool:
+    def __call__(self, moment: str, path: str) -> bool:
         """Come by a moment of a transaction; say whether the daemon still lives."""
         if not self._life.alive:
             return False
+        name = path.rpartition("/")[2]
         if moment == BEFORE:
-            self._pending = self._machine.world.happen(self._kind, f"{self._machine.name} {path.name}")
-            self._tear = Tear(path) if self._pending is Fault.POWER_TORN else None
+            self._pending = self._machine.world.happen(self._kind, f"{self._machine.name} {name}")
+            self._tear = Tear(Path(path)) if self._pending is Fault.POWER_TORN else None
+        if not self._pending:
+            return True
         what = _BY_MOMENT.get((moment, self._pending))
         if what == "kill":
-            self._kill(f"{moment} a transaction in {path.name}")
+            self._kill(f"{moment} a transaction in {name}")
         elif what == "power":
             self._machine.power_cut()
         elif what == "torn" and self._tear is not None:

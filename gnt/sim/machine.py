@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,13 +37,37 @@ BOOT: Final = 40.0
 
 
 class SimLayout(Layout):
-    """A node's paths; nothing of the machine that the simulator runs on is seen."""
+    """A node's paths; nothing of the machine that the simulator runs on is seen.
+
+    They are made once: a world asks for them a thousand times a second.
+    """
 
     FOLLOWS_LINKS = False
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._ssconf: dict[str, Path] = {}
+
+    def ssconf(self, name: str) -> Path:
+        """Give the path of one ssconf value."""
+        if name not in self._ssconf:
+            self._ssconf[name] = super().ssconf(name)
+        return self._ssconf[name]
 
     def os_search_path(self) -> tuple[Path, ...]:
         """Give the node's own directories only."""
         return (self.root / "srv/ganeti/os",)
+
+
+def _remember_paths() -> None:
+    for name, found in vars(Layout).items():
+        if isinstance(found, property) and found.fget is not None:
+            remembered: Any = cached_property(found.fget)
+            remembered.__set_name__(SimLayout, name)
+            setattr(SimLayout, name, remembered)
+
+
+_remember_paths()
 
 
 class SimNode:

@@ -54,7 +54,7 @@ class SimWorld:
     def __init__(self, seed: int, base: Path, *, names: Sequence[str] = NAMES, faults: Faults | None = None) -> None:
         self.seed = seed
         self.faults: Faults = faults or Strikes()
-        self.trace: list[str] = []
+        self._said: list[tuple[float, str]] = []
         self.problems: list[str] = []
         self.script_runs: dict[str, list[str]] = {}
         self.lost_guests: set[str] = set()
@@ -91,10 +91,17 @@ class SimWorld:
     # What happens
 
     def say(self, text: str) -> None:
-        """Add a line to the trace: nothing of this process in it."""
+        """Add a line to the trace."""
+        self._said.append((self.clock.seconds(), text))
+
+    @property
+    def trace(self) -> list[str]:
+        """Give what was said, line by line: nothing of this process in it."""
+        return [f"{moment - BEGINNING:.6f} {self._clean(text)}" for moment, text in self._said]
+
+    def _clean(self, text: str) -> str:
         text = _DIGEST.sub("certificate (digest)", text)
-        clean = _FILE.sub(r'File "\1', _PID.sub("(pid)", text.replace(str(self._base), "")))
-        self.trace.append(f"{self.clock.seconds() - BEGINNING:.6f} {clean}")
+        return _FILE.sub(r'File "\1', _PID.sub("(pid)", text.replace(str(self._base), "")))
 
     def wrong(self, text: str) -> None:
         """Note that something happened that must never happen."""

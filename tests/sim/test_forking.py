@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gnt.model.epoch import Epoch
+from gnt.sim.disk import SimVault
 from gnt.sim.exhaust import choose, count, exhaust, sample, strike
+from gnt.sim.faults import Fault, Kind, Strike
 from gnt.sim.seeds import run_seed, run_seeds, shape_of
 from gnt.sim.story import read_story
 
-STORY = read_story(Path(__file__).resolve().parents[1] / "scenarios/first_instance.txt")
+STORY_FILES = Path(__file__).resolve().parents[1] / "scenarios"
+STORY = read_story(STORY_FILES / "first_instance.txt")
+
+
+class Uncut:
+    """A life that nothing ends."""
+
+    def __call__(self, moment: str, path: str) -> bool:
+        """Live on."""
+        return True
+
+    def full(self) -> bool:
+        """Have room."""
+        return False
 
 
 def test_a_strike_in_a_copied_world_is_the_strike_in_a_run_of_its_own() -> None:
@@ -18,6 +34,26 @@ def test_a_strike_in_a_copied_world_is_the_strike_in_a_run_of_its_own() -> None:
     assert not found.bad
     events = {str(one.strike): one.events for one in found.all}
     assert events == {str(one): strike(STORY, 1, one).events for one in strikes}
+
+
+def test_a_copied_world_knows_no_more_than_the_one_that_it_was_copied_from() -> None:
+    """What another connection has written before the copy is still news to a node daemon that had not looked yet."""
+    handed_over = read_story(STORY_FILES / "master_failover.txt")
+    strikes = [Strike(Kind.COMMIT, 0, Fault.MASTER_BEFORE), Strike(Kind.COMMIT, 1, Fault.MASTER_BEFORE)]
+    assert not exhaust(handed_over, 1, strikes, points={}).bad
+
+
+def test_a_store_that_was_set_aside_while_it_was_open_stays_open_in_a_copied_world(tmp_path: Path) -> None:
+    """A node that leaves has no store under its name any more, and another has one that was replaced."""
+    vault = SimVault(tmp_path / "config.db", cut=Uncut())
+    vault.create("a cluster").close()
+    database = vault.open()
+    database.promise(Epoch(number=7, node="one"))
+    vault.discard()
+    vault.prepare_to_reopen()
+    (left,) = vault.reopen()
+    assert database.connection is not left
+    assert database.state().promised.number == 7
 
 
 def test_a_seed_in_a_copied_world_is_the_seed_in_a_run_of_its_own() -> None:

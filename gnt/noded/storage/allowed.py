@@ -8,6 +8,7 @@ node's ssconf has it, or the built-in default before there is a cluster. Some pl
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -40,13 +41,19 @@ def forbidden_directories(root: Path) -> tuple[Path, ...]:
     return tuple(place for place in found if root == Path("/") or not root.is_relative_to(place))
 
 
+@cache
+def _forbidden_beginnings(root: Path) -> tuple[str, ...]:
+    """Give them as the beginnings of the paths that lie in them; a process has one root, or few."""
+    return tuple(f"{place}/" for place in forbidden_directories(root))
+
+
 class AllowedDirectories:
     """The directories in which this node keeps the disks of one template (`file` or `sharedfile`)."""
 
     def __init__(self, layout: Layout, template: str) -> None:
         self._layout = layout
         self._template = template
-        self._forbidden = tuple(f"{place}/" for place in forbidden_directories(layout.root))
+        self._forbidden = _forbidden_beginnings(layout.root)
 
     def find(self, path: str) -> tuple[Path, tuple[str, ...]]:
         """Split a path into the real allowed directory that it is strictly below and the names from there on.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -33,6 +33,14 @@ LEGAL: Final[Mapping[str, frozenset[str]]] = {
 }
 """Which status of an opcode a later commit may show; commits pass over states that were not stored."""
 
+
+class _End(msgspec.Struct):
+    """When a job ended, of its row."""
+
+    end_timestamp: Any = None
+
+
+_END: Final = msgspec.json.Decoder(_End).decode
 
 ON_ITS_WAY: Final = 0.05
 """Seconds in which what the master writes is on its disk."""
@@ -78,7 +86,7 @@ def _has_job(node: SimNode, number: int, *, final: bool) -> bool:
         value = store.get(Space.JOB, str(number))
     if value is None:
         return False
-    return not final or msgspec.json.decode(value).get("end_timestamp") is not None
+    return not final or _END(value).end_timestamp is not None
 
 
 # I5: jobs as the log tells of them

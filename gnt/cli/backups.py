@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,8 +13,8 @@ from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, option
 from gnt.cli.failures import OK, Declined
-from gnt.cli.options import YES_DO_IT
-from gnt.cli.terminal import ask, note
+from gnt.cli.options import PLAN, YES_DO_IT
+from gnt.cli.terminal import ask, note, say
 from gnt.cli.times import local
 from gnt.model.errors import WRONG_INPUT, Refused
 
@@ -68,6 +68,8 @@ def _say_what(call: Call, result: Mapping[str, Any]) -> None:
 def _restore(call: Call) -> int:
     request: dict[str, Any] = {"file": str(Path(call.arguments[0]).absolute()), "force": bool(call.option("force"))}
     found = run_bootstrap(call, "restore", {**request, "check": True})
+    if call.option("plan"):
+        return _foretell(call, found)
     if found["secrets"] and not call.option("without_secrets"):
         request["passphrase"] = _passphrase(twice=False)
     if not call.option("yes_do_it") and not ask(_question(found, call.host)):
@@ -80,6 +82,34 @@ def _restore(call: Call) -> int:
         note(f"Take in again, with gnt-node add --readd: {', '.join(result['offline'])}")
     note("See what is different now with gnt-cluster verify; gnt-node modify -C yes makes nodes candidates again.")
     return OK
+
+
+def _foretell(call: Call, found: Mapping[str, Any]) -> int:
+    """Say what would be done, and whether a passphrase would be asked for."""
+    if call.json:
+        call.print_json({"plan": found})
+        return OK
+    say("no job and no lock")
+    for number, text in enumerate(_steps(call, found), 1):
+        say(f"  {number} {text}")
+    if found["exists"] and not call.option("force"):
+        sys.stdout.flush()
+        raise Refused("wrong_state", "This node has a store already", hint="--force keeps it aside")
+    return OK
+
+
+def _steps(call: Call, found: Mapping[str, Any]) -> Iterator[str]:
+    if found["secrets"] and not call.option("without_secrets"):
+        yield "the passphrase of the backup is asked for"
+    yield (
+        f"the store of {found['cluster']} as of {local(found['time'])} is made ready; jobs that were not over are ended"
+    )
+    if found["running"]:
+        yield f"{', '.join(found['running'])} are ended"
+    if found["exists"]:
+        yield "the store that is here is kept aside"
+    yield f"the store is put in place; {call.host} is the master and the only candidate, and that is recorded as unsafe"
+    yield "the daemons are started"
 
 
 def _question(found: Mapping[str, Any], host: str) -> str:
@@ -119,6 +149,7 @@ RESTORE = Command(
         option("--without-secrets", help="leave the secrets of the backup alone and ask for no passphrase"),
         option("-f", "--force", help="also where there is a store already; it is kept aside"),
         YES_DO_IT,
+        PLAN,
     ),
     arguments=(Argument("file", kind="file"),),
     text=(

@@ -108,12 +108,16 @@ def _dest(flags: tuple[str, ...]) -> str:
 
 
 class Argument(NamedTuple):
-    """Positional arguments of one kind. `kind` is what completion offers: `instance`, `field`, `file` and others."""
+    """Positional arguments of one kind. `kind` is what completion offers: `instance`, `field`, `file` and others.
+
+    `verbatim`: they are another program's, so options among them are that one's.
+    """
 
     metavar: str
     minimum: int = 1
     maximum: int | None = 1
     kind: str = ""
+    verbatim: bool = False
 
     def usage(self) -> str:
         """Give the argument as usage lines show it: `<instance>...`."""

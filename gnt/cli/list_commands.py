@@ -6,6 +6,8 @@ need is not loaded for it.
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Final
@@ -16,7 +18,7 @@ from gnt.cli.filters import any_value
 from gnt.cli.lists import fields_command, list_objects
 from gnt.cli.options import FILTER, ROMAN, SYNC, TABLE, UNITS
 from gnt.cli.tables import FINAL
-from gnt.cli.values import comma_list, job_number
+from gnt.cli.values import comma_list, job_number, parser_at_least
 
 FILTER_FIELDS: Final = ("uuid", "watermark", "priority", "predicates", "action", "reason_trail")
 NOT_BEGUN: Final = ("queued", "waiting", "canceling")
@@ -37,6 +39,8 @@ def _list_jobs(call: Call) -> int:
 
 _JOB_STATUSES: Final = (
     option("--pending", help="only jobs that have not begun", dest="status_filter", const=NOT_BEGUN),
+    option("--queued", help="only jobs in the queue", dest="status_filter", const=("queued",)),
+    option("--waiting", help="only jobs that wait for locks", dest="status_filter", const=("waiting",)),
     option("--running", help="only jobs that run", dest="status_filter", const=("running",)),
     option("--error", help="only jobs that failed", dest="status_filter", const=("error",)),
     option("--finished", help="only jobs that have ended", dest="status_filter", const=tuple(sorted(FINAL))),
@@ -141,8 +145,33 @@ _EXPORTS: Final = Command(
     ),
 )
 
-LISTS: Final[Mapping[str, tuple[Command, Command]]] = {
+
+def _list_locks(call: Call) -> int:
+    interval = call.option("interval")
+    while True:
+        status = list_objects(call, "lock", ("name", "mode", "owner", "pending"))
+        if interval is None:
+            return status
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+        time.sleep(interval)
+
+
+_LOCKS: Final = Command(
+    name="locks",
+    help="list the locks that are held or waited for: by whom, and how",
+    run=_list_locks,
+    options=(
+        *TABLE,
+        option("--interval", metavar="SECONDS", parse=parser_at_least(1), help="list again and again, so long apart"),
+    ),
+    text="With --json: a list of objects, one for each lock, with raw values by field name.",
+    examples=("gnt-debug locks --interval 2",),
+)
+
+LISTS: Final[Mapping[str, tuple[Command, ...]]] = {
     "gnt-backup": (_EXPORTS, fields_command("gnt-backup", "export")),
+    "gnt-debug": (_LOCKS,),
     "gnt-filter": (_FILTERS, fields_command("gnt-filter", "filter")),
     "gnt-group": (_GROUPS, fields_command("gnt-group", "group")),
     "gnt-instance": (_INSTANCES, fields_command("gnt-instance", "instance")),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
 from gnt.cli.command import Command, option, unsupported
-from gnt.cli.failures import OK, Declined
+from gnt.cli.failures import FAILURE, OK, Declined
 from gnt.cli.jobs import run_command
-from gnt.cli.options import CHANGING, YES_DO_IT
+from gnt.cli.options import CHANGING, PLAN, YES_DO_IT
 from gnt.cli.terminal import ask, note, say
 
 
 def _failover(call: Call) -> int:
     no_voting = bool(call.option("no_voting"))
+    if call.option("plan"):
+        return _foretell(call, run_bootstrap(call, "failover", {"survey": True}))
     if no_voting:
         _agree(call, run_bootstrap(call, "failover", {"survey": True}))
     result = run_bootstrap(call, "failover", {"no_voting": no_voting})
@@ -23,6 +26,33 @@ def _failover(call: Call) -> int:
     else:
         say(f"{result['master']} is the master")
     return OK
+
+
+def _foretell(call: Call, found: dict[str, Any]) -> int:
+    """Say who would be asked, who does not answer, and what would be done; a failure where it would be refused."""
+    old, missing = found["old_master"], found["missing"]
+    possible = found["majority"] or bool(call.option("no_voting"))
+    if call.json:
+        call.print_json({"plan": found})
+        return OK if possible else FAILURE
+    say(f"no job and no lock; {found['needed']} of these must agree: {' '.join(found['candidates'])}")
+    steps = [
+        f"{old} does not answer: it ends when it hears of this"
+        if old in missing
+        else f"{old} hands over: its jobs come to rest, its daemons end",
+        f"{call.host} has the others promise to obey it, and takes what it lacks of the log from them",
+        *([] if found["majority"] else [f"{' '.join(missing)} flagged offline; what only they have is lost"]),
+        f"every other node that answers ends what it does for {old}, with its outcome",
+        f"the cluster's address is raised on {call.host}, and the remote API started",
+    ]
+    for number, text in enumerate(steps if possible else (), 1):
+        say(f"  {number} {text}")
+    sys.stdout.flush()
+    if missing:
+        note(f"These do not answer: {' '.join(missing)}")
+    if not possible:
+        note("Too few answer: start gnt-noded there; --no-voting goes without them, once they are switched off.")
+    return OK if possible else FAILURE
 
 
 def _agree(call: Call, found: dict[str, Any]) -> None:
@@ -48,6 +78,7 @@ _FAILOVER: Final = Command(
     options=(
         option("--no-voting", help="go on although too few master candidates answer; what only they have is lost"),
         YES_DO_IT,
+        PLAN,
         unsupported("--ignore-offline-nodes", hint="nodes that are flagged offline are never counted"),
     ),
     text="""

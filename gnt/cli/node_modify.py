@@ -27,7 +27,10 @@ def _modify(call: Call) -> int:
     if given.get("offline") is False and not given.get("force") and not quiet:
         question = f"{node} will be spoken to again. Is it as it was, and not set up anew?"
         if not ask(question):
-            raise Declined(f"taking {node} back", hint=f"gnt-node add --readd {node} is for one that was set up anew")
+            raise Declined(
+                f"taking {node} back",
+                hint=f"-f asks no question; gnt-node add --readd {node} is for one that was set up anew",
+            )
     return run_command(call, opcode, lambda changes: _show(node, changes))
 
 

@@ -167,7 +167,7 @@ class _Parser:
         """Refuse a wrong number of arguments, and options that come too late."""
         arguments = self._parsed.arguments
         late = next((word for word in arguments if word.partition("=")[0] in self._flags), None)
-        if late is not None and not self._ended:
+        if late is not None and not self._ended and not any(argument.verbatim for argument in command.arguments):
             raise self._bad(f"option {late} comes after an argument; options come first")
         least = sum(argument.minimum for argument in command.arguments)
         unbounded = any(argument.maximum is None for argument in command.arguments)

@@ -83,7 +83,7 @@ def _show_fields(change: Mapping[str, Any]) -> None:
 
 def _diff(call: Call) -> int:
     try:
-        first, second = map(point_in_time, call.arguments)
+        first, second = map(point_in_time, [*call.arguments, "now"][:2])
     except ValueError as problem:
         raise Refused(WRONG_INPUT, str(problem)) from None
     found = call.client.call("ConfigDiff", first, second)
@@ -164,7 +164,7 @@ DIFF = Command(
     name="diff",
     help="show what in the configuration is different between two times",
     run=_diff,
-    arguments=(Argument("time", 2, 2),),
-    text="With --json: the answer of LUXI's ConfigDiff.",
-    examples=("gnt-cluster diff '2026-11-23 03:00' now", "gnt-cluster diff 3d 2d"),
+    arguments=(Argument("time", 1, 2),),
+    text="With one time: between then and now. With --json: the answer of LUXI's ConfigDiff.",
+    examples=("gnt-cluster diff '2026-11-23 03:00'", "gnt-cluster diff 3d 2d"),
 )

@@ -66,6 +66,12 @@ def _conversation() -> Iterator[tuple[TextIO, TextIO] | None]:
             yield reader, writer
 
 
+def has_terminal() -> bool:
+    """Say whether anybody could be asked."""
+    with _conversation() as terminal:
+        return terminal is not None
+
+
 def ask(text: str, choices: Sequence[Choice] = YES_NO) -> Any:
     """Ask on the terminal, and give the value of the answer; without a terminal, that of the last choice."""
     with _conversation() as terminal:

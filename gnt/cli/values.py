@@ -18,6 +18,7 @@ Parser = Callable[[str], Any]
 
 _TRUE: Final = frozenset({"yes", "true"})
 _FALSE: Final = frozenset({"no", "false"})
+_MOST: Final = 10**18 - 1
 _BOUND: Final = re.compile(r"(>=|>|<=|<) (-?\d+)")
 SPECS: Final = ("memory-size", "cpu-count", "disk-count", "disk-size", "nic-count", "spindle-use")
 _SIZED_SPECS: Final = frozenset({"memory-size", "disk-size"})
@@ -64,9 +65,12 @@ def word(text: str) -> str:
 
 def whole(text: str) -> int:
     """Take a whole number."""
-    if not re.fullmatch(r"[+-]?\d{1,18}", text.strip(), re.ASCII):
+    if not re.fullmatch(r"[+-]?\d{1,4000}", text.strip(), re.ASCII):
         raise ValueError(f"{_shown(text)} is not a whole number")
-    return int(text)
+    number = int(text)
+    if abs(number) > _MOST:
+        raise ValueError(f"{_shown(text)} is too large")
+    return number
 
 
 def real(text: str) -> float:

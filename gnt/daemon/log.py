@@ -76,6 +76,12 @@ def format_lines(event: LogEvent, *, program: str, pid: int, debug: bool) -> str
     return "".join(f"{head}{line}\n" for line in message(event))
 
 
+def line(program: str, text: str, seconds: float) -> str:
+    """Give a line about an error as it stands in a log file, for who has no observer yet."""
+    event: LogEvent = {"log_format": "{text}", "text": text, "log_time": seconds, "log_level": LogLevel.error}
+    return format_lines(event, program=program, pid=os.getpid(), debug=False)
+
+
 @implementer(ILogObserver)
 class LogFile:
     """Writes events into a file. A disk that is full loses lines, and never stops the daemon.

@@ -5,6 +5,8 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
@@ -101,11 +103,19 @@ class Daemon(MultiService):
         reactor.callLater(0, end_once, reactor)
 
 
-def refuse_start(program: str, error: GntError | str, code: int = EXIT_FAILURE) -> NoReturn:
-    """Say in one line why a daemon does not start, and end with the exit code. Only before it has detached."""
+def refuse_start(
+    program: str, error: GntError | str, code: int = EXIT_FAILURE, *, log_file: Path | None = None
+) -> NoReturn:
+    """Say in one line why a daemon does not start, and end with the exit code. Only before it has detached.
+
+    It is written to the log file too, where there is one: whoever started it may not have been listening.
+    """
     text = error if isinstance(error, str) else error.text
     hint = "" if isinstance(error, str) or not error.hint else f" ({error.hint})"
     sys.stderr.write(f"{program}: {text}{hint}\n")
+    if log_file is not None and log_file.exists():
+        with suppress(OSError), log_file.open("a", encoding="utf-8") as lines:
+            lines.write(log.line(program, f"it does not start: {text}{hint}", time.time()))
     sys.exit(code)
 
 

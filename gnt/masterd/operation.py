@@ -10,11 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+from gnt.masterd.absent import WHY_ABSENT
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.plan import Plan
 from gnt.masterd.unsafe import UnsafeRecord
 from gnt.model.cluster import Cluster
-from gnt.model.errors import Unsupported
+from gnt.model.errors import Refused, Unsupported
 from gnt.model.objects import Instance
 from gnt.opcodes.base import Opcode
 from gnt.wire.calls import NodeCall
@@ -112,6 +113,14 @@ class Operation(Generic[O]):
         return ()
 
 
+class NotYet(Refused):
+    """A refusal of now: something has to be done first. `then` says, for plans, what follows once it is."""
+
+    def __init__(self, code: str, text: str, *, hint: str, then: Sequence[str]) -> None:
+        super().__init__(code, text, hint=hint)
+        self.then = then
+
+
 OPERATIONS: dict[type[Opcode], type[Operation[Any]]] = {}
 
 Op = TypeVar("Op", bound=type[Operation[Any]])
@@ -133,5 +142,6 @@ def operation_for(op: Opcode, fresh: Fresh) -> Operation[Any]:
     """Make the operation of an opcode; `Unsupported` names an opcode that has none yet."""
     kind = OPERATIONS.get(type(op))
     if kind is None:
-        raise Unsupported(f"{op.__struct_config__.tag} is not supported by this version")
+        tag = str(op.__struct_config__.tag)
+        raise Unsupported(f"{tag} is not supported by this version", hint=WHY_ABSENT.get(tag, ""))
     return kind(op, fresh)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from twisted.logger import Logger
 
 from gnt.masterd.looking import Looking, Resolver, Rows
-from gnt.masterd.operation import Fresh, operation_for
+from gnt.masterd.operation import Fresh, NotYet, operation_for
 from gnt.masterd.plan_text import LockText, StepText, after_plan, lock_texts, nodes_of, step_texts
 from gnt.masterd.settling import Calls
 from gnt.model.cluster import Cluster
@@ -69,6 +69,8 @@ class Planner:
                 steps += step_texts(plan, known, steps[-1].number + 1 if steps else 1)
                 known = after_plan(plan, known)
             then = [stage.about or "more, which depends on what the steps before answer" for stage in stages]
+        except NotYet as missing:
+            then = list(missing.then)
         except GntError as error:
             refused = error
         except Exception as error:  # noqa: BLE001  (a fault of ours: it is told as the job would tell it)

@@ -81,6 +81,9 @@ def makeService(options: Options) -> Daemon:
     try:
         layout = Layout.from_environment(os.environ)
         refuse_foreign(layout)
+    except GntError as problem:
+        refuse_start(PROGRAM, problem)
+    try:
         if not layout.node_pem.exists():
             hint = "gnt-cluster init makes a cluster of this machine"
             refuse_start(PROGRAM, f"{layout.node_pem} is missing: not a node of a cluster ({hint})", EXIT_NOT_A_MEMBER)
@@ -93,7 +96,7 @@ def makeService(options: Options) -> Daemon:
         make_directories(layout)
         daemon = Daemon(options, layout.log / LOG_FILE)
     except GntError as problem:
-        refuse_start(PROGRAM, problem)
+        refuse_start(PROGRAM, problem, log_file=layout.log / LOG_FILE)
     runtime, pools = real_runtime()
     service = MasterService(layout, host, runtime, pools, credentials, order=order)
     service.setServiceParent(daemon)  # type: ignore[no-untyped-call]

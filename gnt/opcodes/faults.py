@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+AS_A_KEY: Final = " as a key"
+"""How the text of a fault ends that is about a key of an object."""
+
 _AT: Final = re.compile(r"^(?P<text>.*) - at `(?P<path>\$[^`]*)`$", re.DOTALL)
 _AT_KEY: Final = re.compile(r"^(?P<text>.*) - at `key` in `(?P<path>\$[^`]*)`$", re.DOTALL)
 _FIELD: Final = re.compile(r"^Object (?P<what>missing required|contains unknown) field `(?P<name>[^`]*)`$", re.DOTALL)
@@ -17,7 +20,7 @@ def in_words(message: str) -> tuple[str, str]:
     """
     path, text = "$", message
     if match := _AT_KEY.match(message):
-        path, text = match["path"], f"{match['text']} as a key"
+        path, text = match["path"], f"{match['text']}{AS_A_KEY}"
     elif match := _AT.match(message):
         path, text = match["path"], match["text"]
     if match := _FIELD.match(text):

@@ -39,6 +39,26 @@ def opcode_parameters(opcode: type[Opcode]) -> tuple[ParameterInfo, ...]:
     return tuple(sorted(found, key=lambda parameter: parameter.common))
 
 
+def parameter_keys(opcode: type[Opcode], name: str) -> tuple[str, ...]:
+    """Give the keys that the objects of a parameter may have, as far as they are an enumeration; else nothing."""
+    described = inspect.type_info(opcode)
+    assert isinstance(described, inspect.StructType)  # noqa: S101  (for the type checker)
+    return next((_keys(field.type) for field in described.fields if field.name == name), ())
+
+
+def _keys(described: inspect.Type) -> tuple[str, ...]:
+    """Find the first object within a type whose keys are an enumeration."""
+    plain, _ = _strip(described)
+    match plain:
+        case inspect.DictType(key_type=key, value_type=value):
+            return tuple(map(str, _choices(key))) or _keys(value)
+        case inspect.UnionType(types=types) | inspect.TupleType(item_types=types):
+            return next((found for inner in types if (found := _keys(inner))), ())
+        case inspect.VarTupleType(item_type=item) | inspect.ListType(item_type=item):
+            return _keys(item)
+    return ()
+
+
 def _parameter(field: inspect.Field) -> ParameterInfo:
     plain, doc = _strip(field.type)
     default = field.default

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, Union
 
@@ -29,8 +29,8 @@ from gnt.opcodes import (
     verify,
 )
 from gnt.opcodes.base import HIDDEN_PARAMETERS, Opcode, bad_parameter, hide
-from gnt.opcodes.faults import in_words
-from gnt.opcodes.parameters import opcode_parameters
+from gnt.opcodes.faults import AS_A_KEY, in_words
+from gnt.opcodes.parameters import opcode_parameters, parameter_keys
 
 MAX_DEPTH: Final = 64
 MAX_BYTES: Final = 16 * 1024 * 1024
@@ -177,15 +177,18 @@ def _convert(value: dict[str, Any], wanted: type[AnyClass]) -> AnyClass:
         return msgspec.convert(value, wanted)
     except msgspec.ValidationError as error:
         path, text = in_words(str(error))
-        raise bad_parameter(op_id, path, text, hint=_allowed(wanted, path)) from None
+        raise bad_parameter(op_id, path, text, hint=_allowed(wanted, path, text)) from None
     except RecursionError:
         raise Refused(WRONG_INPUT, f"{op_id}: nested more than {MAX_DEPTH} levels deep") from None
 
 
-def _allowed(opcode: type[Opcode], path: str) -> str:
-    """Give the values of the enumeration that the parameter at `path` has, as a hint; else nothing."""
+def _allowed(opcode: type[Opcode], path: str, text: str) -> str:
+    """Give the values of the enumeration that the parameter at `path` has, or its keys, as a hint; else nothing."""
     name = path.removeprefix("$.").partition("[")[0].partition(".")[0]
-    choices = next((known.choices for known in opcode_parameters(opcode) if known.name == name), ())
+    if text.endswith(AS_A_KEY):
+        choices: Sequence[str | int] = parameter_keys(opcode, name)
+    else:
+        choices = next((known.choices for known in opcode_parameters(opcode) if known.name == name), ())
     return f"one of {', '.join(map(str, choices))}" if choices else ""
 
 

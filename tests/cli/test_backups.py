@@ -107,6 +107,23 @@ def test_restore(gnt: Run, requests: Requests, monkeypatch: pytest.MonkeyPatch) 
     ]
 
 
+def test_a_restore_can_be_planned(gnt: Run, requests: Requests) -> None:
+    """The file is checked, the steps are said, nothing is asked; a store that is here needs --force in truth."""
+    requests.answers({**FOUND, "exists": False}, FOUND, FOUND, FOUND)
+    ran = gnt("cluster", "restore", "--plan", "/b")
+    assert (ran.status, ran.err) == (0, "")
+    assert [line[:4] for line in ran.out.splitlines()] == ["no j", "  1 ", "  2 ", "  3 ", "  4 ", "  5 "]
+    ran = gnt("cluster", "restore", "--plan", "/b")
+    assert ran.status == 1
+    assert ran.err.startswith("Failure: This node has a store already")
+    ran = gnt("cluster", "restore", "--plan", "--force", "--without-secrets", "/b")
+    assert ran.status == 0
+    assert "passphrase" not in ran.out
+    assert "the store that is here is kept aside" in ran.out
+    assert json.loads(gnt("cluster", "restore", "--plan", "--json", "/b").out) == {"plan": FOUND}
+    assert all(request["check"] for request in requests.made())
+
+
 def test_restore_without_the_secrets_of_a_backup(gnt: Run, requests: Requests) -> None:
     """Asks for no passphrase."""
     requests.answers(FOUND, {**DONE, "offline": []})

@@ -382,6 +382,49 @@ def test_a_node_that_cannot_be_added(gnt: Run, master: FakeMaster, bootstrap: Bo
     assert not master.opcodes()
 
 
+FORETOLD: dict[str, Any] = {
+    "summary": "NODE_ADD(node2)",
+    "locks": [{"level": "cluster", "name": "all", "mode": "exclusive"}],
+    "nodes": [],
+    "steps": [],
+    "notes": [],
+    "then": ["node2 (192.0.2.2) is recorded as a regular node of the group default"],
+    "refused": None,
+}
+
+
+def test_adding_a_node_can_be_planned(gnt: Run, master: FakeMaster, bootstrap: Bootstrap) -> None:
+    """What happens on the machine first, then what the job does; nothing of it is done, there or here."""
+    kept = bootstrap({"result": {}})
+    master.answers["PlanJob"] = lambda _: [FORETOLD]
+    for words, how in (((), "over SSH, as root"), (("--token",), "with the token")):
+        ran = gnt("node", "add", "--plan", *words, "node2")
+        assert (ran.status, ran.err) == (0, "")
+        first, *rest = ran.out.splitlines()
+        assert first.startswith(f"first, {how}")
+        assert rest == [
+            "job would take: the whole cluster (exclusive)",
+            "  then: node2 (192.0.2.2) is recorded as a regular node of the group default",
+        ]
+    assert json.loads(gnt("node", "add", "--plan", "--json", "node2").out)["plans"][0]["opcodes"] == [FORETOLD]
+    assert not kept.exists()
+    assert not master.opcodes()
+
+
+def test_adding_a_node_dry(gnt: Run, master: FakeMaster, bootstrap: Bootstrap) -> None:
+    """Silence where it could be done, the refusal where not."""
+    kept = bootstrap({"result": {}})
+    master.answers["PlanJob"] = lambda _: [FORETOLD]
+    assert gnt("node", "add", "--dry-run", "node2") == (0, "", "")
+    assert json.loads(gnt("node", "add", "--dry-run", "--json", "node2").out)["status"] == "success"
+    refused = {"code": "resource_not_unique", "text": "192.0.2.1 is an address of node1", "hint": "another"}
+    master.answers["PlanJob"] = lambda _: [{**FORETOLD, "then": [], "refused": refused}]
+    said = "Failure: 192.0.2.1 is an address of node1  [resource_not_unique]\n  another\n"
+    assert gnt("node", "add", "--dry-run", "node2") == (1, "", said)
+    assert not kept.exists()
+    assert not master.opcodes()
+
+
 def test_a_node_is_added_by_token(gnt: Run, root: Path, master: FakeMaster, bootstrap: Bootstrap) -> None:
     """The token is on standard output, what to do with it on standard error; then the node is recorded."""
     kept = bootstrap({"token": "AAAA-BBBB"}, {"progress": "node3 has joined"}, {"result": {"node": "node3"}})

@@ -88,6 +88,39 @@ def test_every_command_that_changes_something_can_show_its_plan(program: str, co
         assert "--plan" in flags
 
 
+READING = {
+    *("list", "list-fields", "list-tags", "search-tags", "info", "show-ispecs-cmd", "diagnose", "console"),
+    *("version", "getmaster", "master-ping", "history", "diff", "backup", "verify", "rapi-password"),
+    *("locks", "volumes", "list-storage", "watch", "wait"),
+}
+"""Commands that change nothing of the cluster."""
+
+ONE_ENTRY = {
+    "gnt-cluster": {"queue", "watcher", "rapi-token"},
+    "gnt-filter": {"add", "replace", "delete"},
+    "gnt-job": {"cancel", "change-priority", "archive", "autoarchive"},
+}
+"""They write an entry into the log and do nothing else: no step, no lock, no node."""
+
+BEFORE_THERE_IS_A_CLUSTER = {"gnt-cluster": {"init"}, "gnt-node": {"join"}}
+
+
+@pytest.mark.parametrize(("program", "command"), COMMANDS, ids=[f"{p} {c.name}" for p, c in COMMANDS])
+def test_every_command_has_a_plan_or_needs_none(program: str, command: Any) -> None:
+    """The whole table: whoever adds a command that changes something has to give it --plan."""
+    planned = any("--plan" in option.flags for option in command.options)
+    exempt = READING | ONE_ENTRY.get(program, set()) | BEFORE_THERE_IS_A_CLUSTER.get(program, set())
+    assert planned != (command.name in exempt)
+
+
+@pytest.mark.parametrize("program", sorted(MODULES))
+def test_what_is_left_out_says_why(gnt: Run, program: str) -> None:
+    """A command of another version is refused with the reason, or with what to type instead."""
+    for name, hint in load(program).unsupported.items():
+        assert hint
+        assert gnt(program.removeprefix("gnt-"), name).err.splitlines()[1:] == [f"  {hint}"]
+
+
 @pytest.mark.parametrize(("program", "command"), COMMANDS, ids=[f"{p} {c.name}" for p, c in COMMANDS])
 def test_every_command_explains_itself(gnt: Run, program: str, command: Any) -> None:
     """--help shows usage, every option and its text; no two options share a flag."""

@@ -191,6 +191,35 @@ def test_cancel_by_status_asks_first(gnt: Run, master: FakeMaster) -> None:
     assert gnt("job", "cancel", "--queued").err == "Failure: no job is queued  [wrong_input]\n"
 
 
+def test_jobs_that_run_are_ended_only_with_kill(gnt: Run, master: FakeMaster) -> None:
+    """--running names them all; a plain cancel of what runs is refused before anything is asked."""
+    master.rows["job"] = [{"id": 3, "summary": ["X"], "status": "running"}]
+    ran = gnt("job", "cancel", "-f", "--running")
+    assert ran.err == (
+        "Failure: a job that runs is not canceled  [wrong_input]\n  --kill --yes-do-it ends it all the same\n"
+    )
+    assert not master.requests
+    assert gnt("job", "cancel", "-f", "--running", "--kill", "--yes-do-it").status == 0
+    assert master.called("CancelJob") == [[3, True]]
+    assert master.called("Query")[0][2] == ["|", ["=", "status", "running"]]
+    master.answers["ChangeJobPriority"] = lambda number, priority: [True, f"{number} {priority}"]
+    assert gnt("job", "change-priority", "-f", "--running", "--priority=low").out == "3 10\n"
+
+
+@pytest.mark.parametrize("status", ["queued", "waiting", "running"])
+def test_jobs_of_one_status_are_listed(gnt: Run, master: FakeMaster, status: str) -> None:
+    """One option for each."""
+    assert gnt("job", "list", f"--{status}").status == 0
+    assert master.called("Query")[0][2] == ["|", ["=", "status", status]]
+
+
+def test_a_delay_takes_the_locks_of_its_nodes(gnt: Run, master: FakeMaster) -> None:
+    """So that locks can be tried out; -l goes without, as the opcode does by itself."""
+    gnt("debug", "delay", "-n", "node2", "1")
+    gnt("debug", "delay", "-l", "-n", "node2", "1")
+    assert [op["no_locks"] for op in master.opcodes()] == [False, True]
+
+
 def test_a_delay_is_a_job(gnt: Run, master: FakeMaster) -> None:
     """The opcode says how long and where, with who asked."""
     master.plans = [Job(log=("zzz",))]

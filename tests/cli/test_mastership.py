@@ -24,6 +24,27 @@ def test_failover(gnt: Run, bootstrap: Bootstrap) -> None:
     assert json.loads(ran.out) == {"result": {"master": "node2"}}
 
 
+def test_a_failover_can_be_planned(gnt: Run, bootstrap: Bootstrap) -> None:
+    """Who must agree, who is missing, the steps; where too few answer it is a failure. Nothing but asking is done."""
+    kept = bootstrap({"result": {**SURVEY, "majority": True, "missing": [], "old_master": "node2"}})
+    ran = gnt("cluster", "master-failover", "--plan")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out.splitlines()[:2] == [
+        "no job and no lock; 2 of these must agree: node1 node2 node3",
+        "  1 node2 hands over: its jobs come to rest, its daemons end",
+    ]
+    assert json.loads(kept.read_text()) == {"survey": True}
+    bootstrap({"result": {**SURVEY, "old_master": "node1"}})
+    ran = gnt("cluster", "master-failover", "--plan")
+    assert (ran.status, len(ran.out.splitlines())) == (1, 1)
+    assert "These do not answer: node1 node3\nToo few answer" in ran.err
+    ran = gnt("cluster", "master-failover", "--plan", "--no-voting")
+    assert ran.status == 0
+    assert "node1 does not answer: it ends when it hears of this" in ran.out
+    assert "node1 node3 flagged offline; what only they have is lost" in ran.out
+    assert json.loads(gnt("cluster", "master-failover", "--plan", "--json").out)["plan"]["needed"] == 2
+
+
 def test_without_voting_the_truth_is_told_first(gnt: Run, bootstrap: Bootstrap) -> None:
     """Who is missing, what may be lost; without a terminal nobody agrees to it."""
     kept = bootstrap({"result": SURVEY})

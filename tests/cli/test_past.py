@@ -117,7 +117,9 @@ def test_diff(gnt: Run, master: FakeMaster) -> None:
     master.answers["ConfigDiff"] = lambda *_: []
     assert gnt("cluster", "diff", "1600000000", "1700000000").err.startswith("Nothing is different between 2020-09-13")
     assert gnt("cluster", "diff", "then", "now").status == 1
-    assert gnt("cluster", "diff", "1600000000").status == 1
+    assert gnt("cluster", "diff").status == 1
+    assert gnt("cluster", "diff", "1600000000").status == 0
+    assert master.called("ConfigDiff")[-1][1] == pytest.approx(time.time(), abs=5)
 
 
 def test_info_at(gnt: Run, master: FakeMaster) -> None:
@@ -160,3 +162,8 @@ def test_info_at(gnt: Run, master: FakeMaster) -> None:
         ["cluster", None],
     ]
     assert "needs the name" in gnt("node", "info", "--at", "1h").err
+    master.requests.clear()
+    for kind in ("group", "network", "filter"):
+        assert gnt(kind, "info", "--at", "1700000060", "x").status == 0
+    asked = [args[:2] for args in master.called("ObjectAt")]
+    assert asked == [["group", "x"], ["network", "x"], ["filter", "x"]]

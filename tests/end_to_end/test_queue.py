@@ -75,7 +75,7 @@ def test_a_waiting_job_says_what_it_waits_for(live: Live) -> None:
     holder = job(live, "gnt-debug", "delay", "600")
     limit = live.json("gnt-filter", "add", "--action=RATE_LIMIT 1")["uuid"]
     waiting = [job(live, "gnt-debug", "delay", "0.1") for _ in range(2)]
-    assert info(live, waiting[0])["waits"]["held"] == f"rule {limit}: 1 of 1 job run"
+    assert info(live, waiting[0])["waits"]["held"] == f"rule {limit}: 1 of at most 1 run"
     live.command("node1", "gnt-job", "change-priority", "--priority=high", str(waiting[1]))
     live.command("node1", "gnt-job", "cancel", "--kill", "--yes-do-it", str(holder))
     for number in waiting:

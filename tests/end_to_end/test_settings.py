@@ -34,7 +34,7 @@ def test_more_jobs_run_at_once_as_soon_as_they_may(live: Live) -> None:
     """All that waited for room start when the limit is raised, while a job that had the room runs on."""
     modify(live, "--max-running-jobs", "2")
     jobs = [
-        json.loads(live.command("node1", "gnt-debug", "delay", "--submit", "--json", "60").stdout)["job"]
+        json.loads(live.command("node1", "gnt-debug", "delay", "-l", "--submit", "--json", "60").stdout)["job"]
         for _ in range(5)
     ]
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from twisted.internet.defer import ensureDeferred
 
+from gnt.masterd.absent import WHY_ABSENT
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import OPERATIONS
 from gnt.masterd.plan import Forget, Keep, Note, Pause, Plan, Promote, Reserve, Together, Undoable, on
@@ -15,7 +16,7 @@ from gnt.masterd.plan_text import StepText, after_plan, lock_name, lock_texts, s
 from gnt.masterd.planning import Planner
 from gnt.model.errors import NotReached
 from gnt.model.objects import JobFilter
-from gnt.opcodes.registry import decode_opcode
+from gnt.opcodes.registry import ALL, decode_opcode
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.wire.calls import Delay
 from tests.masterd.fakes import GROUP, NODE1, NODE2, Resolver
@@ -130,10 +131,38 @@ def test_a_refusal_is_shown_as_one(ground: Ground) -> None:
     assert [lock.name for lock in plan["locks"]] == ["web1"]
 
 
+def test_a_node_that_is_yet_to_be_set_up(ground: Ground) -> None:
+    """It cannot be asked; what follows once it can is known, and so is what would be refused then."""
+    ground.nodes.answers["node_verify"] = lambda _n, _c: NotReached("nobody is there")
+    plan = planned(ground, "OP_NODE_ADD", node_name="node9.example.com", primary_ip="192.0.2.9")
+    assert plan["refused"] is None
+    assert [(lock.level, lock.name, lock.mode) for lock in plan["locks"]] == [("cluster", "all", "exclusive")]
+    assert (plan["steps"], plan["then"]) == (
+        [],
+        [
+            "node9.example.com (192.0.2.9) is recorded as a regular node of the group default",
+            "node9.example.com gets the log of the cluster and becomes a master candidate",
+        ],
+    )
+    taken = planned(ground, "OP_NODE_ADD", node_name="node9.example.com", primary_ip="192.0.2.1")
+    assert taken["refused"]["code"] == "resource_not_unique"
+    unknown = planned(ground, "OP_NODE_ADD", node_name="node9.example.com", primary_ip="192.0.2.9", group="nope")
+    assert unknown["refused"]["code"] == "unknown_entity"
+
+
+def test_whatever_is_not_carried_out_says_why() -> None:
+    """Each opcode has an operation, or a reason; none has both."""
+    carried_out = {str(opcode.__struct_config__.tag) for opcode in OPERATIONS}
+    assert not carried_out & set(WHY_ABSENT)
+    assert carried_out | set(WHY_ABSENT) >= set(ALL)
+    assert all(WHY_ABSENT.values())
+
+
 def test_an_opcode_of_a_later_version_is_refused(ground: Ground) -> None:
     """By name."""
     plan = planned(ground, "OP_TEST_DUMMY", result=1, messages=[], fail=False, submit_jobs=None)
     assert "not supported" in plan["refused"]["text"]
+    assert plan["refused"]["hint"] == WHY_ABSENT["OP_TEST_DUMMY"]
 
 
 def test_a_fault_of_ours_is_told(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:

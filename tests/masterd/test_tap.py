@@ -137,12 +137,16 @@ def test_an_edited_view_of_the_configuration(
     layout.node_pem.write_text("")
     write_config_data(layout, '{"serial_no": 1}')
     write_config_data(layout, '{"serial_no": 2}')
+    log = layout.log / tap.LOG_FILE
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.touch()
     for content, refused in (("1", False), ("2", False), ("3", True)):
         layout.config_data.write_text(f'{{"serial_no": {content}}}')
         exit_code(monkeypatch)
         told = capsys.readouterr().err
         assert ("was edited or put back" in told) == refused
         assert ("gnt-cluster restore" in told) == refused
+        assert (f"ERROR it does not start: {layout.config_data} was edited" in log.read_text()) == refused
     layout.config_data.unlink()
     exit_code(monkeypatch)
     assert "was edited" not in capsys.readouterr().err

@@ -97,6 +97,8 @@ def test_allowed_values_are_named() -> None:
     """A value outside an enumeration is refused together with the values that would do."""
     assert refusal({**CREATE, "disk_template": "drdb"}).hint.startswith("one of blockdev, diskless, drbd")
     assert refusal({**CREATE, "priority": 3}).hint == "one of -10, 0, 10"
+    assert refusal({**CREATE, "nics": [{"speed": "fast"}]}).hint.startswith("one of bridge, ip, link, mac, mode")
+    assert refusal({"OP_ID": "OP_CLUSTER_SET_PARAMS", "diskparams": {"drdb": {}}}).hint.startswith("one of blockdev, ")
 
 
 def test_unknown_names_are_refused_with_near_ones() -> None:

@@ -9,5 +9,7 @@ PROGRAM = Program(
     name="gnt-backup",
     help="see the exports of instances",
     commands=LISTS["gnt-backup"],
-    unsupported=dict.fromkeys(("export", "import", "remove"), ""),
+    unsupported=dict.fromkeys(
+        ("export", "import", "remove"), "exports come later: gnt-cluster backup keeps the configuration, not disks"
+    ),
 )

@@ -18,6 +18,7 @@ from gnt.cli.init_options import INIT_OPTIONS, init_request
 from gnt.cli.jobs import json_of, run
 from gnt.cli.many import jobs_of, wait_each
 from gnt.cli.mastership import COMMANDS as MASTERSHIP
+from gnt.cli.on_nodes import COMMANDS as ON_NODES
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, ROMAN, YES_DO_IT
 from gnt.cli.past import AT, DIFF, HISTORY, info_at
 from gnt.cli.rapi_access import COMMANDS as RAPI_ACCESS
@@ -157,12 +158,10 @@ def _paused(call: Call, until: float | None, otherwise: str) -> int:
     return OK
 
 
-_LATER: Final = (
-    "command",
-    "copyfile",
-    "epo",
-    "upgrade",
-)
+_LATER: Final = {
+    "epo": "no out-of-band helper is run here: gnt-instance shutdown --all, then switch the machines themselves",
+    "upgrade": "install the new release on every node and start the daemons anew: the store is brought over then",
+}
 
 
 PROGRAM = Program(
@@ -256,6 +255,7 @@ PROGRAM = Program(
         *tag_commands("cluster"),
         SEARCH_TAGS,
         *DISKS,
+        *ON_NODES,
     ),
-    unsupported=dict.fromkeys(_LATER, ""),
+    unsupported=_LATER,
 )

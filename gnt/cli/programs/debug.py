@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, from_opcode, option
 from gnt.cli.jobs import run_command
+from gnt.cli.list_commands import LISTS
 from gnt.cli.many import finish, wait_each
-from gnt.cli.options import CHANGING, DRY_RUN, PLAN, PRIORITY, TABLE, VERBOSE
+from gnt.cli.options import CHANGING, DRY_RUN, PLAN, PRIORITY, VERBOSE
 from gnt.cli.plans import instead
-from gnt.cli.tables import show_list, wanted_fields
 from gnt.cli.terminal import say
 from gnt.cli.values import parser_at_least, real
 from gnt.model.errors import WRONG_INPUT, Refused
@@ -31,7 +31,8 @@ def _delay(call: Call) -> int:
     except ValueError as problem:
         raise Refused(WRONG_INPUT, f"seconds: {problem}") from None
     nodes = call.option("on_nodes", ())
-    return run_command(call, call.opcode(DELAY, duration=duration, on_nodes=nodes))
+    unlocked = bool(call.option("no_locks"))
+    return run_command(call, call.opcode(DELAY, duration=duration, on_nodes=nodes, no_locks=unlocked))
 
 
 def _submit_job(call: Call) -> int:
@@ -96,18 +97,6 @@ def _decode(call: Call, where: str, item: Any) -> Opcode:
         raise Refused(WRONG_INPUT, f"{where}: {problem}", hint=getattr(problem, "hint", "")) from None
 
 
-def _locks(call: Call) -> int:
-    interval = call.option("interval")
-    fields = wanted_fields(call, ("name", "mode", "owner", "pending"))
-    while True:
-        status = show_list(call, call.client.query("lock", fields))
-        if interval is None:
-            return status
-        say("")
-        sys.stdout.flush()
-        time.sleep(interval)
-
-
 _TIMES: Final = parser_at_least(1)
 
 PROGRAM = Program(
@@ -123,10 +112,11 @@ PROGRAM = Program(
                 from_opcode(DELAY, "on_master", "--no-master", help="do not sleep on the master"),
                 from_opcode(DELAY, "repeat", "-r", "--repeat"),
                 from_opcode(DELAY, "interruptible", "-i", "--interruptible"),
-                from_opcode(DELAY, "no_locks", "-l", "--no-locks", const=True),
+                option("-l", "--no-locks", help="take no locks of the nodes that it sleeps on"),
                 *CHANGING,
             ),
             arguments=(Argument("seconds"),),
+            text="It holds the locks of the nodes that it sleeps on, as an operation on them would.",
             examples=("gnt-debug delay 0.5", "gnt-debug delay --submit -n node2 30"),
         ),
         Command(
@@ -150,17 +140,13 @@ PROGRAM = Program(
                 "gnt-debug submit-job - <jobs.json",
             ),
         ),
-        Command(
-            name="locks",
-            help="list the locks that are held or waited for: by whom, and how",
-            run=_locks,
-            options=(
-                *TABLE,
-                option("--interval", metavar="SECONDS", parse=_TIMES, help="list again and again, so long apart"),
-            ),
-            text="With --json: a list of objects, one for each lock, with raw values by field name.",
-            examples=("gnt-debug locks --interval 2",),
-        ),
+        *LISTS["gnt-debug"],
     ),
-    unsupported=dict.fromkeys(("allocator", "iallocator", "test-jobqueue", "wconfd", "metad", "test-osparams"), ""),
+    unsupported={
+        **dict.fromkeys(("allocator", "iallocator"), "no allocator is run yet: name nodes with -n"),
+        "test-jobqueue": "gnt-debug delay and submit-job make jobs of every kind",
+        "wconfd": "there is no such daemon: gnt-debug locks shows the locks, gnt-job info who waits for which",
+        "metad": "there is no such daemon",
+        "test-osparams": "gnt-instance add --os-parameters-secret uses them in earnest",
+    },
 )

@@ -10,6 +10,7 @@ from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, option
 from gnt.cli.failures import OK
 from gnt.cli.list_commands import FILTER_FIELDS, LISTS
+from gnt.cli.past import AT, info_at
 from gnt.cli.tables import action_text, json_text
 from gnt.cli.terminal import say
 from gnt.cli.values import parser_at_least
@@ -61,6 +62,8 @@ def _delete(call: Call) -> int:
 
 
 def _info(call: Call) -> int:
+    if call.option("at") is not None:
+        return info_at(call, "filter")
     named = ["|", *(["=", "uuid", uuid] for uuid in call.arguments)] if call.arguments else None
     answer = call.client.query("filter", FILTER_FIELDS, named)
     found = [{name: cell[1] for name, cell in zip(FILTER_FIELDS, row, strict=True)} for row in answer.data]
@@ -140,6 +143,7 @@ PROGRAM = Program(
             name="info",
             help="show rules with all their details",
             run=_info,
+            options=(AT,),
             arguments=(Argument("uuid", 0, None, kind="filter"),),
             examples=("gnt-filter info",),
         ),

@@ -10,6 +10,7 @@ from gnt.cli.failures import OK
 from gnt.cli.group_changes import CHANGES
 from gnt.cli.list_commands import LISTS
 from gnt.cli.lists import query_objects
+from gnt.cli.past import AT, info_at
 from gnt.cli.tags import tag_commands
 from gnt.cli.tree import Pairs, show
 
@@ -29,6 +30,8 @@ _INFO_FIELDS: Final = (
 
 
 def _info(call: Call) -> int:
+    if call.option("at") is not None:
+        return info_at(call, "group")
     found = query_objects(call, "group", _INFO_FIELDS, call.arguments)
     if call.json:
         call.print_json(found)
@@ -80,7 +83,7 @@ def _policy(filled: dict[str, Any], own: dict[str, Any] | None) -> Pairs:
     return Pairs(found)
 
 
-_LATER: Final = ("evacuate",)
+_LATER: Final = {"evacuate": "no allocator is run yet: gnt-node evacuate -n NODE, for each node of the group"}
 
 PROGRAM = Program(
     name="gnt-group",
@@ -91,6 +94,7 @@ PROGRAM = Program(
             name="info",
             help="show node groups with all their parameters",
             run=_info,
+            options=(AT,),
             arguments=(Argument("group", 0, None, kind="group"),),
             text="With --json: a list of objects, one for each group.",
             examples=("gnt-group info rack7",),
@@ -98,5 +102,5 @@ PROGRAM = Program(
         *CHANGES,
         *tag_commands("nodegroup", "group"),
     ),
-    unsupported=dict.fromkeys(_LATER, ""),
+    unsupported=_LATER,
 )

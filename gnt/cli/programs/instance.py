@@ -267,11 +267,8 @@ PROGRAM = Program(
         *MOVES,
         MODIFY,
     ),
-    unsupported=dict.fromkeys(
-        (
-            "batch-create",
-            "change-group",
-        ),
-        "",
-    ),
+    unsupported={
+        "batch-create": "no allocator is run yet: gnt-debug submit-job takes a file with OP_INSTANCE_CREATE opcodes",
+        "change-group": "no allocator is run yet: gnt-instance move -n NODE, or replace-disks -n NODE and migrate",
+    },
 )

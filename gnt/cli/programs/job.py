@@ -156,6 +156,8 @@ def _cancel(call: Call) -> int:
     if kill and not call.option("yes_do_it"):
         hint = "what it began is undone or finished; --yes-do-it says that it is really meant"
         raise Refused(WRONG_INPUT, "--kill ends jobs that run, and needs --yes-do-it", hint=hint)
+    if call.option("status_filter") == RUNNING and not kill:
+        raise Refused(WRONG_INPUT, "a job that runs is not canceled", hint="--kill --yes-do-it ends it all the same")
     numbers = _chosen(call, "cancel")
     return _told(call, [(number, *call.client.cancel_job(number, kill=kill)) for number in numbers])
 
@@ -220,7 +222,9 @@ def _chosen(call: Call, verb: str) -> list[int]:
         raise Refused(WRONG_INPUT, "give job numbers or a status filter, not both")
     if not statuses:
         if not call.arguments:
-            raise Refused(WRONG_INPUT, "no job is named", hint="job numbers, or --pending, --queued, --waiting")
+            raise Refused(
+                WRONG_INPUT, "no job is named", hint="job numbers, or --pending, --queued, --waiting, --running"
+            )
         return [parse_job_id(word) for word in call.arguments]
     answer = call.client.query("job", ["id", "summary"], any_value("status", statuses))
     jobs = {int(row[0][1]): ",".join(row[1][1] or []) for row in answer.data}
@@ -233,12 +237,14 @@ def _chosen(call: Call, verb: str) -> list[int]:
 
 
 _JOBS: Final = Argument("job-id", 1, None, kind="job")
+RUNNING: Final = ("running",)
 _ANY_JOBS: Final = Argument("job-id", 0, None, kind="job")
 _WHICH: Final = (
     FORCE,
     option("--pending", help="all jobs that have not begun", dest="status_filter", const=NOT_BEGUN[:2]),
     option("--queued", help="all jobs in the queue", dest="status_filter", const=("queued",)),
     option("--waiting", help="all jobs that wait for locks", dest="status_filter", const=("waiting",)),
+    option("--running", help="all jobs that run", dest="status_filter", const=RUNNING),
 )
 
 PROGRAM = Program(

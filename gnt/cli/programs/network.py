@@ -12,6 +12,7 @@ from gnt.cli.filters import any_value
 from gnt.cli.list_commands import LISTS
 from gnt.cli.lists import query_objects
 from gnt.cli.network_changes import CHANGES
+from gnt.cli.past import AT, info_at
 from gnt.cli.tags import tag_commands
 from gnt.cli.terminal import say
 
@@ -36,6 +37,8 @@ _INFO_FIELDS: Final = (
 
 
 def _info(call: Call) -> int:
+    if call.option("at") is not None:
+        return info_at(call, "network")
     found = query_objects(call, "network", _INFO_FIELDS, call.arguments)
     users = sorted({name for network in found for name in network["inst_list"] or ()})
     addresses = _addresses(call, users)
@@ -126,6 +129,7 @@ PROGRAM = Program(
             name="info",
             help="show networks with their addresses and who uses them",
             run=_info,
+            options=(AT,),
             arguments=(Argument("network", 0, None, kind="network"),),
             text="With --json: a list of objects, one for each network.",
             examples=("gnt-network info net1",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gnt.cli.bootstrap import run_bootstrap
 from gnt.cli.call import Call
@@ -19,11 +19,15 @@ from gnt.cli.node_modify import MODIFY
 from gnt.cli.node_storage import COMMANDS as STORAGE
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, VERBOSE
 from gnt.cli.past import AT, info_at
+from gnt.cli.plans import instead
 from gnt.cli.tags import tag_commands
 from gnt.cli.terminal import note, say
 from gnt.cli.tree import Pairs, show
 from gnt.cli.values import key_values
 from gnt.model.errors import UNKNOWN_ENTITY, WRONG_INPUT, GntError, Refused
+
+if TYPE_CHECKING:
+    from gnt.opcodes.base import Opcode
 
 NODE_ADD: Final = "OP_NODE_ADD"
 NODE_REMOVE: Final = "OP_NODE_REMOVE"
@@ -36,6 +40,8 @@ def _add(call: Call) -> int:
     _refuse_unlike(call, node)
     # Made before anything is done on the node: a bad parameter is refused in time.
     opcode = call.opcode(NODE_ADD, node_name=node)
+    if call.option("plan") or call.option("dry_run"):
+        return _foretold(call, node, opcode)
     given = call.fields_of(NODE_ADD)
     request = {
         "node": node,
@@ -49,6 +55,22 @@ def _add(call: Call) -> int:
     else:
         run_bootstrap(call, "add", request)
     return run_command(call, opcode)
+
+
+def _foretold(call: Call, node: str, opcode: Opcode) -> int:
+    """Say what would be done, or with --dry-run only whether it could be: nothing is done on the machine."""
+    if not call.option("plan"):
+        (found,) = call.client.plan_job([opcode])
+        if found.refused is not None:
+            raise Refused(found.refused.code, found.refused.text, hint=found.refused.hint)
+        if call.json:
+            call.print_json({"job": None, "status": "success", "result": None})
+        return OK
+    how = "with the token that is given to gnt-node join there" if call.option("token") else "over SSH, as root"
+    if not call.json:
+        say(f"first, {how}: {node} gets a certificate and what the cluster is, and gnt-noded is started there")
+    instead(call, [("", [opcode])])
+    return OK
 
 
 def _refuse_unlike(call: Call, node: str) -> None:
@@ -150,13 +172,14 @@ def _remove(call: Call) -> int:
 
 
 _NODES: Final = Argument("node", 0, None, kind="node")
-_LATER: Final = (
-    "health",
-    "list-drbd",
-    "power",
-    "powercycle",
-    "restricted-command",
-)
+_NO_HELPER: Final = "no out-of-band helper is run here: switch the machine with its own management board"
+_LATER: Final = {
+    "health": "no out-of-band helper is run here: gnt-cluster verify says how the nodes are",
+    "list-drbd": "gnt-instance info shows the minors of an instance, gnt-node list -o name,sinst_list whose they are",
+    "power": _NO_HELPER,
+    "powercycle": _NO_HELPER,
+    "restricted-command": "gnt-cluster command -n NODE runs a command there over your own SSH",
+}
 
 PROGRAM = Program(
     name="gnt-node",
@@ -176,6 +199,8 @@ PROGRAM = Program(
                 from_opcode(NODE_ADD, "vm_capable", "--vm-capable"),
                 from_opcode(NODE_ADD, "ndparams", "--node-parameters", metavar="K=V,...", parse=key_values),
                 VERBOSE.but(help="the usual: what is done is always said"),
+                DRY_RUN,
+                PLAN,
                 PRIORITY,
                 unsupported("--force-join", hint="a machine that belongs to another cluster must leave it first"),
                 unsupported("--no-node-setup", hint="--token needs no SSH"),
@@ -220,5 +245,5 @@ PROGRAM = Program(
         *LEAVING,
         *STORAGE,
     ),
-    unsupported=dict.fromkeys(_LATER, ""),
+    unsupported=_LATER,
 )

@@ -60,11 +60,11 @@ def _held(queue: JobQueue, number: int) -> str:
     """Say what rule or limit holds a job back; empty if none does."""
     verdict = queue.judge(number)
     if verdict.rejected:
-        return f"the rule {verdict.rejected} rejects it"
+        return f"the rule {verdict.rejected} rejects it{verdict.reason}"
     if verdict.paused:
-        return f"the rule {verdict.paused} pauses it"
+        return f"the rule {verdict.paused} pauses it{verdict.reason}"
     for limit in verdict.limits:
         running = queue.schedule.running_under(limit)
         if running >= limit.most:
-            return f"{limit.text}: {running} of {limit.most} job{'s' if limit.most > 1 else ''} run"
+            return f"{limit.text}: {running} of at most {limit.most} run"
     return ""

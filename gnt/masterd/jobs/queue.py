@@ -265,9 +265,9 @@ class JobQueue:
         if self._runner is None:
             return
         for live in list(lives):
-            rule = self.judge(live.head.id).rejected
-            if rule and live.head.status in (Status.QUEUED, Status.WAITING):
-                self._runner.reject(live.head.id, f"Rejected by the rule {rule}")
+            verdict = self.judge(live.head.id)
+            if verdict.rejected and live.head.status in (Status.QUEUED, Status.WAITING):
+                self._runner.reject(live.head.id, f"Rejected by the rule {verdict.rejected}{verdict.reason}")
 
     # Committing
 

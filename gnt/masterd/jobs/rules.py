@@ -7,6 +7,7 @@ Pure: what becomes of a verdict is the business of queue and schedule.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
@@ -19,6 +20,7 @@ from gnt.masterd.queries.patterns import Pattern
 from gnt.model.errors import WRONG_INPUT, GntError, Refused
 from gnt.model.names import looks_like_uuid
 from gnt.model.objects import JobFilter
+from gnt.opcodes.registry import ALL
 
 ACCEPT: Final = "ACCEPT"
 PAUSE: Final = "PAUSE"
@@ -34,6 +36,7 @@ REASON_FIELDS: Final = ("source", "reason", "timestamp")
 
 _LIMIT_TEXT: Final = re.compile(r"rate-limit:([0-9]{1,9}):(.+)", re.DOTALL)
 _LIMIT_SIGN: Final = b"rate-limit:"
+_USER: Final = "gnt:user"
 _MISSING: Final = object()
 
 
@@ -46,11 +49,20 @@ class Limit(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What the rules say of a job: the UUID of the rule that rejects or pauses it, and the limits it is under."""
+    """What the rules say of a job: the UUID of the rule that rejects or pauses it, and the limits it is under.
+
+    `why` is the reason that the administrator gave for that rule.
+    """
 
     rejected: str = ""
     paused: str = ""
     limits: tuple[Limit, ...] = ()
+    why: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Give the rule's reason as a text continues with it: ` (no tests)`, or nothing."""
+        return f" ({self.why})" if self.why else ""
 
 
 FREE: Final = Verdict()
@@ -72,6 +84,7 @@ class _Rule(NamedTuple):
     action: str
     most: int
     predicates: tuple[Predicate, ...]
+    why: str = ""
 
     def matches(self, facts: Facts) -> bool:
         return all(holds(facts) for holds in self.predicates)
@@ -89,7 +102,7 @@ class Rules:
             except (GntError, ValueError):
                 continue
             if action != CONTINUE:
-                self._rules.append(_Rule(each.uuid, action, most, predicates))
+                self._rules.append(_Rule(each.uuid, action, most, predicates, _reason(each)))
 
     def judge(self, job: Job) -> Verdict:
         """Say what becomes of a job."""
@@ -103,13 +116,18 @@ class Rules:
             if not rule.matches(facts):
                 continue
             if rule.action == REJECT:
-                return Verdict(rejected=rule.uuid)
+                return Verdict(rejected=rule.uuid, why=rule.why)
             if rule.action == PAUSE:
-                return Verdict(paused=rule.uuid)
+                return Verdict(paused=rule.uuid, why=rule.why)
             if rule.action == RATE_LIMIT:
                 limits = (Limit(rule.uuid, rule.most, f"rule {rule.uuid}"), *limits)
             break
         return Verdict(limits=limits) if limits else FREE
+
+
+def _reason(rule: JobFilter) -> str:
+    """Give what the administrator said about a rule."""
+    return next((text for source, text, _ in rule.reason_trail if source == _USER), "")
 
 
 def _facts(number: int, inputs: Sequence[bytes]) -> Facts:
@@ -271,6 +289,8 @@ def make_rule(
         if not isinstance(each, list) or len(each) != 2 or not isinstance(each[0], str):
             raise Refused(WRONG_INPUT, f"predicates[{place}]: must be a kind and a filter", hint='["jobid", FILTER]')
         _predicate(each[0], each[1], watermark)
+        if each[0] == "opcode":
+            _refuse_never(place, each[1])
     try:
         name, most = _action(action)
     except ValueError:
@@ -286,6 +306,26 @@ def make_rule(
         action=(RATE_LIMIT, most) if name == RATE_LIMIT else name,
         reason_trail=tuple((str(source), str(text), int(when)) for source, text, when in reason),
     )
+
+
+def _refuse_never(place: int, tree: Any) -> None:
+    """Refuse a predicate about what no opcode has: it would never hold, and nobody would be told."""
+    parsed = parse_filter(tree)
+    names = {"OP_ID", *(name for opcode in ALL.values() for name in opcode.__struct_fields__)}
+    for leaf in leaves(parsed) if parsed is not None else ():
+        field = leaf.field.partition(".")[0]
+        if field not in names:
+            raise Refused(
+                WRONG_INPUT, f"predicates[{place}]: no opcode has a parameter {field[:40]!r}", hint=_near(field, names)
+            )
+        if field == "OP_ID" and leaf.operator is Operator.EQUAL and leaf.value not in ALL:
+            value = str(leaf.value)
+            raise Refused(WRONG_INPUT, f"predicates[{place}]: no opcode {value[:60]!r}", hint=_near(value, ALL))
+
+
+def _near(word: str, words: Iterable[str]) -> str:
+    found = difflib.get_close_matches(word[:80], list(words), n=1)
+    return f"did you mean {found[0]}?" if found else ""
 
 
 def _action(action: Any) -> tuple[str, int]:

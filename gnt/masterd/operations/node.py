@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Locks
-from gnt.masterd.operation import Look, Operation, Stage, executes
+from gnt.masterd.operation import Look, NotYet, Operation, Stage, executes
 from gnt.masterd.operations.pool import Certificates, catch_up, promote, refill, see_certificates, shortage, wants
 from gnt.masterd.plan import Forget, Forward, Keep, Note, Plan, Step, on
 from gnt.model.cluster import CONFIG_VERSION, Cluster
@@ -52,21 +52,24 @@ class AddNode(Operation[NodeAdd]):
         name = self._name(cluster)
         self._refuse_unsupported()
         address = self.op.primary_ip or await look.resolve(name)
+        expected = self._node(cluster, address, uuid="")
+        self._refuse_clash(cluster, expected)
         master = cluster.master
         peer = Peer(name=master.name, primary_ip=master.primary_ip, secondary_ip=master.secondary_ip)
         try:
             facts = await look.meet(name, address, NodeVerify(peers=[peer]))
         except GntError as error:
-            raise Refused(
+            raise NotYet(
                 ENVIRONMENT,
                 f"{name} ({address}) does not answer as a node of this cluster: {error}",
                 hint="gnt-node add sets it up; is its daemon gnt-noded running?",
+                then=_once_set_up(cluster, expected),
             ) from error
         return Newcomer(address=address, facts=facts)
 
     def plan(self, cluster: Cluster, seen: Newcomer) -> Plan:
         """Record it as a regular node first; as a candidate once it has everything that a candidate needs."""
-        node = self._node(cluster, seen)
+        node = self._node(cluster, seen.address, uuid=seen.facts.version.uuid)
         self._refuse_clash(cluster, node)
         self._refuse_setup(cluster, node, seen.facts)
         joined: tuple[Step, ...] = (Keep((node,)),)
@@ -102,18 +105,18 @@ class AddNode(Operation[NodeAdd]):
             if getattr(self.op, what):
                 raise Unsupported(f"OP_NODE_ADD: {what} is not supported by this version")
 
-    def _node(self, cluster: Cluster, seen: Newcomer) -> Node:
-        op, name, uuid = self.op, self._name(cluster), seen.facts.version.uuid
+    def _node(self, cluster: Cluster, address: str, uuid: str) -> Node:
+        op, name = self.op, self._name(cluster)
         old = cluster.nodes.by_name(name)
-        secondary = check_ip(op.secondary_ip) if op.secondary_ip else seen.address
+        secondary = check_ip(op.secondary_ip) if op.secondary_ip else address
         if old is not None:
-            if (old.primary_ip, old.secondary_ip) != (seen.address, op.secondary_ip or old.secondary_ip):
+            if (old.primary_ip, old.secondary_ip) != (address, op.secondary_ip or old.secondary_ip):
                 raise Refused(WRONG_INPUT, f"{name} had other addresses: {old.primary_ip} and {old.secondary_ip}")
             return replace(old, offline=False, drained=False, master_candidate=False)
         return Node(
             uuid=uuid,
             name=name,
-            primary_ip=check_ip(seen.address),
+            primary_ip=check_ip(address),
             secondary_ip=secondary,
             group=self._group(cluster).uuid,
             master_capable=op.master_capable is not False,
@@ -155,6 +158,15 @@ class AddNode(Operation[NodeAdd]):
         why = facts.unreachable.get(cluster.master.name)
         if why is not None:
             raise Refused(ENVIRONMENT, f"{node.name} does not reach the master {cluster.master.name}: {why}")
+
+
+def _once_set_up(cluster: Cluster, node: Node) -> list[str]:
+    """Say what follows once a machine answers as a node."""
+    group = cluster.groups[node.group].name
+    follows = [f"{node.name} ({node.primary_ip}) is recorded as a regular node of the group {group}"]
+    if wants(cluster.put(node), node):
+        follows.append(f"{node.name} gets the log of the cluster and becomes a master candidate")
+    return follows
 
 
 @executes(NodeRemove)

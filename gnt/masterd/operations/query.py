@@ -18,7 +18,7 @@ from gnt.masterd.queries.cluster import ClusterState, cluster_info, config_value
 from gnt.masterd.queries.collector import side_by_side
 from gnt.masterd.queries.patterns import Pattern
 from gnt.model.cluster import Cluster
-from gnt.model.errors import WRONG_INPUT, Refused, Unsupported
+from gnt.model.errors import WRONG_INPUT, GntError, Refused, Unsupported
 from gnt.model.names import nice_key
 from gnt.opcodes.cluster import ClusterConfigQuery, ClusterQuery
 from gnt.opcodes.query import Query, QueryFields
@@ -139,7 +139,10 @@ class SearchTags(_Question[TagsSearch]):
     def plan(self, cluster: Cluster, seen: object) -> Plan:
         """Give `[path, tag]` pairs, such as `["/instances/web1", "prod"]`."""
         del seen
-        pattern = Pattern("tags", self.op.pattern)
+        try:
+            pattern = Pattern("tags", self.op.pattern)
+        except GntError as error:
+            raise Refused(WRONG_INPUT, error.text.replace("filter on tags", "search for tags", 1)) from None
         return Plan(result=[[path, tag] for path, tags in _tagged(cluster) for tag in tags if pattern.found_in(tag)])
 
 

@@ -108,6 +108,9 @@ def test_the_first_rule_that_matches_decides() -> None:
         ({"predicates": [["jobid", ["=", "status", "x"]]]}, "no field 'status'"),
         ({"predicates": [["opcode", ["~", "x", "y"]]]}, "'~' is not a filter operator"),
         ({"predicates": [["opcode", ["=~", "x", "(a+)+"]]]}, "regular expression|repeats"),
+        ({"predicates": [["opcode", ["=", "instance_nam", "x"]]]}, r"predicates\[0\]: no opcode has a parameter 'inst"),
+        ({"predicates": [["opcode", ["!", ["?", "nofield.x"]]]]}, "no opcode has a parameter 'nofield'"),
+        ({"predicates": [["opcode", ["=", "OP_ID", "OP_TEST_DELY"]]]}, "no opcode 'OP_TEST_DELY'"),
         ({"reason": [["x"]]}, "reason"),
     ],
 )
@@ -116,6 +119,29 @@ def test_what_is_no_rule_is_refused(changes: dict[str, Any], text: str) -> None:
     given = {"uuid": UUIDS[1], "watermark": 0, "priority": 0, "predicates": [], "action": "PAUSE", "reason": []}
     with pytest.raises(GntError, match=text):
         make_rule(**{**given, **changes})
+
+
+def test_what_was_meant_is_said() -> None:
+    """A rule that would never match is a slip of the fingers."""
+    with pytest.raises(GntError) as caught:
+        rule(1, "PAUSE", ["opcode", ["=", "OP_ID", "OP_TEST_DELY"]])
+    assert caught.value.hint == "did you mean OP_TEST_DELAY?"
+    with pytest.raises(GntError) as caught:
+        rule(1, "PAUSE", ["opcode", ["=", "instance_nam", "web1"]])
+    assert caught.value.hint == "did you mean instance_name?"
+
+
+def test_the_reason_of_a_rule_is_told(brain: Brain) -> None:
+    """To whoever waits for a job that it holds, and in the end of one that it rejects."""
+    because = (("gnt:user", "no tests today", 1), ("luxid", "", 2))
+    paused = msgspec.structs.replace(rule(1, "PAUSE"), reason_trail=because)
+    brain.queue.rule(Rules([paused]))
+    number = brain.submit(delay())
+    told = explain(brain.queue, brain.locks, number)
+    assert told is not None
+    assert told["held"] == f"the rule {UUIDS[1]} pauses it (no tests today)"
+    brain.queue.rule(Rules([msgspec.structs.replace(paused, action="REJECT")]))
+    assert brain.journal.job(number)["ops"][0]["result"] == f"Rejected by the rule {UUIDS[1]} (no tests today)"
 
 
 def test_a_stored_rule_that_cannot_be_read_is_passed_over() -> None:
@@ -200,7 +226,7 @@ def test_a_limit_lets_so_many_jobs_run(brain: Brain) -> None:
     assert states(brain, *slow, urgent, free) == ["running", "running", "queued", "queued", "queued", "running"]
     told = explain(brain.queue, brain.locks, slow[3])
     assert told is not None
-    assert told["held"] == f"rule {UUIDS[1]}: 2 of 2 jobs run"
+    assert told["held"] == f"rule {UUIDS[1]}: 2 of at most 2 run"
     brain.engine.finish(slow[0])
     assert states(brain, *slow[1:], urgent) == ["running", "queued", "queued", "running"]
     brain.queue.rule(Rules([rule(1, ["RATE_LIMIT", 3], only)]))
@@ -222,7 +248,7 @@ def test_a_job_brings_its_own_limit(brain: Brain) -> None:
     assert states(brain, first, second, wider, other) == ["running", "queued", "running", "running"]
     told = explain(brain.queue, brain.locks, second)
     assert told is not None
-    assert told["held"] == "rate limit nightly: 1 of 1 job run"
+    assert told["held"] == "rate limit nightly: 1 of at most 1 run"
     brain.engine.finish(first)
     assert states(brain, second) == ["running"]
 

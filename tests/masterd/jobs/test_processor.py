@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gnt.masterd.absent import WHY_ABSENT
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.jobs.seam import OpcodeEnd
 from gnt.masterd.operation import Operation, operation_for
@@ -97,7 +98,10 @@ def test_an_opcode_without_operation_is_refused_by_name(brain: Brain) -> None:
     brain.operation_of = lambda op: operation_for(op, None)  # type: ignore[arg-type]
     number = brain.submit(test_opcodes.TestDummy(result=1, messages=[], fail=False, submit_jobs=None))
     assert results(brain, number) == [
-        ["OpPrereqError", ["OP_TEST_DUMMY is not supported by this version", "wrong_input"]]
+        [
+            "OpPrereqError",
+            [f"OP_TEST_DUMMY is not supported by this version ({WHY_ABSENT['OP_TEST_DUMMY']})", "wrong_input"],
+        ]
     ]
 
 

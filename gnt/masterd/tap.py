@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import sys
@@ -15,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
-from gnt.daemon import names, readiness
+from gnt.daemon import collector, names, readiness
 from gnt.daemon.config_view import refuse_edited
 from gnt.daemon.files import make_directories
 from gnt.daemon.foreign import refuse_foreign
@@ -98,6 +97,7 @@ def makeService(options: Options) -> Daemon:
     except GntError as problem:
         refuse_start(PROGRAM, problem, log_file=layout.log / LOG_FILE)
     runtime, pools = real_runtime()
+    collector.wait_with_collecting()
     service = MasterService(layout, host, runtime, pools, credentials, order=order)
     service.setServiceParent(daemon)  # type: ignore[no-untyped-call]
     return daemon
@@ -158,18 +158,6 @@ def _refuse_unresolvable(layout: Layout, host: str) -> None:
         refuse_start(PROGRAM, problem, EXIT_NODE_SETUP)
 
 
-def spare_the_collector() -> None:
-    """Have it look for cycles less often, and never in what was there at the start: the model, and all code.
-
-    A job leaves none, but hundreds of jobs under way are thousands of objects that live for a moment. Looked through
-    after every 700 new ones, as Python does by default, they cost a fifth of a job's processor time; after 20,000 it
-    is not to be seen, and what cycles there are (a traceback) take some MiB until then.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 10, 10)
-
-
 class MasterService(Service):
     """The running master daemon: becomes master, then takes LUXI clients."""
 
@@ -212,6 +200,7 @@ class MasterService(Service):
         if not self.running:
             return
         self._luxi = LuxiServer(self._daemon.methods, self._layout, room=allow_many() // 2)
+        collector.spare_the_collector()
         self._luxi.start(self._reactor)
         readiness.ready(os.environ, f"{self._host} is the master")
         log.info("{host} is ready", host=self._host)

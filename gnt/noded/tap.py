@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gnt.daemon import readiness
+from gnt.daemon import collector, readiness
 from gnt.daemon.ending import stop
 from gnt.daemon.files import make_directories, remove_unfinished
 from gnt.daemon.foreign import refuse_foreign
@@ -68,6 +68,7 @@ def makeService(options: Options) -> Daemon:
         refuse_start(PROGRAM, problem)
     _give_certificate(layout)
     runtime, pools = real_runtime()
+    collector.wait_with_collecting()
     place = Place(layout=layout, name=member.node_name, runtime=runtime)
     NodeService(place, pools, credentials, listening).setServiceParent(daemon)  # type: ignore[no-untyped-call]
     return daemon
@@ -116,6 +117,7 @@ class NodeService(Service):
         await self._daemon.start()
         if not self.running:
             return
+        collector.spare_the_collector()
         factory = tls_server_factory(ServerTls(self._credentials), self._doors, self._reactor)
         with contextlib.closing(self._listening) as listening:
             self._port = self._reactor.adoptStreamPort(listening.fileno(), listening.family, factory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from pathlib import Path
 
@@ -185,16 +184,3 @@ def test_a_store_of_an_older_release_is_brought_over(layout: Layout, monkeypatch
     # The certificates, which are looked at later, are what is missing.
     assert exit_code(monkeypatch) == 1
     assert not is_older(layout.config_db)
-
-
-def test_the_collector_looks_seldom_and_not_at_what_was_there_at_the_start() -> None:
-    """Cycles that come later are still found."""
-    before = gc.get_threshold()
-    try:
-        tap.spare_the_collector()
-        assert gc.isenabled()
-        assert gc.get_threshold()[0] > before[0]
-        assert gc.get_freeze_count() > 1000
-    finally:
-        gc.unfreeze()
-        gc.set_threshold(*before)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Final, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.threads import deferToThread, deferToThreadPool
-from twisted.python.threadpool import ThreadPool
+from twisted.internet.defer import Deferred, DeferredList, succeed
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_Piece = tuple[Deferred[Any], Callable[[], Any]]
 
 ONE: Final = 1
 SEVERAL: Final = 4
@@ -54,26 +59,59 @@ class ThreadPools:
 
 
 class _NamedPool:
-    """One pool; its threads start with its first work."""
+    """One pool; its threads start when there is work for them.
+
+    Each commit goes through here and back, so there is little on the way: a queue there, a call of the reactor back.
+    """
 
     def __init__(self, reactor: Any, name: str, size: int) -> None:
         self._reactor = reactor
-        self._threads = ThreadPool(minthreads=0, maxthreads=size, name=name)
-        self._started = False
+        self._name = name
+        self._size = size
+        self._work: SimpleQueue[_Piece | None] = SimpleQueue()
+        self._threads: list[Thread] = []
+        self._under_way = 0
         self._stopped = False
 
     def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Do blocking work in one of the threads; the Deferred fires on the reactor's."""
         if self._stopped:
-            raise RuntimeError(f"the pool {self._threads.name} has been stopped")
-        if not self._started:
-            self._started = True
-            self._threads.start()
-        running: Deferred[T] = deferToThreadPool(self._reactor, self._threads, work, *args, **kwargs)
-        return running
+            raise RuntimeError(f"the pool {self._name} has been stopped")
+        waiting: Deferred[T] = Deferred()
+        self._under_way += 1
+        self._work.put((waiting, partial(work, *args, **kwargs)))
+        if len(self._threads) < min(self._size, self._under_way):
+            self._threads.append(Thread(target=self._serve, name=f"{self._name}-{len(self._threads) + 1}"))
+            self._threads[-1].start()
+        return waiting
 
     def stop(self) -> Deferred[None]:
         """Take no more work; fires when all there was has ended."""
         self._stopped = True
-        joining: Deferred[Any] = deferToThread(self._threads.stop if self._started else lambda: None)
+        for _ in self._threads:
+            self._work.put(None)
+        joining: Deferred[Any] = deferToThread(self._join) if self._threads else succeed(None)
         return joining.addCallback(lambda _: None)
+
+    def _serve(self) -> None:
+        """Work, in a thread of this pool."""
+        while (piece := self._work.get()) is not None:
+            waiting, work = piece
+            try:
+                result = work()
+            except BaseException:  # noqa: BLE001  (whatever it is, who waits for it hears of it)
+                result = Failure()  # type: ignore[no-untyped-call]
+            self._reactor.callFromThread(self._ended, waiting, result)
+            # Nothing of it is kept alive by a thread that waits.
+            del piece, waiting, work, result
+
+    def _ended(self, waiting: Deferred[Any], result: Any) -> None:
+        self._under_way -= 1
+        if isinstance(result, Failure):
+            waiting.errback(result)
+        else:
+            waiting.callback(result)
+
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()

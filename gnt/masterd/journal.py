@@ -228,7 +228,7 @@ class Journal:
     async def stop(self) -> None:
         """Take nothing more, wait for what is being written, record what is committed. The database stays open."""
         self._end(NoMajority("The master daemon is stopping", hint="try again when it runs"))
-        await self._local.mark_committed(self._committed)
+        await self._local.stop(self._committed)
 
     # Taking in
 

@@ -17,8 +17,11 @@ from gnt.store.vault import Snapshot, Vault
 
 log: Final = Logger()
 
-# Folding the write-ahead log in on the way of a commit would make that commit wait: it is done beside the writing.
+# Folding the write-ahead log in on the way of a commit would make that commit wait: it is done beside the writing. A
+# commit writes some six pages, and what it carries about three times: into the log, into rows, and what was around it.
 CHECKPOINT_BYTES: Final = 4 * 2**20
+COMMIT_BYTES: Final = 6 * 4096
+CARRIED: Final = 3
 
 
 class LocalLog:
@@ -34,18 +37,23 @@ class LocalLog:
         self._pool = runtime.pools("store")
         self._bytes = 0
         self._folding = False
+        self._stopped = False
 
     async def write(self, entries: Sequence[Entry], size: int, committed: int) -> None:
         """Put entries on the disk, behind what is there; `size` is theirs in bytes. Raises `ConfigError`."""
         await self._pool.run(self._append, self.end, entries, committed)
         self.end = entries[-1].position
-        self._bytes += size
+        self._bytes += COMMIT_BYTES + CARRIED * size
         if self._bytes >= CHECKPOINT_BYTES and not self._folding:
             self._fold()
 
-    async def mark_committed(self, serial: int) -> None:
-        """Record what is on a majority, behind all writing that was begun. Raises `ConfigError`."""
-        await self._pool.run(self._database.mark_committed, serial)
+    async def stop(self, committed: int) -> None:
+        """Record what is on a majority, behind all writing that was begun; nothing is done to the store later.
+
+        Raises `ConfigError`.
+        """
+        self._stopped = True
+        await self._pool.run(self._database.mark_committed, committed)
 
     async def rows(self, space: Space, prefix: str) -> Mapping[str, bytes]:
         """Read rows as they are on this disk."""
@@ -83,8 +91,17 @@ class LocalLog:
 
     def _fold(self) -> None:
         self._folding, self._bytes = True, 0
-        folding: Deferred[None] = self._runtime.pools("checkpoint").run(self._vault.checkpoint)
+        folding: Deferred[None] = Deferred.fromCoroutine(self._fold_beside())
         folding.addBoth(self._folded)
+
+    async def _fold_beside(self) -> None:
+        """Fold in what there is while writing goes on; then, between two commits, the little that came meanwhile.
+
+        Only a log of which nothing is left begins anew.
+        """
+        await self._runtime.pools("checkpoint").run(self._vault.checkpoint)
+        if not self._stopped:
+            await self._pool.run(self._database.fold)
 
     def _folded(self, result: object) -> None:
         self._folding = False

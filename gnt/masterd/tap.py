@@ -43,7 +43,7 @@ from gnt.model.errors import GntError, Refused, StaleEpoch
 from gnt.model.layout import Layout, host_name
 from gnt.model.objects import Node
 from gnt.store.reading import Reader, is_older
-from gnt.store.vault import FileVault
+from gnt.store.vault import FOLD_AT, ROOM, FileVault
 from gnt.wire.pb_client import NodeLink
 from gnt.wire.tls import ClientTls, NodeCredentials
 
@@ -180,7 +180,8 @@ class MasterService(Service):
         self._port = noded_port()
         providers = Providers(
             host=host,
-            vault=FileVault(layout.config_db),
+            # What folds the log in beside the writing does so much earlier.
+            vault=FileVault(layout.config_db, room=ROOM, fold_at=4 * FOLD_AT),
             connect=self._connect,
             listen=self._listen,
             takeover=order,

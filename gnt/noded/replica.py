@@ -19,7 +19,7 @@ from gnt.noded.handler import CallContext, Handlers, Place
 from gnt.store.aside import keep_aside, uncommitted, would_be_cut
 from gnt.store.changes import Entry, decode_entry, encode_entry
 from gnt.store.database import Database
-from gnt.store.vault import IN_USE, FileVault, Vault
+from gnt.store.vault import FOLD_AT, IN_USE, ROOM, FileVault, Vault
 from gnt.wire.log_calls import (
     AppendAnswer,
     LogAppend,
@@ -44,7 +44,7 @@ class Replica:
 
     def __init__(self, place: Place, vault: Vault | None = None) -> None:
         self._name = place.name
-        self._vault = vault or FileVault(place.layout.config_db)
+        self._vault = vault or _own_vault(place)
         self._authority_key = place.layout.authority_key
         self._pool = place.runtime.pools("log")
         self._database: Database | None = None
@@ -211,6 +211,13 @@ class Replica:
             code = error.code
             raise NodeFailure(code, f"{self._name}: {error.text}", hint=error.hint, retry=code == IN_USE) from error
         return self._state
+
+
+def _own_vault(place: Place) -> Vault:
+    # Candidates store the same, commit by commit: each folds its log in at a moment of its own, so that they do not all
+    # do it while the master waits for a majority.
+    fold_at = place.runtime.random.randint(FOLD_AT * 3 // 4, FOLD_AT * 5 // 4)
+    return FileVault(place.layout.config_db, room=ROOM, fold_at=fold_at)
 
 
 def _append(database: Database, call: LogAppend, entries: list[Entry], epoch: Epoch | None) -> AppendAnswer:

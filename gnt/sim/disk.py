@@ -18,6 +18,7 @@ from gnt.daemon.runtime import Runtime
 from gnt.model.errors import ConfigError
 from gnt.noded.call_table import CallTable
 from gnt.sim.runtime import AFTER, BEFORE
+from gnt.store.applying import prepare
 from gnt.store.database import Database
 from gnt.store.reading import connect
 from gnt.store.vault import IN_USE, FileVault
@@ -71,9 +72,11 @@ class CutDatabase(Database):
         if self._image is not None:
             old, self._connection = self._connection, connect(None)
             self._connection.deserialize(self._image)
+            prepare(self._connection)
             return old
         old, self._connection = self._connection, connect(Path(self.path))
         self.opened()
+        prepare(self._connection)
         self._connection.execute("PRAGMA secure_delete = ON")
         self._connection.execute("PRAGMA synchronous = FULL")
         # Of what another connection has written before the copy the daemon need not have heard yet.
@@ -81,15 +84,15 @@ class CutDatabase(Database):
         return old
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, *, begin: bool = True) -> Iterator[None]:
         cut = self.cut
         if cut is None:
-            with super()._transaction():
+            with super()._transaction(begin=begin):
                 yield
             return
         if not cut(BEFORE, self.path):
             raise Killed
-        with super()._transaction():
+        with super()._transaction(begin=begin):
             if cut.full():
                 raise DiskFull
             yield

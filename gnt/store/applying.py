@@ -1,93 +1,167 @@
 """What an entry does to the rows, and how that is taken back.
 
-Few statements carry many changes: every statement gives the interpreter's lock away and has to wait to get it back from
-a busy reactor, so a commit of a thousand jobs must not be a thousand of them. SQLite takes the rows apart itself, from
-one JSON text.
+An entry is carried out by one statement: a trigger takes its changes apart, from JSON texts, so a commit of a thousand
+jobs is no more statements than that of one. Every statement gives the interpreter's lock away three times and has to
+wait to get it back from a busy reactor; a commit that was a dozen of them waited longer for that than for the disk.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
+from gnt.model.epoch import Epoch
 from gnt.store.changes import Archive, Change, Entry, Put, Remove, Space, decode_entry, encode_entry
-from gnt.store.job_ends import ended_in, note_ends, status_in
+from gnt.store.job_ends import NOTE_ENDS, ended_in, note_ends, status_in
 from gnt.store.job_parts import JOB
 
 _Rows = Mapping[str, bytes | None]
 """What becomes of each key: its value, or None when it goes."""
 
-_BEFORE_ROWS = """
+_JOBS_IN: Final = "SELECT value FROM json_each(?)"
+
+# In lists and texts of rows the key of one is "<space>/<key>"; those of parts are "<job>/<part>". What begins with a
+# number is cast to that number. A null is an empty list, and touches nothing.
+_COLUMNS: Final = (
+    *("serial", "epoch_number", "epoch_node", "data"),
+    *("rows_kept", "rows_put", "rows_removed"),
+    *("jobs_kept", "jobs_put", "jobs_removed", "jobs_archived"),
+    *("parts_kept", "whole_kept", "jobs_whole", "parts_put", "parts_removed", "jobs_noted"),
+    *("promised_number", "promised_node", "committed", "known"),
+)
+_SPACE: Final = "substr({0}, 1, instr({0}, '/') - 1)"
+_REST: Final = "substr({0}, instr({0}, '/') + 1)"
+_BEGUN: Final = f"""
+CREATE TEMP VIEW IF NOT EXISTS carried AS SELECT {", ".join(f"NULL AS {name}" for name in _COLUMNS)};
+CREATE TEMP TRIGGER IF NOT EXISTS carry INSTEAD OF INSERT ON carried BEGIN
+
+INSERT INTO log (serial, epoch_number, epoch_node, data)
+VALUES (NEW.serial, NEW.epoch_number, NEW.epoch_node, NEW.data);
+
 INSERT INTO before (serial, space, key, value)
-SELECT ?1, ?2, wanted.value, rows.value FROM json_each(?3) AS wanted
-LEFT JOIN rows ON rows.space = ?2 AND rows.key = wanted.value
-"""
-_BEFORE_JOBS = """
+SELECT NEW.serial, {_SPACE.format("kept.value")}, {_REST.format("kept.value")}, rows.value
+FROM json_each(NEW.rows_kept) AS kept
+LEFT JOIN rows ON rows.space = {_SPACE.format("kept.value")} AND rows.key = {_REST.format("kept.value")};
+
+INSERT INTO rows (space, key, value)
+SELECT {_SPACE.format("key")}, {_REST.format("key")}, CAST(atom AS BLOB) FROM json_each(NEW.rows_put) WHERE true
+ON CONFLICT (space, key) DO UPDATE SET value = excluded.value;
+
+DELETE FROM rows WHERE (space, key) IN
+(SELECT {_SPACE.format("value")}, {_REST.format("value")} FROM json_each(NEW.rows_removed));
+
 INSERT INTO before (serial, space, key, value, archived)
-SELECT ?1, 'job', CAST(wanted.value AS TEXT), jobs.value, coalesce(jobs.archived, 0) FROM json_each(?2) AS wanted
-LEFT JOIN jobs ON jobs.id = wanted.value
-"""
-_PUT_ROWS = """
-INSERT INTO rows (space, key, value) SELECT ?, key, CAST(atom AS BLOB) FROM json_each(?) WHERE true
-ON CONFLICT (space, key) DO UPDATE SET value = excluded.value
-"""
-_PUT_JOBS = f"""
+SELECT NEW.serial, 'job', CAST(kept.value AS TEXT), jobs.value, coalesce(jobs.archived, 0)
+FROM json_each(NEW.jobs_kept) AS kept LEFT JOIN jobs ON jobs.id = kept.value;
+
 INSERT INTO jobs (id, ended, status, value)
-SELECT CAST(key AS INTEGER), {ended_in("atom")}, {status_in("atom")}, CAST(atom AS BLOB) FROM json_each(?) WHERE true
-ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, status = excluded.status, value = excluded.value
-"""  # noqa: S608
-_JOBS_IN = "SELECT value FROM json_each(?)"
-_BEFORE_PARTS = """
+SELECT CAST(key AS INTEGER), {ended_in("atom")}, {status_in("atom")}, CAST(atom AS BLOB)
+FROM json_each(NEW.jobs_put) WHERE true
+ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, status = excluded.status, value = excluded.value;
+
+DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(NEW.jobs_removed));
+
+UPDATE jobs SET archived = 1 WHERE id IN (SELECT value FROM json_each(NEW.jobs_archived));
+
 INSERT OR IGNORE INTO before (serial, space, key, value)
-SELECT ?1, 'part', wanted.value, job_parts.value FROM json_each(?2) AS wanted
-LEFT JOIN job_parts ON job_parts.job = CAST(wanted.value AS INTEGER)
-AND job_parts.part = substr(wanted.value, instr(wanted.value, '/') + 1)
-"""
-_BEFORE_ALL_PARTS = """
+SELECT NEW.serial, 'part', kept.value, job_parts.value FROM json_each(NEW.parts_kept) AS kept
+LEFT JOIN job_parts ON job_parts.job = CAST(kept.value AS INTEGER) AND job_parts.part = {_REST.format("kept.value")};
+
 INSERT OR IGNORE INTO before (serial, space, key, value)
-SELECT ?1, 'part', job || '/' || part, value FROM job_parts WHERE job IN (SELECT value FROM json_each(?2))
-"""
-# Text that begins with a number is cast to that number.
-_PUT_PARTS = """
+SELECT NEW.serial, 'part', job || '/' || part, value FROM job_parts
+WHERE job IN (SELECT value FROM json_each(NEW.whole_kept));
+
+DELETE FROM job_parts WHERE job IN (SELECT value FROM json_each(NEW.jobs_whole));
+
 INSERT INTO job_parts (job, part, value)
-SELECT CAST(key AS INTEGER), substr(key, instr(key, '/') + 1), CAST(atom AS BLOB) FROM json_each(?) WHERE true
-ON CONFLICT (job, part) DO UPDATE SET value = excluded.value
-"""
+SELECT CAST(key AS INTEGER), {_REST.format("key")}, CAST(atom AS BLOB) FROM json_each(NEW.parts_put) WHERE true
+ON CONFLICT (job, part) DO UPDATE SET value = excluded.value;
+
+DELETE FROM job_parts WHERE (job, part) IN
+(SELECT CAST(value AS INTEGER), {_REST.format("value")} FROM json_each(NEW.parts_removed));
+
+{NOTE_ENDS} WHERE id IN (SELECT value FROM json_each(NEW.jobs_noted));
+
+UPDATE state SET promised_number = NEW.promised_number, promised_node = NEW.promised_node, committed = NEW.committed
+WHERE id = 1 AND NEW.committed IS NOT NULL;
+
+DELETE FROM before WHERE serial <= NEW.known;
+
+END;
+"""  # noqa: S608
+CARRY: Final = f"INSERT INTO carried VALUES ({', '.join('?' * len(_COLUMNS))})"  # noqa: S608
 
 
-def apply_entry(connection: sqlite3.Connection, entry: Entry, *, keep_before: bool) -> int:
-    """Write the log row and change the rows, inside the caller's transaction; gives the size of the log row in bytes.
+@dataclass(frozen=True)
+class Standing:
+    """What a store says about itself once an entry is there: the promised epoch, what is on a majority.
+
+    `known`: up to this serial nothing will be cut off any more, so what was before is forgotten; None: no news.
+    """
+
+    promised: Epoch
+    committed: int
+    known: int | None
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Make what `apply_entry` needs; nothing of it is in the store."""
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.executescript(_BEGUN)
+
+
+def is_plain(entry: Entry) -> bool:
+    """Say whether one statement is all that an entry needs: objects have history, secrets have places in the log."""
+    return not any(
+        not isinstance(change, Archive) and change.space in (Space.OBJECT, Space.SECRET) for change in entry.changes
+    )
+
+
+def apply_entry(
+    connection: sqlite3.Connection, entry: Entry, *, keep_before: bool, standing: Standing | None = None
+) -> int:
+    """Write the log row and change the rows; gives the size of the log row in bytes.
 
     The last change of a key within an entry wins; jobs are archived after all puts. With `keep_before` the entry can
-    be cut off again.
+    be cut off again. A plain entry (`is_plain`) is one transaction with `standing`; others need the caller's.
     """
-    serial, epoch = entry.position.serial, entry.position.epoch
     data = encode_entry(entry)
-    connection.execute(
-        "INSERT INTO log (serial, epoch_number, epoch_node, data) VALUES (?, ?, ?, ?)",
-        (serial, epoch.number, epoch.node, data),
-    )
     spaces, archived = _last_of_each_key(entry.changes)
     if Space.OBJECT in spaces:
         _write_history(connection, entry, list(spaces[Space.OBJECT]))
     jobs = spaces.pop(Space.JOB, {})
     parts = spaces.pop(Space.PART, {})
     secrets = spaces.pop(Space.SECRET, {})
-    for space, rows in spaces.items():
-        if keep_before:
-            connection.execute(_BEFORE_ROWS, (serial, space, _json(rows)))
-        _write_rows(connection, space, rows)
-    if jobs or archived:
-        if keep_before:
-            connection.execute(_BEFORE_JOBS, (serial, _json(sorted({*map(int, jobs), *archived}))))
-        _write_jobs(connection, jobs, archived)
-    if jobs or parts:
-        _write_parts(connection, serial, [int(key) for key in jobs], parts, keep_before=keep_before)
+    rows = {f"{space}/{key}": value for space, some in spaces.items() for key, value in some.items()}
+    whole = _list([int(key) for key in jobs])
+    epoch = entry.position.epoch
+    connection.execute(
+        CARRY,
+        (
+            *(entry.position.serial, epoch.number, epoch.node, data),
+            *(_list(rows) if keep_before else None, _values(rows), _list(_removed(rows))),
+            _list(sorted({*map(int, jobs), *archived})) if keep_before else None,
+            *(_values(jobs), _list(list(map(int, _removed(jobs)))), _list(archived)),
+            *(_list(parts) if keep_before else None, whole if keep_before else None, whole),
+            *(_values(parts), _list(_removed(parts))),
+            # The end of a job stands in this part of it.
+            _list([int(key.partition("/")[0]) for key in parts if key.endswith(f"/{JOB}")]),
+            *_standing(standing),
+        ),
+    )
     if secrets:
-        _write_secrets(connection, serial, entry, secrets, keep_before=keep_before)
+        _write_secrets(connection, entry.position.serial, entry, secrets, keep_before=keep_before)
     return len(data)
+
+
+def _standing(standing: Standing | None) -> tuple[int | str | None, ...]:
+    if standing is None:
+        return (None, None, None, None)
+    return (standing.promised.number, standing.promised.node, standing.committed, standing.known)
 
 
 def _last_of_each_key(changes: Iterable[Change]) -> tuple[dict[Space, dict[str, bytes | None]], list[int]]:
@@ -115,6 +189,10 @@ def _json(keys: Iterable[str] | Iterable[int]) -> str:
     return msgspec.json.encode(list(keys)).decode()
 
 
+def _list(keys: Mapping[str, object] | Sequence[str] | Sequence[int]) -> str | None:
+    return _json(keys) if keys else None
+
+
 def _values(rows: _Rows) -> str | None:
     puts = {key: value.decode() for key, value in rows.items() if value is not None}
     return msgspec.json.encode(puts).decode() if puts else None
@@ -122,50 +200,6 @@ def _values(rows: _Rows) -> str | None:
 
 def _removed(rows: _Rows) -> list[str]:
     return [key for key, value in rows.items() if value is None]
-
-
-def _write_rows(connection: sqlite3.Connection, space: Space, rows: _Rows) -> None:
-    values = _values(rows)
-    if values is not None:
-        connection.execute(_PUT_ROWS, (space, values))
-    removed = _removed(rows)
-    if removed:
-        query = "DELETE FROM rows WHERE space = ? AND key IN (SELECT value FROM json_each(?))"
-        connection.execute(query, (space, _json(removed)))
-
-
-def _write_jobs(connection: sqlite3.Connection, jobs: _Rows, archived: Sequence[int]) -> None:
-    values = _values(jobs)
-    if values is not None:
-        connection.execute(_PUT_JOBS, (values,))
-    removed = [int(key) for key in _removed(jobs)]
-    if removed:
-        connection.execute("DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(?))", (_json(removed),))
-    if archived:
-        query = "UPDATE jobs SET archived = 1 WHERE id IN (SELECT value FROM json_each(?))"
-        connection.execute(query, (_json(archived),))
-
-
-def _write_parts(
-    connection: sqlite3.Connection, serial: int, whole: Sequence[int], parts: _Rows, *, keep_before: bool
-) -> None:
-    """Change parts of jobs, once all parts are gone of those jobs that were written whole or removed."""
-    jobs = _json(whole)
-    if keep_before:
-        connection.execute(_BEFORE_PARTS, (serial, _json(parts)))
-        connection.execute(_BEFORE_ALL_PARTS, (serial, jobs))
-    if whole:
-        connection.execute("DELETE FROM job_parts WHERE job IN (SELECT value FROM json_each(?))", (jobs,))
-    values = _values(parts)
-    if values is not None:
-        connection.execute(_PUT_PARTS, (values,))
-    for key in _removed(parts):
-        job, _, part = key.partition("/")
-        connection.execute("DELETE FROM job_parts WHERE job = ? AND part = ?", (int(job), part))
-    # The end of a job stands in this part of it.
-    ends = [int(key.partition("/")[0]) for key in parts if key.endswith(f"/{JOB}")]
-    if ends:
-        note_ends(connection, _JOBS_IN, _json(ends))
 
 
 def _write_secrets(

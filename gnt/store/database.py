@@ -15,7 +15,7 @@ from typing import Final, Self
 
 from gnt.model.epoch import START, Epoch, Position
 from gnt.model.errors import ConfigError, StaleEpoch
-from gnt.store.applying import apply_entry, cut_after, forget_secrets
+from gnt.store.applying import Standing, apply_entry, cut_after, forget_secrets, is_plain, prepare
 from gnt.store.changes import Entry, Put, Space
 from gnt.store.migrations import RESTORE_HINT, check_identity, migrate
 from gnt.store.reading import Reader, State, connect
@@ -61,6 +61,7 @@ class Database(Reader):
         self._secrets = False
         self._bytes = 0
         self._end = START
+        prepare(connection)
         self._read_state()
 
     # Making, opening, closing
@@ -141,6 +142,49 @@ class Database(Reader):
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._connection.close()
 
+    def make_room(self, size: int) -> bool:
+        """Let the write-ahead log have `size` bytes of the disk before they are needed; False if the disk is full.
+
+        What is written where the file has its blocks already is on disk with one write; a file that grows needs the
+        file system's own log too, which takes three times as long, and waits for whatever else was written there.
+        SQLite keeps the room: to write over a log that was folded in is nothing new to it. Raises `ConfigError`.
+        """
+        log = Path(f"{self.path}-wal")
+        if self.path == MEMORY or (log.exists() and log.stat().st_size >= size):
+            return True
+        connection = self._connection
+        with _told(self.path):
+            (pages,) = connection.execute("PRAGMA cache_size").fetchone()
+            # What the cache cannot hold goes into the log, and is nothing once it is rolled back.
+            connection.execute("PRAGMA cache_size = -64")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                connection.execute("CREATE TABLE room (filler BLOB)")
+                connection.execute("INSERT INTO room VALUES (zeroblob(?))", (size,))
+            except sqlite3.OperationalError as error:
+                # Who changes something is told; until then nobody wants more than to look.
+                if error.sqlite_errorname != "SQLITE_FULL":
+                    raise
+                return False
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                connection.execute(f"PRAGMA cache_size = {pages}")
+            sync_file(log)
+        return True
+
+    def fold_by_itself(self, pages: int) -> None:
+        """Let a commit fold the write-ahead log in when it has so many pages, if nobody has done it before."""
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {pages}")
+
+    def fold(self) -> None:
+        """Fold in what there is of the write-ahead log: little, once `Vault.checkpoint` has. Raises `ConfigError`.
+
+        When no page is left the log begins anew, in the room that it has.
+        """
+        with _told(self.path):
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def abandon(self) -> None:
         """End the connection without folding in more than SQLite does by itself."""
         if self.path != MEMORY:
@@ -201,6 +245,9 @@ class Database(Reader):
         promise = epoch if epoch is not None and epoch.number > self.promised.number else self.promised
         if not new and known == self.committed and promise == self.promised:
             return AppendResult(stored=True, end=matched)
+        if len(new) == 1 and self._is_one_statement(new[0], known):
+            self._append_one(new[0], promise, known)
+            return AppendResult(stored=True, end=matched)
         with self._transaction():
             if new and new[0].position.serial <= self._end.serial:
                 cut_after(self._connection, new[0].position.serial - 1)
@@ -254,6 +301,29 @@ class Database(Reader):
             self._forget_history(before)
 
     # Inside
+
+    def _is_one_statement(self, entry: Entry, known: int) -> bool:
+        """Say whether an entry can be stored by one statement, which is a transaction by itself."""
+        cuts = entry.position.serial <= self._end.serial
+        forgets = self._secrets and known != self.committed
+        return not cuts and not forgets and is_plain(entry) and not self._must_trim(entry)
+
+    def _append_one(self, entry: Entry, promise: Epoch, known: int) -> None:
+        standing = Standing(promise, known, known if known != self.committed else None)
+        keep_before = entry.position.serial > known
+        with self._transaction(begin=False):
+            self._next_bytes += apply_entry(self._connection, entry, keep_before=keep_before, standing=standing)
+            self._next = replace(self._state, promised=promise, committed=known)
+            self._next_end = entry.position
+
+    def _must_trim(self, entry: Entry) -> bool:
+        """Say whether something of the past is to be forgotten once this entry is there; its size does not matter."""
+        count = entry.position.serial - self.base.serial
+        return (
+            entry.time - self._history_trimmed > _HISTORY_TRIM_EVERY
+            or count > self._limits.log_entries + _TRIM_SLACK
+            or self._bytes > self._limits.log_bytes + self._limits.log_bytes // 16
+        )
 
     def _read_state(self) -> None:
         self._seen_version = self._version()
@@ -336,14 +406,19 @@ class Database(Reader):
         self._next = replace(self._next, base=base)
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """Run the block in a transaction; what is known in memory changes only once that is on disk."""
+    def _transaction(self, *, begin: bool = True) -> Iterator[None]:
+        """Run the block in a transaction; what is known in memory changes only once that is on disk.
+
+        Without `begin` the block is one statement, which is a transaction by itself.
+        """
         self._next, self._next_end, self._next_bytes = self._state, self._end, self._bytes
         with _told(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
+            if begin:
+                self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._connection.execute("COMMIT")
+                if begin:
+                    self._connection.execute("COMMIT")
             except BaseException:
                 # SQLite may have rolled back by itself.
                 if self._connection.in_transaction:

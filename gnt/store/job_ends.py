@@ -17,7 +17,7 @@ def status_in(text: str) -> str:
 
 
 _VALUE: Final = "CAST(value AS TEXT)"
-_NOTE: Final = f"""
+NOTE_ENDS: Final = f"""
 UPDATE jobs SET
     ended = coalesce(
         (SELECT {ended_in(_VALUE)} FROM job_parts WHERE job = jobs.id AND part = 'job'),
@@ -31,8 +31,9 @@ UPDATE jobs SET
         {status_in(_VALUE)}
     )
 """  # noqa: S608
+"""Works both out anew; the caller says for which jobs."""
 
 
 def note_ends(connection: sqlite3.Connection, which: str, *values: str) -> None:
     """Work both out anew for the jobs whose ids a query gives, inside the caller's transaction."""
-    connection.execute(f"{_NOTE} WHERE id IN ({which})", values)
+    connection.execute(f"{NOTE_ENDS} WHERE id IN ({which})", values)

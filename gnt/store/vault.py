@@ -19,6 +19,10 @@ from gnt.store.reading import Reader, connect
 IN_USE: Final = "in_use"
 """Code of the error when another daemon holds the store."""
 
+ROOM: Final = 6 * 2**20
+FOLD_AT: Final = 1000
+"""What SQLite does if it is not told otherwise: 4 MiB."""
+
 
 class Snapshot(Protocol):
     """A consistent copy of a store on its way to another node. `digest`: SHA-256, lower-case hex; `size` in bytes."""
@@ -101,14 +105,17 @@ class FileSnapshot:
 class FileVault:
     """A store in a file. The lock is a file of its own: closing a file drops all of a process's locks on it.
 
-    `database_type` is what it opens; the simulator has one whose transactions it can cut.
+    `database_type` is what it opens; the simulator has one whose transactions it can cut. `room`: what the write-ahead
+    log has of the disk from the beginning, in bytes; a commit folds it in at `fold_at` pages.
     """
 
     database_type: type[Database] = Database
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None, *, room: int = 0, fold_at: int = FOLD_AT) -> None:
         self.path = path
         self._limits = limits
+        self._room = room
+        self._fold_at = fold_at
         self._lock: int | None = None
 
     def exists(self) -> bool:
@@ -146,9 +153,15 @@ class FileVault:
 
     def open(self) -> Database:
         """Open the store for writing. Raises `ConfigError`."""
-        database = self.database_type.open(self.path, self._limits)
+        database = self._ready(self.database_type.open(self.path, self._limits))
         for left in self.path.parent.glob(f"{self.path.name}.sending-*"):
             left.unlink(missing_ok=True)
+        return database
+
+    def _ready(self, database: Database) -> Database:
+        database.fold_by_itself(self._fold_at)
+        if self._room:
+            database.make_room(self._room)
         return database
 
     def reader(self, database: Database) -> Reader:  # noqa: ARG002
@@ -212,7 +225,7 @@ class FileVault:
             self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
         target.rename(self.path)
         sync_directory(self.path.parent)
-        return self.database_type.open(self.path, self._limits)
+        return self._ready(self.database_type.open(self.path, self._limits))
 
     def discard(self) -> None:
         """Set the store aside (0600), in place of what was set aside before."""

@@ -101,7 +101,7 @@ class Call:
         return GntError(
             "no_master",
             f"cannot communicate with the master daemon: {problem.text}",
-            hint="is gnt-masterd running? its log says why not",
+            hint=f"is gnt-masterd running? {self.layout.log}/master-daemon.log says why not",
         )
 
     @property

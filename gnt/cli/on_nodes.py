@@ -24,6 +24,7 @@ from gnt.model.errors import ENVIRONMENT, UNKNOWN_ENTITY, WRONG_INPUT, Refused
 _FIELDS: Final = ("name", "offline", "master", "sip", "ndp/ssh_port", "group", "group.uuid")
 _RULE: Final = "-" * 48
 _SSH_FAILED: Final = 255
+_LONGEST: Final = 300
 
 
 class _Done(NamedTuple):
@@ -154,9 +155,9 @@ def _sent(call: Call, node: dict[str, Any], path: Path, content: IO[bytes], fact
 
 
 def _reason(done: _Done) -> str:
-    lines = [line for line in done.output.splitlines() if line.strip()]
-    if lines:
-        return f": {lines[-1].strip()}"
+    said = "; ".join(filter(None, map(str.strip, done.output.splitlines())))
+    if said:
+        return f": {said[-_LONGEST:]}"
     return ": ssh does not say why" if done.status == _SSH_FAILED else ": less arrived than was sent"
 
 

@@ -40,7 +40,8 @@ GREETING_TIME: Final = 10.0
 PING_EVERY: Final = 15.0
 PING_TIME: Final = 15.0
 FIRST_RETRY: Final = 0.25
-LONGEST_RETRY: Final = 20.0
+LONGEST_RETRY: Final = 2.0
+"""A node that comes back is at work again within 2 s; an attempt that is refused costs next to nothing."""
 
 
 class NodeLink:

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.spread import banana, pb
@@ -249,6 +250,20 @@ class CallTests(OverSockets):
         assert len(connections) == 2
         self.daemon.answers = [encode_answer(Answer.value(None))]
         await link.call(request(Delay(seconds=1)))
+
+    def test_a_node_that_was_long_away_is_met_soon(self) -> None:
+        """However often nobody was there, the next attempt comes within two seconds."""
+        world = MemoryReactorClock()
+        tls = ClientTls(self.keep("away", self.master), (NODE_UUID,))
+        source = random.Random(3)  # noqa: S311
+        link = NodeLink("node1", NODE_UUID, "127.0.0.1", 1, tls, clock=world, source=source)
+        link.start()
+        for attempt in range(1, 101):
+            assert len(world.tcpClients) == attempt
+            world.tcpClients[-1][2].clientConnectionFailed(None, Failure(ConnectionRefusedError("nobody")))
+            world.advance(2.0)
+        assert "nobody" in link.problem
+        link.stop()
 
     async def test_answer_after_the_connection_was_lost_is_nobodys(self) -> None:
         """The node ends its work in peace: no error in its log."""

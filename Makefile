@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NODES ?= 3
 VENV := .venv/bin
+# All tests: by several workers, in the order of tests/side_by_side.py. A worker that dies ends the run.
+SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart=0
 
 .PHONY: help setup demo cluster demo-stop test test-disks simulate mutants lint bench man
 
@@ -27,7 +29,7 @@ demo-stop: ## end what demo or cluster left running; nothing remains
 
 test: ## the tests, real guests included where this machine can (the longest of disks are in test-disks)
 	@tools/setup.sh venv packages guest tests </dev/null
-	@$(VENV)/python -m pytest $(TESTS) </dev/null
+	@$(VENV)/python -m pytest $(or $(TESTS),$(SIDE_BY_SIDE)) </dev/null
 
 test-disks: ## real volumes and mirrors in machines of their own, images of a real Ceph (some minutes; see setup.sh ceph)
 	@tools/setup.sh venv tests </dev/null

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import signal
+from typing import TYPE_CHECKING, Any
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.side_by_side import ByModule, begin_with_the_longest, workers
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
 
 # A machine that is busy with other things makes examples slowly; that is no fault of the code under test.
 settings.register_profile("gnt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -15,3 +22,20 @@ def pytest_configure() -> None:
     """Let children hear Ctrl-C: who is started in the background by a shell ignores it, and so would they."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Say how many workers `-n auto` means."""
+    return workers()
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Any:
+    """Have modules and groups of tests stay together."""
+    return ByModule(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, where there are workers."""
+    if hasattr(config, "workerinput"):
+        begin_with_the_longest(items)

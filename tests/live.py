@@ -59,15 +59,17 @@ def wait_until(condition: Callable[[], Any], failure: str, seconds: float = PATI
 
 
 def free_prefix() -> str:
-    """Give three octets of loopback addresses on which nobody listens."""
-    for third in random.sample(range(10, 250), 60):  # as good as any
+    """Give three octets of loopback addresses on which nobody listens, and which nobody else will come upon."""
+    chance = random.SystemRandom()  # the usual one may be told where to begin
+    for _ in range(60):
+        prefix = f"127.{chance.randint(1, 254)}.{chance.randint(0, 255)}"
         try:
             for port in PORTS:
                 with socket.socket() as probe:
-                    probe.bind((f"127.0.{third}.1", port))
+                    probe.bind((f"{prefix}.1", port))
         except OSError:
             continue
-        return f"127.0.{third}"
+        return prefix
     raise AssertionError("no loopback address has its ports free")
 
 

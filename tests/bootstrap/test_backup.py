@@ -28,7 +28,7 @@ from gnt.store.reading import Reader
 from gnt.store.schema import VERSION
 from gnt.wire import certificates
 from gnt.wire.calls import Membership
-from tests.bootstrap.world import PretendedDaemons, machine, state
+from tests.bootstrap.world import PREFIX, PretendedDaemons, machine, state
 
 MADE = 1_700_000_000.0
 SECOND = "00000000-0000-4000-8000-000000000002"
@@ -55,7 +55,7 @@ class World:
         ClusterInit(request, self.layout, "node1", self.said.append, daemons=self.daemons.as_daemons()).run()
         guest = Instance(uuid=GUEST, name="web1", primary_node=SECOND, osparams_private={"password": "hunter2"})
         group = next(iter(self.cluster().groups))
-        other = Node(uuid=SECOND, name="node2", primary_ip="127.0.79.2", group=group, master_candidate=True)
+        other = Node(uuid=SECOND, name="node2", primary_ip=f"{PREFIX}.2", group=group, master_candidate=True)
         self.change(other, guest, also=[Put(Space.SECRET, "7/0", b"hunter2-job")])
 
     def change(self, *put: ConfigObject, also: tuple[Change, ...] | list[Change] = ()) -> None:

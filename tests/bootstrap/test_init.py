@@ -24,7 +24,7 @@ from gnt.store.reading import Reader
 from gnt.store.vault import FileVault
 from gnt.wire import certificates
 from gnt.wire.calls import Membership
-from tests.bootstrap.world import STEPS, PretendedDaemons, failing_write, machine, state
+from tests.bootstrap.world import PREFIX, STEPS, PretendedDaemons, failing_write, machine, state
 
 Run = Callable[..., dict[str, Any]]
 
@@ -93,7 +93,7 @@ def test_certificates_are_of_the_new_authority(run: Run, layout: Layout) -> None
         certificates.check_signed(identity.certificate, authority)
         found = certificates.facts(identity.certificate)
         assert name in found.names
-        assert "127.0.79.1" in found.addresses
+        assert f"{PREFIX}.1" in found.addresses
         assert 1.9 < (found.ends - found.begins) / (365 * 86400) < 2.1
 
 
@@ -286,9 +286,9 @@ def test_a_loopback_address_is_refused_on_a_real_machine() -> None:
 def test_a_busy_port_is_refused(run: Run, layout: Layout) -> None:
     """Where another program listens, no node daemon could."""
     with socket.socket() as taken:
-        taken.bind(("127.0.79.1", 1811))
+        taken.bind((f"{PREFIX}.1", 1811))
         taken.listen()
-        refuse(run, layout, "Port 1811 at 127.0.79.1 cannot be used")
+        refuse(run, layout, f"Port 1811 at {PREFIX}.1 cannot be used")
 
 
 def test_a_root_that_is_too_long_is_refused(tmp_path: Path, said: list[str]) -> None:

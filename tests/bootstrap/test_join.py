@@ -23,6 +23,7 @@ from gnt.wire.calls import Membership
 from tests.bootstrap.world import (
     CLUSTER_UUID,
     NAMES,
+    PREFIX,
     Master,
     PretendedDaemons,
     directory,
@@ -157,7 +158,7 @@ class Joining(TestCase):
             blockingCallFromThread(reactor, lambda: ensureDeferred(self.master.port.stop()))
 
         self.daemons.wait_for_noded = wait  # type: ignore[method-assign]
-        await self.refused(offer, "the master at 127.0.79.1")
+        await self.refused(offer, f"the master at {PREFIX}.1")
         assert not self.daemons.running
         assert any("was not told" in text for text in self.said)
 
@@ -206,7 +207,7 @@ class Joining(TestCase):
         with socket.socket() as taken:
             taken.bind((NAMES["node2"], 1811))
             taken.listen()
-            await self.refused(offer, "Port 1811 at 127.0.79.2 cannot be used")
+            await self.refused(offer, f"Port 1811 at {PREFIX}.2 cannot be used")
 
     async def test_a_bad_token_is_refused(self) -> None:
         """A damaged token is refused at once."""

@@ -25,7 +25,7 @@ from gnt.model.errors import GntError, Refused
 from gnt.wire import certificates
 from gnt.wire.joining import LIFE, TRIES, JoinAnswer, JoinRequest, Token, parse_token
 from gnt.wire.tls import NodeCredentials
-from tests.bootstrap.world import MASTER_UUID, NAMES, Master, directory, reactor
+from tests.bootstrap.world import MASTER_UUID, NAMES, PREFIX, Master, directory, reactor
 from tests.wire import cluster_keys
 
 
@@ -35,7 +35,7 @@ def hello(name: str = "node2", **changes: Any) -> tuple[bytes, JoinRequest]:
     request = JoinRequest(
         protocol=1,
         name=name,
-        address=NAMES.get(name, "127.0.79.9"),
+        address=NAMES.get(name, f"{PREFIX}.9"),
         request=certificates.make_request(key, name).decode(),
         release="1.0",
     )
@@ -257,7 +257,7 @@ class Doors(TestCase):
         """Both sides must mean the same address; the token is spent on it."""
         offer = await self.offer()
         error = await self.refused(attempt, offer.token, hello(address="10.9.9.9")[1])
-        assert "10.9.9.9 by its own name service, but 127.0.79.2" in error.text
+        assert f"10.9.9.9 by its own name service, but {PREFIX}.2" in error.text
         assert await self.fate(offer) == "failed"
 
     async def test_another_release_is_refused(self) -> None:

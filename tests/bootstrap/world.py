@@ -27,6 +27,7 @@ from gnt.model.errors import Failed
 from gnt.model.initial import Identities, new_cluster
 from gnt.model.layout import Layout
 from gnt.wire import certificates
+from tests.live import free_prefix
 from tests.noded.places import InlinePool
 
 reactor: Any = _reactor
@@ -34,7 +35,8 @@ reactor: Any = _reactor
 CLUSTER_UUID = "00000000-0000-4000-8000-00000000000c"
 MASTER_UUID = "00000000-0000-4000-8000-000000000001"
 GROUP_UUID = "00000000-0000-4000-8000-00000000000b"
-NAMES = {"node1": "127.0.79.1", "node2": "127.0.79.2", "node3": "127.0.79.3", "demo": "127.0.79.1"}
+PREFIX = free_prefix()
+NAMES = {"node1": f"{PREFIX}.1", "node2": f"{PREFIX}.2", "node3": f"{PREFIX}.3", "demo": f"{PREFIX}.1"}
 
 
 def directory(test: TestCase) -> Path:
@@ -107,7 +109,7 @@ class PretendedDaemons:
             raise Failed(f"{step} failed")
 
 
-STEPS = [*(f"start {name}" for name in ALL), "wait 127.0.79.1:1811", "wait gnt-masterd"]
+STEPS = [*(f"start {name}" for name in ALL), f"wait {PREFIX}.1:1811", "wait gnt-masterd"]
 
 
 @contextmanager
@@ -161,7 +163,7 @@ class Truth:
 
 
 class Master:
-    """A master with certificates, a configuration and a join port at 127.0.79.1."""
+    """A master with certificates, a configuration and a join port at the address of node1."""
 
     def __init__(self, root: Path, *, names: dict[str, str] = NAMES, seed: int = 1) -> None:
         self.layout = machine(root, names)

@@ -114,6 +114,7 @@ def test_the_demo_says_that_it_needs_root(short: Path) -> None:
 
 @pytest.mark.root
 @pytest.mark.guest
+@pytest.mark.xdist_group("machine")
 @pytest.mark.skipif(bool(why_not()), reason=why_not())
 def test_the_whole_demo(short: Path) -> None:
     """A real guest greets, moves to node2 and back while it runs; within three minutes, and nothing is left."""

@@ -20,10 +20,11 @@ from twisted.python.usage import UsageError
 from gnt.model.layout import Layout
 from gnt.rapi.tap import Options
 from gnt.wire import certificates
+from tests.live import free_prefix
 from tests.wire import cluster_keys
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-ADDRESS = "127.0.83.1"
+ADDRESS = f"{free_prefix()}.1"
 
 
 class Place:

@@ -117,7 +117,7 @@ def kvm_house(libvirt_room: LibvirtRoom) -> Iterator[KvmHouse]:
         house.clear()
 
 
-@pytest.fixture(params=["fake", pytest.param("kvm", marks=pytest.mark.guest)])
+@pytest.fixture(params=["fake", pytest.param("kvm", marks=[pytest.mark.guest, pytest.mark.xdist_group("libvirt")])])
 def house(request: pytest.FixtureRequest) -> House:
     """Give each house in turn."""
     found: House = request.getfixturevalue(f"{request.param}_house")

@@ -20,7 +20,7 @@ from tests.noded.places import ThreadPool, place_below
 from tests.noded.storage.contract import read
 from tests.noded.storage.drive import Driven, on_reactor
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.xdist_group("libvirt")]
 
 
 @pytest.mark.parametrize("kind", ["file", "qcow2"])

@@ -24,7 +24,7 @@ from tests.noded.hypervisors.golden import devices, nic
 from tests.noded.hypervisors.libvirt_room import KvmHouse, wait_for
 from tests.noded.hypervisors.test_kvm_xml import GOLDEN
 
-pytestmark = pytest.mark.guest
+pytestmark = [pytest.mark.guest, pytest.mark.xdist_group("libvirt")]
 
 
 def with_disk(instance: InstanceSpec) -> InstanceSpec:

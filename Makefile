@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 NODES ?= 3
 VENV := .venv/bin
+# Bytecode is kept, whatever the environment says: tests start thousands of programs, and rewrite each test's assertions.
+export PYTHONDONTWRITEBYTECODE :=
 # All tests: by several workers, in the order of tests/side_by_side.py. A worker that dies ends the run.
 SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart=0
 
@@ -43,7 +45,7 @@ mutants: ## the tester tested: faults put into the code, each of which the simul
 	@tools/setup.sh venv </dev/null
 	@$(VENV)/python -m tools.mutants </dev/null
 
-lint: ## ruff, strict mypy, import contract
+lint: ## ruff, strict mypy, import contract, and whether all tests can be read
 	@tools/setup.sh venv </dev/null
 	@tools/lint.sh </dev/null
 

@@ -64,6 +64,9 @@ class _Number(BaseConverter):
 class Application:
     """What answers requests. `resource` is what Twisted serves."""
 
+    # Laid once, at the end of this module: that takes as long as a hundred requests. Klein binds what it is asked of.
+    _routes: Final = Klein()
+
     def __init__(self, master: Master, authentication: Authentication, clock: Clock, pool: Pool) -> None:
         self._master = master
         self._keeper = Keeper(master)
@@ -74,29 +77,14 @@ class Application:
         self._ways: dict[bytes, tuple[Mapping[str, Resource], Mapping[str, str]]] = {}
         self._authentication = authentication
         self._clock = clock
-        self._klein = Klein()
-        rules = self._klein.url_map
-        rules.converters |= {"name": _Name, "number": _Number}
-        rules.merge_slashes = False
-        rules.redirect_defaults = False
-        for path, methods in by_path().items():
-            self._add(path, methods)
-        self._klein.handle_errors(Exception)(self._failed)  # type: ignore[arg-type]
-        self.resource = _Front(self._klein.resource(), self)
+        self.resource = _Front(self._routes.resource(), self)
 
-    def _add(self, path: str, methods: Mapping[str, Resource]) -> None:
-        """Make the route of a path, for all methods: which there are is said by us, in JSON."""
-
-        async def answer(request: RapiRequest, **names: str) -> bytes:
-            if len(self._ways) >= MOST_WAYS:
-                self._ways.clear()
-            self._ways[request.path] = (methods, names)
-            return await self._answer(request, methods, names)
-
-        pattern = _PART.sub(
-            lambda found: f"<{'number' if found['name'] in _NUMBERS else 'name'}:{found['name']}>", path
-        )
-        self._klein.route(pattern, endpoint=path, strict_slashes=True)(answer)
+    async def answer(self, request: RapiRequest, methods: Mapping[str, Resource], names: Mapping[str, str]) -> bytes:
+        """Answer a request to which Klein has found the way; from now on it is known."""
+        if len(self._ways) >= MOST_WAYS:
+            self._ways.clear()
+        self._ways[request.path] = (methods, names)
+        return await self._answer(request, methods, names)
 
     def quick(self, request: RapiRequest) -> bool:
         """Answer what programs ask for again and again: a GET of what is kept, by who was right a moment ago.
@@ -128,7 +116,7 @@ class Application:
         request.send(*answer.whole(request.header("if-none-match"), pack=pack))
 
     def _send_failure(self, failure: Failure, request: RapiRequest) -> None:
-        request.answer(self._failed(request, failure))
+        request.answer(self.failed(request, failure))
 
     def _kept(self, request: RapiRequest, row: Resource, names: Mapping[str, str]) -> Deferred[Encoded]:
         """Give the answer of a row that is kept. What the request asks for is only looked at if it is asked anew."""
@@ -150,7 +138,7 @@ class Application:
         answering = Deferred.fromCoroutine(self._answer(request, *way))
         if not answering.called:
             request.on_gone(answering.cancel)
-        answering.addErrback(lambda failure: self._failed(request, failure))
+        answering.addErrback(lambda failure: self.failed(request, failure))
         answering.addCallback(request.answer)
         return True
 
@@ -228,7 +216,7 @@ class Application:
             if opcode.op_id() not in there:
                 raise not_supported(f"{opcode.op_id()} is not supported by this version")
 
-    def _failed(self, request: RapiRequest, failure: Failure) -> bytes:
+    def failed(self, request: RapiRequest, failure: Failure) -> bytes:
         """Answer a request that failed, whatever the failure."""
         problem = failure.value
         headers: Mapping[str, str] = {}
@@ -254,7 +242,7 @@ class Application:
 
     def refuse(self, request: RapiRequest, problem: Exception) -> None:
         """Answer a request that does not come to Klein."""
-        request.answer(self._failed(request, Failure(problem)))  # type: ignore[no-untyped-call]
+        request.answer(self.failed(request, Failure(problem)))  # type: ignore[no-untyped-call]
 
 
 class _Front(WebResource):
@@ -303,3 +291,27 @@ def _body(request: RapiRequest) -> Any:
     """Give the value of a request's body, UNSET if it is empty."""
     data = request.body()
     return body.parse(data, request.header("content-type") or "") if data else msgspec.UNSET
+
+
+def _lay_routes(klein: Klein) -> None:
+    """Make a route of each path, for all methods: which there are is said by us, in JSON."""
+    rules = klein.url_map
+    rules.converters |= {"name": _Name, "number": _Number}
+    rules.merge_slashes = False
+    rules.redirect_defaults = False
+    for path, methods in by_path().items():
+        pattern = _PART.sub(
+            lambda found: f"<{'number' if found['name'] in _NUMBERS else 'name'}:{found['name']}>", path
+        )
+        klein.route(pattern, endpoint=path, strict_slashes=True)(_answer_by(methods))
+    klein.handle_errors(Exception)(Application.failed)  # type: ignore[arg-type]
+
+
+def _answer_by(methods: Mapping[str, Resource]) -> Callable[..., Any]:
+    async def answer(application: Application, request: RapiRequest, **names: str) -> bytes:
+        return await application.answer(request, methods, names)
+
+    return answer
+
+
+_lay_routes(Application._routes)  # noqa: SLF001 - of this module

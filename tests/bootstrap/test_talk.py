@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,16 @@ def test_a_bad_request_is_one_line(tmp_path: Path, verb: str, request_: bytes) -
     assert "\n" not in messages[-1]["error"]["text"]
 
 
-def test_a_disk_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+def test_a_disk_that_cannot_be_written_is_one_line() -> None:
     """What the system refuses is named with its file, and nothing is left."""
-    layout = machine(tmp_path / "node1")
-    layout.etc.write_text("in the way")
-    request = json.dumps({"cluster_name": "demo", "enabled_hypervisors": ["fake"]}).encode()
-    status, messages = talk(layout.root, "init", request)
-    assert status == 1
-    assert str(layout.etc) in messages[-1]["error"]["text"]
-    assert not layout.data.exists()
+    with tempfile.TemporaryDirectory(prefix="gnt-") as root:  # short: socket paths have a limit
+        layout = machine(Path(root))
+        layout.etc.write_text("in the way")
+        request = json.dumps({"cluster_name": "demo", "enabled_hypervisors": ["fake"]}).encode()
+        status, messages = talk(layout.root, "init", request)
+        assert status == 1
+        assert str(layout.etc) in messages[-1]["error"]["text"]
+        assert not layout.data.exists()
 
 
 def test_a_token_is_not_repeated(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class RbdRoom:
         path = os.environ["PATH"]
         if not POOL:
             command = root / "bin/rbd"
-            command.write_text(f'#!/bin/sh\nIMAGES={self.images} exec python3 -I -S {STAND_IN} "$@"\n')
+            command.write_text(f'#!/bin/sh\nIMAGES={self.images} exec {sys.executable} -I -S {STAND_IN} "$@"\n')
             command.chmod(0o755)
             path = f"{root}/bin:{path}"
         place = place_below(root, clock=reactor, pools=lambda _name: ThreadPool())  # type: ignore[arg-type]

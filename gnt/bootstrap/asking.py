@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.python.failure import Failure
 
 from gnt.bootstrap.failover import ASK_TIME, ENOUGH_TIME, Asking, Reached
@@ -14,7 +14,7 @@ from gnt.daemon.reactor import the_reactor
 from gnt.model.errors import GntError, NodeFailure, NotReached
 from gnt.model.layout import Layout
 from gnt.model.objects import Node
-from gnt.wire.calls import NodeCall, StopMaster
+from gnt.wire.calls import NodeCall, Rights, StopMaster
 from gnt.wire.envelope import Request
 from gnt.wire.log_calls import AskLog
 from gnt.wire.pb_client import NodeLink
@@ -63,6 +63,23 @@ class TlsAsking(Asking):
             task.cancel()
             found.setdefault(node.uuid, Reached(problem="no answer"))
         return found
+
+    def rights(self, nodes: list[Node]) -> Mapping[str, str]:
+        """Ask nodes whether they would take orders from this one: those that would not, or do not say, and why."""
+        found: dict[str, str] = {}
+
+        async def one(node: Node) -> None:
+            try:
+                if not await self._ask(node, Rights(), ASK_TIME):
+                    found[node.uuid] = ""
+            except GntError as error:
+                found[node.uuid] = error.text
+
+        async def asked() -> None:
+            await DeferredList([Deferred.fromCoroutine(one(node)) for node in nodes])
+
+        self._run(asked)
+        return {node.uuid: found[node.uuid] for node in nodes if node.uuid in found}
 
     def hand_over(self, node: Node, seconds: float) -> bool:
         """Have the daemons of a master end on a node. Raises `GntError`."""

@@ -21,6 +21,8 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_STATE, ConfigError, Failed, GntError, NoMajority, Refused
 from gnt.model.layout import Layout
 from gnt.model.objects import Node
+from gnt.store.changes import Space
+from gnt.store.heard import HEARD, Heard, decode_heard, unheard, why_not
 from gnt.store.reading import Reader
 
 ASK_TIME: Final = 8.0
@@ -32,7 +34,10 @@ HAND_OVER_TIME: Final = 45.0
 
 
 class FailoverRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What `gnt-cluster master-failover` hands over. `survey`: only say who answers; `no_voting`: go without them."""
+    """What `gnt-cluster master-failover` hands over. `survey`: only say who answers; `no_voting`: go without them.
+
+    Without voting it is also borne that nodes have not heard that this one is a candidate.
+    """
 
     survey: bool = False
     no_voting: bool = False
@@ -51,6 +56,12 @@ class Asking(Protocol):
 
     def survey(self, nodes: list[Node], enough: int) -> Mapping[str, Reached]:
         """Ask candidates whether they are there, by UUID; `enough` of them are not waited beyond `ENOUGH_TIME`."""
+
+    def rights(self, nodes: list[Node]) -> Mapping[str, str]:
+        """Ask nodes whether they would take orders from this one.
+
+        Gives those (UUID) that would not, with "", and those that do not say, with the reason.
+        """
 
     def hand_over(self, node: Node, seconds: float) -> bool:
         """Have the daemons of a master end on a node. Raises `GntError`."""
@@ -78,7 +89,7 @@ class Failover:
 
     def run(self) -> dict[str, Any]:
         """Check, have the old master hand over, start the daemons here. Raises `Refused` before anything is done."""
-        cluster = self._cluster()
+        cluster, heard, end = self._read()
         me = self._own(cluster)
         old = cluster.master
         voters = sorted({node.uuid for node in cluster.nodes.values() if node.master_candidate} | {old.uuid})
@@ -87,12 +98,18 @@ class Failover:
         found = asking.survey([cluster.nodes[uuid] for uuid in voters if uuid != me.uuid], needed - 1)
         missing = sorted(cluster.nodes[uuid].name for uuid, reached in found.items() if reached.problem)
         enough = len(voters) - len(missing) >= needed
+        behind = any(reached.newest is not None and reached.newest > end for reached in found.values())
+        left_out = {uuid for uuid, reached in found.items() if reached.problem and not enough}
+        # One that is behind reads first what others have: then its master daemon knows better who has heard of it.
+        asked = [] if behind else [uuid for uuid in unheard(heard, cluster, me.uuid) if uuid not in left_out]
+        deaf = asking.rights([cluster.nodes[uuid] for uuid in asked]) if asked else {}
         survey = {
             "old_master": old.name,
             "candidates": sorted(cluster.nodes[uuid].name for uuid in voters),
             "missing": missing,
             "needed": needed,
             "majority": enough,
+            "unheard": sorted(cluster.nodes[uuid].name for uuid in deaf),
         }
         if self._request.survey:
             return survey
@@ -102,13 +119,17 @@ class Failover:
                 f"{needed} of {len(voters)} master candidates must agree, and these do not answer: {names}",
                 hint="start gnt-noded there; --no-voting goes without them, once they are switched off for certain",
             )
+        if deaf and not self._request.no_voting:
+            raise why_not(cluster, me.uuid, deaf)
         self._hand_over(asking, old, found[old.uuid])
-        self._start(no_voting=self._request.no_voting and not enough)
+        no_voting = self._request.no_voting
+        self._start(Takeover(no_voting=no_voting and not enough, unheard=no_voting and (bool(deaf) or behind)))
         return {**survey, "master": me.name}
 
     # Checks
 
-    def _cluster(self) -> Cluster:
+    def _read(self) -> tuple[Cluster, Heard, int]:
+        """Read this node's copy of the log: the cluster, who has heard of whom, and the serial of its end."""
         if not self._layout.config_db.exists():
             raise Refused(
                 WRONG_STATE,
@@ -117,7 +138,8 @@ class Failover:
             )
         reader = Reader.open(self._layout.config_db)
         try:
-            return reader.load_cluster(instances=False)
+            heard = decode_heard(reader.get(Space.META, HEARD))
+            return reader.load_cluster(instances=False), heard, reader.log_end().serial
         finally:
             reader.close()
 
@@ -154,11 +176,11 @@ class Failover:
         if not ran:
             self._say(f"no master daemon ran on {old.name}")
 
-    def _start(self, *, no_voting: bool) -> None:
+    def _start(self, order: Takeover) -> None:
         layout = self._layout
         self._say("starting the master daemon here")
         self._daemons.stop(MASTERD)
-        leave_order(layout, Takeover(no_voting=no_voting))
+        leave_order(layout, order)
         try:
             self._daemons.start(MASTERD)
             self._daemons.wait_for_masterd()

@@ -56,18 +56,27 @@ def _foretell(call: Call, found: dict[str, Any]) -> int:
 
 
 def _agree(call: Call, found: dict[str, Any]) -> None:
-    """Say what going without a majority may cost, and have a person agree to it."""
+    """Say what going without a majority, or without nodes that will not obey, may cost; have a person agree to it."""
     if found["majority"]:
         note("A majority of the master candidates answers, so they are asked although --no-voting was given.")
-        return
-    missing = ", ".join(found["missing"])
-    note(f"These master candidates do not answer: {missing}. {found['needed']} of all must have each change.")
-    note(f"Changes that only they have are lost, jobs that were acknowledged among them. {missing} will be flagged")
-    note("offline. If one of them still runs as the master, there will be two, and guests may be started twice.")
-    if not call.option("yes_do_it") and not ask("Are they switched off, and do you want to go on without them?"):
-        raise Declined(
-            "taking over without a majority", hint="switch them off, or start gnt-noded there; --yes-do-it asks nothing"
+    else:
+        missing = ", ".join(found["missing"])
+        note(f"These master candidates do not answer: {missing}. {found['needed']} of all must have each change.")
+        note(f"Changes that only they have are lost, jobs that were acknowledged among them. {missing} will be flagged")
+        note("offline. If one of them still runs as the master, there will be two, and guests may be started twice.")
+        question = "Are they switched off, and do you want to go on without them?"
+        if not call.option("yes_do_it") and not ask(question):
+            hint = "switch them off, or start gnt-noded there; --yes-do-it asks nothing"
+            raise Declined("taking over without a majority", hint=hint)
+    if found["unheard"]:
+        deaf = ", ".join(found["unheard"])
+        note(f"These nodes have not heard that this one is a master candidate, as far as is known: {deaf}.")
+        note(
+            "They will take no orders from it: guests there are unattended until gnt-node add --readd takes them back."
         )
+        if not call.option("yes_do_it") and not ask("Do you want to go on without them?"):
+            hint = "start gnt-noded there and wait for a moment; --yes-do-it asks nothing"
+            raise Declined("taking over where nodes will not obey", hint=hint)
 
 
 _FAILOVER: Final = Command(
@@ -76,7 +85,10 @@ _FAILOVER: Final = Command(
     help="make this node, a master candidate, the master",
     run=_failover,
     options=(
-        option("--no-voting", help="go on although too few master candidates answer; what only they have is lost"),
+        option(
+            "--no-voting",
+            help="go on although too few master candidates answer, or nodes will not obey; what only they have is lost",
+        ),
         YES_DO_IT,
         PLAN,
         unsupported("--ignore-offline-nodes", hint="nodes that are flagged offline are never counted"),
@@ -84,7 +96,8 @@ _FAILOVER: Final = Command(
     text="""
         Run on the node that shall be the master. A living master hands over: its jobs come to
         rest, its daemons end. A dead one is replaced when a majority of the master candidates
-        answers; nothing that was acknowledged is lost.
+        answers; nothing that was acknowledged is lost. A candidate that a node which is online has
+        not heard of, for it was promoted while that node was away, is refused and the node named.
     """,
     examples=("gnt-cluster master-failover",),
 )

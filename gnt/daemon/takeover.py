@@ -18,10 +18,12 @@ class Takeover(msgspec.Struct, frozen=True, kw_only=True):
     """What was ordered. `here`: become master although the log names another node.
 
     `no_voting`: candidates that do not answer are flagged offline by force; that they are switched off was said.
+    `unheard`: also where nodes have not heard that this one is a candidate; that they will not obey was said.
     """
 
     here: bool = True
     no_voting: bool = False
+    unheard: bool = False
 
 
 def leave_order(layout: Layout, order: Takeover) -> None:

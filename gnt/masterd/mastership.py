@@ -27,13 +27,17 @@ from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import WRONG_STATE, ConfigError, Failed, GntError, Refused
 from gnt.store.changes import Change, Put, Remove, Space
 from gnt.store.database import Database
+from gnt.store.heard import HEARD, decode_heard, unheard, why_not
 from gnt.store.vault import IN_USE, Vault
+from gnt.wire.calls import Rights
 
 log: Final = Logger()
 
 OWNER: Final = "gnt-masterd"
 HOLD_TRIES: Final = 20
 HOLD_PAUSE: Final = 0.1
+RIGHTS_TIME: Final = 5.0
+"""Seconds that nodes have to say whether they know this node as a candidate, where the log does not say it."""
 
 OpenCalls = Callable[[Database], Callable[[str], Collection[str]]]
 """Reads from the store which calls a former master left open, and gives their ids for a node."""
@@ -71,8 +75,9 @@ async def take_mastership(
     """Become master on the node named `host`. A majority has `deadline` seconds to be reached and to promise.
 
     Raises `Failed` (`not_master`) if the log names another node or a newer master is met, `Refused` if a node that
-    shall take over is no candidate, `NoMajority` if too few voters promise, `StaleEpoch` if they have promised more to
-    another meanwhile, `ConfigError` if the store cannot be used or a voter has a log that cannot be had.
+    shall take over is no candidate, or none that every node has heard of, `NoMajority` if too few voters promise,
+    `StaleEpoch` if they have promised more to another meanwhile, `ConfigError` if the store cannot be used or a voter
+    has a log that cannot be had.
     """
     await _hold(runtime, vault)
     order = takeover or Takeover(here=False)
@@ -111,6 +116,8 @@ class _Beginning:
         self._nodes = nodes = Nodes(runtime, self._connect)
         nodes.update(cluster)
         epoch, cluster, missing = await self._win(nodes, database, cluster, me)
+        if me != cluster.settings.master_node and not self._order.unheard:
+            await self._refuse_unheard(nodes, database, cluster, me, missing)
         wanted = await self._pool.run(open_calls, database) if open_calls is not None else None
         nodes.begin_term(epoch, wanted)
         local = LocalLog(runtime, self._vault, database, epoch)
@@ -154,6 +161,24 @@ class _Beginning:
             _own_uuid(cluster, self._host, order)
             if voters(cluster) == asked:
                 return won.epoch, cluster, won.missing
+
+    async def _refuse_unheard(
+        self, nodes: Nodes, database: Database, cluster: Cluster, me: str, missing: frozenset[str]
+    ) -> None:
+        """Refuse to take over where a node would not obey: by the log, and by the word of those that it does not name.
+
+        Asked of the newest log, so that what any candidate knows counts. Those that are struck off need not have heard.
+        """
+        heard = decode_heard(await self._pool.run(database.get, Space.META, HEARD))
+        left = [uuid for uuid in unheard(heard, cluster, me) if uuid not in missing]
+        answers = await nodes.ask_all({uuid: Rights() for uuid in left}, deadline=RIGHTS_TIME)
+        deaf = {
+            uuid: answer.text if isinstance(answer, GntError) else ""
+            for uuid, answer in answers.items()
+            if answer is not True
+        }
+        if deaf:
+            raise why_not(cluster, me, deaf)
 
     async def _first_commit(self, journal: Journal, me: str, missing: frozenset[str]) -> None:
         settings, nodes = journal.head.settings, journal.head.nodes

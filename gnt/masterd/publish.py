@@ -7,7 +7,7 @@ that is no candidate, or none any more, is told to give up the authority's key a
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import msgspec
@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from gnt.daemon.runtime import Runtime
+from gnt.masterd.hearing import Hearing
 from gnt.masterd.journal import Journal
 from gnt.masterd.nodes import Nodes
 from gnt.masterd.voting import voters
@@ -24,6 +25,7 @@ from gnt.model.epoch import Position
 from gnt.model.errors import GntError, StaleEpoch
 from gnt.model.ssconf import ssconf_files
 from gnt.store.changes import Archive, Change, Space
+from gnt.store.heard import NOBODY, Heard
 from gnt.wire.calls import Configure, Membership
 from gnt.wire.log_calls import LogDiscard
 
@@ -55,9 +57,13 @@ def make_view(cluster: Cluster, position: Position, release: str) -> View:
         cluster=cluster,
         files=ssconf_files(cluster, release),
         config_data=msgspec.json.encode(config_data(cluster)).decode(),
-        candidates={uuid: certificates[uuid] for uuid in sorted(voters(cluster)) if uuid in certificates},
-        renewed={uuid: renewed[uuid] for uuid in sorted(voters(cluster)) if uuid in renewed},
+        candidates=_of_voters(cluster, certificates),
+        renewed=_of_voters(cluster, renewed),
     )
+
+
+def _of_voters(cluster: Cluster, certificates: Mapping[str, str]) -> dict[str, str]:
+    return {uuid: certificates[uuid] for uuid in sorted(voters(cluster)) if uuid in certificates}
 
 
 def configure(view: View, uuid: str) -> Configure:
@@ -99,6 +105,7 @@ class Publisher:
         self._nodes = nodes
         self._release = release
         self._readers: dict[str, _Reader] = {}
+        self._hearing = Hearing(runtime, journal)
         # Whoever was no candidate from here on has a log that ends before it; one who learns to be one passes it.
         self._no_voter_since: dict[str, Position] = {}
         self._wanted = 0
@@ -107,16 +114,18 @@ class Publisher:
         self._settled: list[tuple[int, Deferred[None]]] = []
         self._stopped = False
 
-    def start(self) -> None:
-        """Begin."""
+    def start(self, heard: Heard = NOBODY) -> None:
+        """Begin; `heard`: which nodes have heard of which candidates, as the log says."""
         self._journal.on_commit(self._committed)
         self._wanted = self._journal.position.serial
+        self._hearing.begin(heard)
         self._note_voters()
         self._wake()
 
     def stop(self) -> None:
         """End; calls on their way are not waited for."""
         self._stopped = True
+        self._hearing.stop()
         for reader in list(self._readers.values()):
             if reader.task is not None:
                 reader.task.cancel()
@@ -148,6 +157,8 @@ class Publisher:
     def _committed(self, position: Position, changes: Collection[Change]) -> None:
         if any(not isinstance(change, Archive) and change.space is Space.OBJECT for change in changes):
             self._wanted = position.serial
+            if any(map(_concerns_candidates, changes)):
+                self._hearing.revise(self._heard())
             self._note_voters()
             self._wake()
 
@@ -198,11 +209,26 @@ class Publisher:
             return
         call = configure(view, uuid)
         if reader.told is None or _differs(reader.told, call):
+            # Until it has answered nobody knows which of the two it has.
+            reader.told = None
             await self._nodes.call(uuid, call)
         reader.told, reader.serial, reader.problem = call, view.position.serial, ""
+        self._hearing.revise(self._heard())
         if self._must_clear(reader):
             await self._clear(reader)
         self._settle()
+
+    def _heard(self) -> set[str]:
+        """Give the nodes that have acknowledged every candidate's digest of now."""
+        cluster = self._journal.cluster
+        candidates = _of_voters(cluster, cluster.settings.candidate_certs)
+        renewed = _of_voters(cluster, cluster.settings.renewed_certs)
+        return {
+            uuid
+            for uuid, reader in self._readers.items()
+            if reader.told is not None
+            and (reader.told.membership.candidates, reader.told.membership.renewed) == (candidates, renewed)
+        }
 
     async def _newest(self) -> View:
         """Give the view of what is true now; several who ask share the work."""
@@ -275,6 +301,12 @@ class Publisher:
         before = self._no_voter_since[uuid]
         await self._nodes.call(uuid, LogDiscard(before=before))
         reader.cleared = before == self._no_voter_since.get(uuid)
+
+
+def _concerns_candidates(change: Change) -> bool:
+    """Say whether a change may be one of who is a candidate, with which certificate, or of who has to know."""
+    of_whom = ("node/", "cluster/")
+    return not isinstance(change, Archive) and change.space is Space.OBJECT and change.key.startswith(of_whom)
 
 
 def _differs(old: Configure, new: Configure) -> bool:

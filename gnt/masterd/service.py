@@ -49,6 +49,7 @@ from gnt.model.epoch import Epoch
 from gnt.model.errors import StaleEpoch
 from gnt.model.layout import Layout
 from gnt.store.changes import Space
+from gnt.store.heard import HEARD, decode_heard
 from gnt.store.vault import Vault
 
 STOP_WAIT: Final = 10.0
@@ -136,7 +137,8 @@ class MasterDaemon:
         await self._restore(parts, term)
         owed = sorted(await term.journal.rows(Space.DEBT))
         parts.open_debts.keys.update(owed)
-        parts.publisher.start()
+        heard = await term.journal.rows(Space.META, HEARD)
+        parts.publisher.start(decode_heard(heard.get(HEARD)))
         parts.address.start()
         parts.processor.start()
         parts.past.start()

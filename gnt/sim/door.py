@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -28,7 +28,7 @@ class Witness:
 
     Nothing of an older epoch is begun behind a promise, nothing of the log ends behind it; and once a fence is answered
     nothing older ends at all. It finds masters, too, that have a node change something before it has answered their
-    fence, and two masters of one term.
+    fence, two masters of one term, and one that takes over although a node would take no orders from it.
     """
 
     def __init__(self) -> None:
@@ -42,6 +42,10 @@ class Witness:
         other = self._masters.setdefault(number, node)
         if other != node:
             self.problems.append(f"{node} is the master in epoch {number}, and {other} was too")
+
+    def takes_over(self, node: str, deaf: Collection[str]) -> None:
+        """See a candidate become the master while these nodes, which are online, do not know it as a candidate."""
+        self.problems += [f"{node} takes over, and {other} does not know it as a candidate" for other in deaf]
 
     def promised(self, node: str) -> int:
         """Give the highest epoch that a node has promised or worked for by now."""

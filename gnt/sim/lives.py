@@ -180,6 +180,8 @@ class MasterdLife:
         self.up = False
         self.problem: Failure | None = None
         self.number = 0
+        # Unless an administrator said that nodes need not obey.
+        self.takes_over = order is not None and order.here and not order.unheard
         self.ended: Deferred[None] = Deferred()
         self._machine = machine
         self._links: list[MemoryLink] = []

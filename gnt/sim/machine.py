@@ -16,12 +16,14 @@ from gnt.daemon.takeover import take_order
 from gnt.masterd.vote import NOT_MASTER
 from gnt.model.errors import Failed, GntError, StaleEpoch
 from gnt.model.layout import Layout
+from gnt.noded.membership import MembershipFile
 from gnt.sim.clock import MachineTime
 from gnt.sim.door import SimDoor
 from gnt.sim.faults import Fault, Kind
 from gnt.sim.lives import MasterdLife, NodedLife
 from gnt.sim.providers import SimAddress, SimHypervisor, SimMachine
 from gnt.sim.storage import SimStorage
+from gnt.wire import certificates
 
 if TYPE_CHECKING:
     from gnt.sim.world import SimWorld
@@ -187,7 +189,23 @@ class SimNode:
         """Hear that the master daemon serves: no other may have its term, and calls that were held back arrive."""
         self.world.say(f"{self.name} masterd serves")
         self.world.witness.serves(self.name, life.number)
+        if life.takes_over:
+            self.world.witness.takes_over(self.name, self._deaf(life))
         self.world.let_go()
+
+    def _deaf(self, life: MasterdLife) -> list[str]:
+        """Name the members online whose own list of candidates, on their disks, lacks this machine."""
+        cluster = life.daemon.cluster
+        if cluster is None:
+            return []
+        digest = certificates.digest(certificates.load_identity(self.layout.node_pem).certificate)
+        online = [self.world.nodes[node.name] for node in cluster.nodes.values() if not node.offline]
+        lists = {other.name: MembershipFile(other.layout).load() for other in online if other is not self}
+        return [
+            name
+            for name, member in lists.items()
+            if member is not None and digest not in {*member.candidates.values(), *member.renewed.values()}
+        ]
 
     def masterd_failed(self, life: MasterdLife, failure: Failure) -> None:
         """Hear that the master daemon did not start; where another is the master it is not started again.

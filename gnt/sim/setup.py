@@ -26,7 +26,7 @@ from gnt.sim.machine import SimNode
 from gnt.sim.world import CLUSTER, SimWorld
 from gnt.store.vault import IN_USE
 from gnt.wire import certificates
-from gnt.wire.calls import NodeCall, StopMaster
+from gnt.wire.calls import NodeCall, Rights, StopMaster
 from gnt.wire.contract import Caller
 from gnt.wire.envelope import Answer, Request
 from gnt.wire.joining import NODE, JoinAnswer, JoinRequest, Seal, Sealed, Token, decode
@@ -273,6 +273,17 @@ class SimAsking(Asking):
                 found[node.uuid] = Reached(problem=error.text)
             else:
                 found[node.uuid] = Reached(newest=state.end.serial)
+        return found
+
+    def rights(self, nodes: list[Node]) -> Mapping[str, str]:
+        """Ask nodes whether they would take orders from this one."""
+        found: dict[str, str] = {}
+        for node in nodes:
+            try:
+                if not self._ask(node, Rights(), ASK_TIME):
+                    found[node.uuid] = ""
+            except GntError as error:
+                found[node.uuid] = error.text
         return found
 
     def hand_over(self, node: Node, seconds: float) -> bool:

@@ -195,6 +195,8 @@ def failover(teller: Teller, step: Step) -> None:
         try:
             setup.fail_over(teller.world, name, no_voting="no-voting" in more)
         except Refused as refusal:
+            if wanted is not None:
+                raise
             # It died when its log named it already: then it need only be started.
             teller.world.say(f"failover: {refusal}")
             setup.start_masterd(teller.node(name))

@@ -15,10 +15,11 @@ from gnt.model.epoch import START, Position
 from gnt.model.errors import ConfigError, Failed, GntError, NoMajority, Refused
 from gnt.model.layout import Layout
 from gnt.model.objects import Node
-from gnt.store.changes import Entry
+from gnt.store.changes import Entry, Put, Space
 from gnt.store.configuration import initial_changes
+from gnt.store.heard import HEARD, Heard, encode_heard
 from gnt.store.vault import FileVault
-from tests.masterd.journal_world import FIRST, cluster_of
+from tests.masterd.journal_world import FIRST, cluster_of, with_certificates
 
 
 class FakeAsking(Asking):
@@ -28,10 +29,19 @@ class FakeAsking(Asking):
         self.away = away
         self.handed_over: list[str] = []
         self.failing: GntError | None = None
+        self.newest: int | None = None
+        self.deaf: dict[str, str] = {}
+        self.asked: list[str] = []
 
     def survey(self, nodes: list[Node], enough: int) -> Mapping[str, Reached]:
         """Say who is there."""
-        return {node.uuid: Reached(problem="refused" if node.uuid in self.away else "") for node in nodes}
+        problems = {node.uuid: "refused" if node.uuid in self.away else "" for node in nodes}
+        return {uuid: Reached(problem, None if problem else self.newest) for uuid, problem in problems.items()}
+
+    def rights(self, nodes: list[Node]) -> Mapping[str, str]:
+        """Say who would take no orders."""
+        self.asked = [node.uuid for node in nodes]
+        return {uuid: why for uuid, why in self.deaf.items() if uuid in self.asked}
 
     def hand_over(self, node: Node, seconds: float) -> bool:
         """Note it."""
@@ -78,12 +88,20 @@ class Place:
         self.layout.data.mkdir(parents=True)
         vault = FileVault(self.layout.config_db)
         database = vault.create("uuid")
-        first = initial_changes(cluster_of(candidates, others))
+        first = initial_changes(with_certificates(cluster_of(candidates, others)))
         database.append(START, [Entry(Position(FIRST, 1), 1000.0, first, (0,) * len(first))], committed=1)
         database.close()
         self.daemons: Any = FakeDaemons(self.layout)
         self.asking = FakeAsking()
         self.said: list[str] = []
+
+    def heard(self, heard: Heard) -> None:
+        """Have the log say who has heard of whom."""
+        vault = FileVault(self.layout.config_db)
+        database = vault.open()
+        row = Put(Space.META, HEARD, encode_heard(heard))
+        database.append(Position(FIRST, 1), [Entry(Position(FIRST, 2), 1000.0, (row,), (0,))], committed=2)
+        database.close()
 
     def run(self, host: str = "node-b", **request: Any) -> dict[str, Any]:
         """Fail over to a node."""
@@ -130,6 +148,49 @@ def test_without_a_majority_nothing_is_begun(tmp_path: Path) -> None:
     assert place.daemons.running == {NODED}
     place.run(no_voting=True)
     assert place.daemons.order == Takeover(no_voting=True)
+
+
+def test_a_candidate_that_every_node_has_heard_of_asks_nobody(tmp_path: Path) -> None:
+    """The log says it."""
+    place = Place(tmp_path)
+    place.heard(Heard({"b": ["digest-b"]}, ["a", "b", "c"]))
+    assert place.run()["unheard"] == []
+    assert place.asking.asked == []
+
+
+def test_a_candidate_that_a_node_has_not_heard_of_does_not_begin(tmp_path: Path) -> None:
+    """Those that the log does not name are asked; the living master is left alone; the refusal says all ways out."""
+    place = Place(tmp_path, others="n")
+    place.heard(Heard({"b": ["digest-b"]}, ["a", "b"]))
+    place.asking.deaf = {"c": "", "n": "no answer"}
+    with pytest.raises(Refused, match=r"^node-c and node-n \(no answer\) have not heard yet that node-b") as caught:
+        place.run()
+    assert place.asking.asked == ["c", "n"]
+    assert "gnt-node modify --offline=yes node-c; gnt-node modify --offline=yes node-n" in caught.value.hint
+    assert "--no-voting" in caught.value.hint
+    assert "\n" not in str(caught.value)
+    assert (place.daemons.running, place.asking.handed_over) == ({NODED}, [])
+    assert place.run(survey=True)["unheard"] == ["node-c", "node-n"]
+    place.run(no_voting=True)
+    assert place.daemons.order == Takeover(unheard=True)
+
+
+def test_nodes_that_are_flagged_offline_by_force_need_not_have_heard(tmp_path: Path) -> None:
+    """Without a majority those that do not answer are left out; the others are asked."""
+    place = Place(tmp_path, others="n")
+    place.asking.away = ("a", "c")
+    place.run(no_voting=True)
+    assert place.asking.asked == ["b", "n"]
+    assert place.daemons.order == Takeover(no_voting=True)
+
+
+def test_one_whose_log_lacks_something_leaves_it_to_the_master_daemon(tmp_path: Path) -> None:
+    """What it lacks may say that every node has heard of it."""
+    place = Place(tmp_path)
+    place.asking.newest, place.asking.deaf = 7, {"c": "no answer"}
+    place.run()
+    assert place.asking.asked == []
+    assert place.daemons.order == Takeover()
 
 
 @pytest.mark.parametrize(

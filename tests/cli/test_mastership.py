@@ -10,7 +10,13 @@ from tests.cli.test_cluster import Bootstrap, bootstrap
 
 __all__ = ["bootstrap"]
 
-SURVEY = {"majority": False, "missing": ["node1", "node3"], "needed": 2, "candidates": ["node1", "node2", "node3"]}
+SURVEY = {
+    "unheard": [],
+    "majority": False,
+    "missing": ["node1", "node3"],
+    "needed": 2,
+    "candidates": ["node1", "node2", "node3"],
+}
 
 
 def test_failover(gnt: Run, bootstrap: Bootstrap) -> None:
@@ -54,6 +60,20 @@ def test_without_voting_the_truth_is_told_first(gnt: Run, bootstrap: Bootstrap) 
     assert "Changes that only they have are lost" in ran.err
     assert "taking over without a majority" in ran.err
     assert json.loads(kept.read_text()) == {"survey": True}
+
+
+def test_nodes_that_will_not_obey_are_named_first(gnt: Run, bootstrap: Bootstrap) -> None:
+    """A majority is there, so only they are asked about; what they are left to is said."""
+    kept = bootstrap({"result": {**SURVEY, "majority": True, "missing": [], "unheard": ["node3"], "master": "node2"}})
+    ran = gnt("cluster", "master-failover", "--no-voting")
+    assert ran.status == 1
+    assert "have not heard that this one is a master candidate, as far as is known: node3." in ran.err
+    assert "gnt-node add --readd" in ran.err
+    assert "taking over where nodes will not obey" in ran.err
+    assert json.loads(kept.read_text()) == {"survey": True}
+    ran = gnt("cluster", "master-failover", "--no-voting", "--yes-do-it")
+    assert ran.status == 0
+    assert json.loads(kept.read_text()) == {"no_voting": True}
 
 
 def test_consent_may_be_given_beforehand(gnt: Run, bootstrap: Bootstrap) -> None:

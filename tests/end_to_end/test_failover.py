@@ -41,7 +41,7 @@ def jobs_on(live: Live, node: str) -> dict[int, str]:
 
 
 def test_a_demoted_node_gives_up_what_candidates_have(live: Live) -> None:
-    """The authority's key and the store; as a candidate again it has both."""
+    """The authority's key and the store; as a candidate again it has both, and leads only where it was heard of."""
     layout = live.layout("node3")
     assert layout.authority_key.exists()
     live.command("node1", "gnt-node", "modify", "-C", "no", "node3")
@@ -49,9 +49,19 @@ def test_a_demoted_node_gives_up_what_candidates_have(live: Live) -> None:
     wait_until(lambda: not layout.config_db.exists(), "node3 keeps the store")
     refused = live.command("node3", "gnt-cluster", "master-failover", check=False)
     assert "no master candidate" in refused.stderr
+    live.command("node1", "gnt-node", "modify", "-C", "no", "--force", "node2")
+    live.kill("node2", NODED)
     live.command("node1", "gnt-node", "modify", "-C", "yes", "node3")
     assert layout.authority_key.exists()
     assert layout.config_db.exists()
+    refused = live.command("node3", "gnt-cluster", "master-failover", check=False)
+    assert refused.returncode == 1
+    assert "node2 (no connection" in refused.stderr
+    assert "has not heard yet that node3 is a master candidate" in refused.stderr
+    assert master_of(live, "node1") == "node1"
+    live.start("node2", NODED)
+    back = ("node1", "gnt-node", "modify", "-C", "yes", "node2")
+    wait_until(lambda: live.command(*back, check=False).returncode == 0, "node2 does not become a candidate again")
 
 
 def test_a_dead_master_is_replaced_and_comes_back_as_a_candidate(live: Live) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import msgspec
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -53,6 +54,12 @@ def cluster_of(candidates: str, others: str = "") -> Cluster:
     settings = ClusterSettings(uuid="c", cluster_name="cluster.example.com", master_node=candidates[0])
     nodes = [node(uuid) for uuid in candidates] + [node(uuid, candidate=False) for uuid in others]
     return Cluster.of(settings, [NodeGroup(uuid="g", name="default"), *nodes])
+
+
+def with_certificates(cluster: Cluster) -> Cluster:
+    """Give the cluster with a digest for the certificate of each candidate."""
+    certificates = {uuid: f"digest-{uuid}" for uuid, node in cluster.nodes.items() if node.master_candidate}
+    return cluster.put(msgspec.structs.replace(cluster.settings, candidate_certs=certificates))
 
 
 class SteppingPool:

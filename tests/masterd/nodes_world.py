@@ -20,14 +20,15 @@ from gnt.model.layout import Layout
 from gnt.model.objects import Node
 from gnt.noded.handler import CallContext, Place
 from gnt.noded.replica import Replica
-from gnt.store.changes import Entry
+from gnt.store.changes import Entry, Put, Space
 from gnt.store.configuration import initial_changes
+from gnt.store.heard import HEARD, NOBODY, encode_heard, revised
 from gnt.store.vault import MemoryVault
-from gnt.wire.calls import NodeCall
+from gnt.wire.calls import NodeCall, Rights
 from gnt.wire.contract import Listener, StopListening
 from gnt.wire.envelope import Answer, Request
 from gnt.wire.log_calls import AskLog, Fence, Outcome, Promise
-from tests.masterd.journal_world import FIRST, SteppingPool, cluster_of
+from tests.masterd.journal_world import FIRST, SteppingPool, cluster_of, with_certificates
 
 
 class FakeNode:
@@ -38,6 +39,8 @@ class FakeNode:
         self.replica = replica
         self.epoch = START.epoch
         self.up = True
+        # Whether it takes orders from whoever asks.
+        self.obeys = True
         self.requests: list[Request] = []
         self.outcomes: list[Outcome] = []
         self.failing: dict[type[NodeCall[Any]], GntError] = {}
@@ -58,6 +61,8 @@ class FakeNode:
             raise self.failing[type(call)]
         if isinstance(call, AskLog):
             return await self.replica.refresh()
+        if isinstance(call, Rights):
+            return self.obeys
         if isinstance(call, Promise):
             return await self.replica.promise(call.epoch, ask_only=call.ask_only)
         if isinstance(call, Fence):
@@ -132,18 +137,21 @@ class FakeLink:
 
 
 class NodesWorld:
-    """A cluster of letters; the master is a."""
+    """A cluster of letters; the master is a. Every node has heard of every candidate, as the log says if `heard`."""
 
-    def __init__(self, candidates: str = "a", others: str = "") -> None:
+    def __init__(self, candidates: str = "a", others: str = "", *, heard: bool = True) -> None:
         self.clock = Clock()
         self.clock.advance(1000.0)
         pool = SteppingPool()
         self.runtime = Runtime(clock=self.clock, pools=lambda _name: pool, random=random.Random(3))  # noqa: S311
-        self.cluster: Cluster = cluster_of(candidates, others)
+        self.cluster: Cluster = with_certificates(cluster_of(candidates, others))
         self.vaults = {uuid: MemoryVault() for uuid in candidates + others}
         self.nodes = {uuid: FakeNode(uuid, self._replica(uuid)) for uuid in candidates + others}
         self.links: list[FakeLink] = []
         first = initial_changes(self.cluster)
+        row = revised(NOBODY, self.cluster, candidates + others)
+        if heard and row != NOBODY:
+            first = (*first, Put(Space.META, HEARD, encode_heard(row)))
         entry = Entry(Position(epoch=FIRST, serial=1), self.clock.seconds(), first, (0,) * len(first))
         for uuid in candidates:
             self.vaults[uuid].create("cluster-uuid").append(START, [entry], epoch=FIRST, committed=1)

@@ -9,9 +9,13 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from gnt.masterd.hearing import Hearing
 from gnt.masterd.mastership import Term
 from gnt.masterd.publish import Publisher
+from gnt.model.errors import InDoubt
 from gnt.model.objects import Instance
+from gnt.store.changes import Space
+from gnt.store.heard import HEARD, Heard, decode_heard
 from gnt.wire.calls import Configure
 from gnt.wire.log_calls import LogDiscard
 from tests.masterd.journal_world import meta, node
@@ -23,13 +27,13 @@ _trial: Any = SynchronousTestCase()  # type: ignore[no-untyped-call]
 class Published:
     """A master that tells its nodes."""
 
-    def __init__(self, candidates: str = "ab", others: str = "n") -> None:
-        self.world = NodesWorld(candidates, others)
+    def __init__(self, candidates: str = "ab", others: str = "n", *, heard: bool = False) -> None:
+        self.world = NodesWorld(candidates, others, heard=heard)
         beginning = self.world.begin()
         self.world.turn()
         self.term: Term = _trial.successResultOf(beginning)
         self.publisher = Publisher(self.world.runtime, self.term.journal, self.term.nodes, "1.2.3")
-        self.publisher.start()
+        self.publisher.start(self.heard())
         self.world.turn()
 
     def put(self, *objects: Any) -> None:
@@ -39,6 +43,14 @@ class Published:
         self.world.turn()
         _trial.successResultOf(done)
 
+    def heard(self) -> Heard:
+        """Give who has heard of whom, as the log says."""
+        return decode_heard(self.world.vaults["a"].open().get(Space.META, HEARD))
+
+    def serial(self) -> int:
+        """Give the serial of the newest entry that is committed."""
+        return self.term.journal.committed
+
     def told(self, uuid: str) -> list[Configure]:
         """Give what a node was told."""
         return self.world.nodes[uuid].told(Configure)
@@ -46,7 +58,7 @@ class Published:
 
 def test_everybody_is_told_at_the_beginning() -> None:
     """Membership and ssconf for all; the configuration for candidates only."""
-    published = Published()
+    published = Published(heard=True)
     (master,), (candidate,), (regular,) = (published.told(uuid) for uuid in "abn")
     assert regular.files["master_node"] == "node-a\n"
     assert regular.files["release_version"] == "1.2.3\n"
@@ -163,6 +175,97 @@ def test_a_node_that_did_not_become_a_candidate_gives_up_what_it_got() -> None:
     published.publisher.forsake("b")
     published.world.turn(60)
     assert published.world.nodes["b"].told(LogDiscard) == []
+
+
+def promoted(published: Published, uuid: str) -> None:
+    """Make a regular node a candidate."""
+    adding = Deferred.fromCoroutine(published.term.journal.add_voter(uuid))
+    published.world.turn()
+    _trial.successResultOf(adding)
+    settings = published.term.journal.cluster.settings
+    certificates = {**settings.candidate_certs, uuid: f"digest-{uuid}"}
+    published.put(node(uuid), msgspec.structs.replace(settings, candidate_certs=certificates))
+
+
+def test_that_all_have_heard_of_the_candidates_is_written_down() -> None:
+    """Once, when the last online node has acknowledged; where the log says it already nothing is written."""
+    published = Published()
+    published.world.turn(1)
+    everybody = Heard({"a": ["digest-a"], "b": ["digest-b"]}, ["a", "b", "n"])
+    assert published.heard() == everybody
+    serial = published.serial()
+    published.put(Instance(uuid="i", name="web1.example.com", primary_node="n"))
+    published.world.turn(5)
+    assert published.serial() == serial + 1
+    again = Published(heard=True)
+    assert again.heard() == everybody
+    assert again.serial() == 2
+
+
+def test_a_candidate_counts_as_heard_of_when_the_last_node_has_acknowledged() -> None:
+    """Not while one that is flagged online is away; with one commit then."""
+    published = Published("ab", "mn")
+    published.world.turn(1)
+    published.world.down("n")
+    promoted(published, "m")
+    published.world.turn(60)
+    assert sorted(published.heard().candidates) == ["a", "b"]
+    serial = published.serial()
+    published.world.up("n")
+    published.world.turn(60)
+    assert (sorted(published.heard().candidates), published.heard().nodes) == (["a", "b", "m"], ["a", "b", "m", "n"])
+    assert published.serial() == serial + 1
+
+
+def test_a_demotion_is_written_down_at_once() -> None:
+    """Before anything can follow it: a promotion after it has to be heard by all."""
+    published = Published("abc", "n")
+    published.world.turn(1)
+    settings = published.term.journal.cluster.settings
+    less = {uuid: f"digest-{uuid}" for uuid in "ab"}
+    published.put(node("c", candidate=False), msgspec.structs.replace(settings, candidate_certs=less))
+    assert sorted(published.heard().candidates) == ["a", "b"]
+    published.world.turn(1)
+    published.world.down("n")
+    promoted(published, "c")
+    published.world.turn(60)
+    assert sorted(published.heard().candidates) == ["a", "b"]
+
+
+def test_a_node_whose_answer_was_lost_is_told_again() -> None:
+    """Nobody knows which of the two it has, though the second is what it had before."""
+    published = Published()
+    published.world.turn(1)
+    settings = published.term.journal.cluster.settings
+    other = msgspec.structs.replace(settings, candidate_certs={"a": "digest-a", "b": "other"})
+    published.world.nodes["n"].failing[Configure] = InDoubt("the answer was lost")
+    published.put(other)
+    published.put(msgspec.structs.replace(other, candidate_certs=settings.candidate_certs))
+    before = len(published.told("n"))
+    del published.world.nodes["n"].failing[Configure]
+    published.world.turn(5)
+    assert len(published.told("n")) == before + 1
+    assert published.heard().candidates["b"] == ["digest-b"]
+
+
+def test_what_could_not_be_written_is_written_later() -> None:
+    """When changes are taken again: nobody has to change anything for that."""
+    published = Published()
+    hearing = Hearing(published.world.runtime, published.term.journal)
+    published.publisher.stop()
+    hearing.begin(published.heard())
+    published.world.down("b")
+    published.term.journal.enqueue([meta("x")]).addErrback(lambda _: None)
+    published.world.turn(31)
+    hearing.revise(("b", "n"))
+    before = published.serial()
+    hearing.revise("abn")
+    published.world.turn(5)
+    assert published.serial() == before
+    published.world.up("b")
+    published.world.turn(5)
+    assert published.heard().nodes == ["a", "b", "n"]
+    hearing.stop()
 
 
 def test_stopping_ends_everything() -> None:

@@ -14,7 +14,9 @@ from gnt.masterd.mastership import Term
 from gnt.masterd.unsafe import PREFIX, UnsafeRecord, WayOut
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import Failed, GntError, NoMajority, Refused, StaleEpoch
-from gnt.store.changes import Space
+from gnt.store.changes import Put, Space
+from gnt.store.heard import HEARD, Heard, encode_heard
+from gnt.wire.calls import Rights
 from gnt.wire.log_calls import Fence, LogRead
 from tests.masterd.journal_world import FIRST, meta, node
 from tests.masterd.nodes_world import NodesWorld
@@ -126,6 +128,55 @@ def test_what_only_the_one_who_takes_over_has_is_kept_aside() -> None:
     ((name, content),) = world.vaults["b"].aside.items()
     assert name == "lost-1-2-2"
     assert b'"put":"meta/stray"' in content
+
+
+def test_a_candidate_that_a_node_has_not_heard_of_does_not_take_over() -> None:
+    """The node says so, or cannot be asked; the old master can go on. Nothing of the log has changed."""
+    world = NodesWorld("abc", "mn", heard=False)
+    ended(begun(world, "node-a", None))
+    world.down("m")
+    world.nodes["n"].obeys = False
+    end = world.vaults["b"].open().end
+    error = refused(world, "node-b", seconds=6)
+    assert isinstance(error, Refused)
+    assert error.text.startswith("node-m (no connection to node-m: connection refused) and node-n have not heard yet")
+    assert world.vaults["b"].open().end == end
+    begun(world, "node-a", None, seconds=1)
+
+
+def test_where_the_log_does_not_say_who_has_heard_the_nodes_are_asked() -> None:
+    """All of them answer, so it takes over at once: two nodes need not wait for a row after the second has come."""
+    world = NodesWorld("ab", heard=False)
+    ended(begun(world, "node-a", None))
+    assert begun(world, "node-b").epoch.node == "b"
+    assert [len(world.nodes[uuid].told(Rights)) for uuid in "ab"] == [1, 1]
+
+
+def test_who_has_heard_is_read_from_the_newest_log() -> None:
+    """It came to the others while this candidate was away; the node that it is about is away now."""
+    world = NodesWorld("abc", "n", heard=False)
+    first = begun(world, "node-a", None)
+    world.down("b")
+    row = Heard({uuid: [f"digest-{uuid}"] for uuid in "abc"}, ["a", "b", "c", "n"])
+    done = first.journal.enqueue([Put(Space.META, HEARD, encode_heard(row))])
+    world.turn()
+    _trial.successResultOf(done)
+    ended(first)
+    world.up("b")
+    world.down("n")
+    assert begun(world, "node-b").epoch.node == "b"
+    assert world.nodes["n"].told(Rights) == []
+
+
+def test_a_node_that_will_not_obey_can_be_borne_by_order() -> None:
+    """And one that is struck off need not obey."""
+    world = NodesWorld("abc", "n", heard=False)
+    ended(begun(world, "node-a", None))
+    world.nodes["n"].obeys = False
+    assert begun(world, "node-b", Takeover(unheard=True)).epoch.node == "b"
+    world = NodesWorld("ab", heard=False)
+    world.down("a")
+    assert begun(world, "node-b", ALONE, seconds=6).journal.voters == {"b"}
 
 
 def test_without_a_majority_nobody_takes_over() -> None:

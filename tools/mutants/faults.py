@@ -215,4 +215,23 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ("run", f"{_STORIES}/recovery.txt"),
         "end next success",
     ),
+    Mutant(
+        "takeover unheard of",
+        (
+            Edit(
+                "gnt/masterd/mastership.py",
+                "if me != cluster.settings.master_node and not self._order.unheard:",
+                "if me == cluster.settings.master_node and not self._order.unheard:",
+            ),
+            Edit("gnt/bootstrap/failover.py", "asked = [] if behind else [", "asked = [] and ["),
+        ),
+        ("run", f"{_STORIES}/unheard_candidate.txt"),
+        "does not know it as a candidate",
+    ),
+    Mutant(
+        "heard before it was acknowledged",
+        (Edit("gnt/store/heard.py", "    if online <= set(told):\n", "    if online:\n"),),
+        ("run", f"{_STORIES}/unheard_candidate.txt"),
+        "does not know it as a candidate",
+    ),
 )

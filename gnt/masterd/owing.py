@@ -17,7 +17,8 @@ from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, Instance, disk_nodes
 from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.store.changes import Change, Put, Remove, Space
-from gnt.wire.calls import DiskRelease, DiskRemove
+from gnt.wire.calls import DiskRelease, DiskRemove, NodeCall
+from gnt.wire.disk_calls import DiskDemote, DiskPromote
 from gnt.wire.guest_calls import GuestStop, MigrationFinish
 
 
@@ -65,10 +66,15 @@ def not_owed(debt: Debt, cluster: Cluster) -> str:
     call = debt.call.call if debt.call is not None else None
     node = debt.call.node if debt.call is not None else debt.node
     match call:
-        case DiskRelease():
+        case DiskRelease() | DiskDemote():
             owner = cluster.owner(call.disk.uuid)
-            if owner is not None and owner.disks_active and _is_used_on(cluster, owner, call.disk.uuid, node):
+            # A mirror whose guest has moved on stays set up there, but open for writing it may not stay: `due`.
+            if owner is not None and owner.disks_active and owner.primary_node == node:
                 return f"the disk is in use there by {owner.name}"
+        case DiskPromote():
+            owner = cluster.owner(call.disk.uuid)
+            if owner is None or not owner.disks_active or owner.primary_node != node:
+                return "the disk is not in use there any more"
         case DiskRemove():
             stored = cluster.disks.get(call.disk.uuid)
             if stored is not None and ("disk", stored.uuid) not in debt.reserved and _lies_on(stored, node):
@@ -78,6 +84,20 @@ def not_owed(debt: Debt, cluster: Cluster) -> str:
             if instance is not None and (instance.primary_node == node) is not call.arrived:
                 return f"{instance.name} {'has moved on' if call.arrived else 'is back there'}"
     return ""
+
+
+def due(owed: StoredCall, cluster: Cluster) -> NodeCall[Any]:
+    """Give the call that pays what is owed, as the model is now.
+
+    A mirror that was to be released where its guest has left, and that is in use again from its other side, is closed
+    for writing: left open, it would keep the guest from its disk; released, the mirror would have one side.
+    """
+    call = owed.call
+    if isinstance(call, DiskRelease):
+        owner = cluster.owner(call.disk.uuid)
+        if owner is not None and owner.disks_active and _is_secondary(cluster, owner, call.disk.uuid, owed.node):
+            return DiskDemote(disk=call.disk)
+    return call
 
 
 def lives_there(debt: Debt, cluster: Cluster, names: Collection[str]) -> bool:
@@ -94,9 +114,9 @@ def stops_guest(debt: Debt) -> bool:
     return debt.call is not None and isinstance(debt.call.call, GuestStop)
 
 
-def _is_used_on(cluster: Cluster, owner: Instance, disk: str, node: str) -> bool:
+def _is_secondary(cluster: Cluster, owner: Instance, disk: str, node: str) -> bool:
     stored = cluster.disks.get(disk)
-    return node == owner.primary_node or (stored is not None and node in disk_nodes(stored))
+    return node != owner.primary_node and stored is not None and node in disk_nodes(stored)
 
 
 def _lies_on(disk: Disk, node: str) -> bool:

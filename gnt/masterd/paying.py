@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from gnt.masterd.hidden import debt_changes, hidden_rows, removal
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.looking import Rows
-from gnt.masterd.owing import instances_of, lives_there, locks_of, not_owed, stops_guest
-from gnt.masterd.settling import Calls, Debt, Settlement, Settling
+from gnt.masterd.owing import due, instances_of, lives_there, locks_of, not_owed, stops_guest
+from gnt.masterd.settling import Calls, Debt, Settlement, Settling, is_moot
 from gnt.model.cluster import Cluster
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
 from gnt.model.objects import ConfigObject, JobFilter
@@ -208,11 +208,10 @@ class Payer:
         reason = not_owed(debt, self._commits.head)
         if reason:
             return Settlement(said=[f"not done any more: {reason}"])
-        action = debt.call.action()
         try:
-            await self._calls.call(action.node, action.call)
+            await self._calls.call(debt.call.node, due(debt.call, self._commits.head))
         except NodeFailure as failure:
-            if not debt.tolerant:
+            if not debt.tolerant and not is_moot(debt.call, failure):
                 raise
             return Settlement(said=[f"the node says: {failure}"])
         return Settlement()

@@ -18,6 +18,15 @@ from gnt.model.cluster import Kind
 from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
 from gnt.model.objects import ConfigObject
 from gnt.wire.calls import NodeCall
+from gnt.wire.disk_calls import (
+    DiskPromote,
+    MirrorAttach,
+    MirrorConnect,
+    MirrorDetach,
+    MirrorDisconnect,
+    MirrorPause,
+)
+from gnt.wire.guest_calls import GuestStart
 
 R = TypeVar("R")
 
@@ -28,6 +37,10 @@ UNKNOWN = "unknown"
 
 # A call that failed because something else is in its place has made nothing that could be undone.
 NOTHING_MADE = "exists"
+# Disks that are not set up any more, after their machine lost power: nothing can be taken back of what was done with
+# them, and a guest that runs from them is for its next start, or for the watcher.
+NOTHING_THERE = "not_found"
+_OF_WHAT_IS_SET_UP = (GuestStart, DiskPromote, MirrorAttach, MirrorConnect, MirrorDetach, MirrorDisconnect, MirrorPause)
 
 
 class Debt(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +65,12 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
     serials: dict[str, int] = {}
     instances: list[str] = []
     turn: int = 0
+
+
+def is_moot(call: StoredCall, failure: GntError) -> bool:
+    """Say whether a call that undoes failed because there is nothing left to undo."""
+    gone = isinstance(failure, NodeFailure) and failure.code == NOTHING_THERE
+    return gone and isinstance(call.call, _OF_WHAT_IS_SET_UP)
 
 
 class Calls(Protocol):
@@ -194,7 +213,7 @@ class Settling:
                 continue
             failure = await self._try(step.undo.action(), f"{step.id}/undo")
             where = f"{step.name} on {self._name_of(step.node)}"
-            if failure is None:
+            if failure is None or is_moot(step.undo, failure):
                 self._result.said.append(f"undone: {where}")
             else:
                 self._result.said.append(f"not undone yet: {where} ({failure})")

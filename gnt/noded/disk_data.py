@@ -18,7 +18,7 @@ from gnt.noded.membership import MembershipFile
 from gnt.noded.storage.interface import Contents
 from gnt.noded.storage.programs import Programs
 from gnt.noded.storage.raw import MIB, PIECE, Buffer, Raw, copy_piece, write_zeros
-from gnt.noded.storage.transfer import Offer, fetch
+from gnt.noded.storage.transfer import Offer, Transfer
 from gnt.wire.calls import SLOW
 from gnt.wire.disk_calls import DiskCopy, DiskOffer, DiskPull, DiskWipe
 from gnt.wire.tls import NodeCredentials
@@ -32,8 +32,16 @@ _log = Logger()
 class DiskData:
     """Takes the calls about the data of disks. `stop` takes all offers back."""
 
-    def __init__(self, place: Place, disks: Disks, programs: Programs, membership: MembershipFile) -> None:
+    def __init__(
+        self,
+        place: Place,
+        disks: Disks,
+        programs: Programs,
+        membership: MembershipFile,
+        transfer: Transfer | None = None,
+    ) -> None:
         self._place = place
+        self._transfer = transfer or Transfer()
         self._disks = disks
         self._programs = programs
         self._membership = membership
@@ -136,7 +144,7 @@ class DiskData:
         if not contents.place.startswith("/"):
             raise NodeFailure("unsupported", f"Disks at {contents.place} are not copied from node to node")
         self._take_back(call.disk.uuid)
-        offer = Offer(contents.place, self._credentials(), call.reader, call.address)
+        offer = self._transfer.offer(contents.place, self._credentials(), call.reader, call.address)
         self._offers[call.disk.uuid] = offer
         serving = self._transfers.run(offer.serve)
         serving.addBoth(self._served, call.disk.uuid, offer)
@@ -160,6 +168,7 @@ class DiskData:
             meter = _Meter()
             with _abortable(context) as aborted, self._told_meanwhile(told, meter):
                 keys = self._credentials()
+                fetch = self._transfer.fetch
                 await self._transfers.run(fetch, call.ticket, keys, target, lambda: bool(aborted), meter.read)
         finally:
             await self._pool.run(target.close)

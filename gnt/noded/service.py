@@ -36,6 +36,7 @@ from gnt.noded.replica import Replica
 from gnt.noded.storage.interface import IDiskTemplate
 from gnt.noded.storage.programs import Programs
 from gnt.noded.storage.registry import real_templates
+from gnt.noded.storage.transfer import Transfer
 from gnt.noded.storage.units import StorageUnits
 from gnt.noded.storage_units import Storage
 from gnt.store.vault import Vault
@@ -51,7 +52,7 @@ class Providers:
     """What is under the node daemon; the simulator puts its own here. `vault` None: a file in the data directory.
 
     `master_address` raises the cluster's address, `stop_master` ends the daemons of a master on this node (blocks).
-    `call_table` makes the table of calls in a file.
+    `call_table` makes the table of calls in a file; `transfer` brings the data of disks from node to node.
     """
 
     hypervisors: Mapping[str, IHypervisor]
@@ -62,6 +63,7 @@ class Providers:
     master_address: Address = field(default_factory=NoAddress)
     stop_master: Callable[[], bool] = no_master
     call_table: Callable[[Path, Runtime], CallTable] = CallTable
+    transfer: Transfer = field(default_factory=Transfer)
 
 
 def real_providers(place: Place, reactor: Any) -> Providers:
@@ -106,7 +108,7 @@ class NodeDaemon:
             own_uuid=lambda: self.membership.current.node_uuid if self.membership.current else "",
         )
         programs = Programs(providers.processes)
-        self._data = DiskData(place, disks, programs, self.membership)
+        self._data = DiskData(place, disks, programs, self.membership, providers.transfer)
         beside = (Mirrors(providers.templates), Storage(place, programs), self._data)
         parts = (guests, disks, *beside, guest_os, node, mastering, Keys(place), Offers(place), self.replica)
         self.calls = Calls(

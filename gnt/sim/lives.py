@@ -25,6 +25,7 @@ from gnt.sim.faults import Fault, Kind
 from gnt.sim.providers import SimProcesses, ends_well
 from gnt.sim.runtime import AFTER, BEFORE, sim_runtime
 from gnt.sim.storage import sim_templates
+from gnt.sim.transfer import SimTransfer
 from gnt.wire import certificates
 from gnt.wire.contract import Caller
 from gnt.wire.luxi import Request
@@ -112,6 +113,7 @@ class NodedLife:
         processes: Any = SimProcesses(
             runtime, source, ends_well, calls, storage=machine.storage, watch=self._watch_program
         )
+        self.transfer = SimTransfer(machine, source, self.clock.callLater)
         hypervisor: Any = machine.hypervisor
         hardware: Any = machine.hardware
         providers = NodeProviders(
@@ -123,6 +125,7 @@ class NodedLife:
             master_address=machine.addresses,
             stop_master=stop_master,
             call_table=self._make_table,
+            transfer=self.transfer,
         )
         self.daemon = NodeDaemon(place, providers, machine.noded_leaves)
 

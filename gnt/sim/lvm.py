@@ -63,10 +63,19 @@ class SimLvm:
         self._groups = dict(groups)
         self._is_open = is_open
         self.volumes: dict[str, SimVolume] = {}
+        self.lost: set[str] = set()
+        """What has gone with its physical volume, and was not made again yet."""
 
     def make_pool(self, group: str, name: str = POOL, size: int = POOL_SIZE) -> None:
         """Have a thin pool of so many MiB, as an administrator makes it."""
         self.volumes[f"{group}/{name}"] = SimVolume(group, name, size * MIB, kind="t")
+
+    def lose(self, owner_tag: str) -> None:
+        """Have the volumes with a tag go with a physical volume that breaks."""
+        for volume in [one for one in self.volumes.values() if owner_tag in one.tags]:
+            del self.volumes[volume.key]
+            self.path(volume).unlink()
+            self.lost.add(volume.key)
 
     def path(self, volume: SimVolume) -> Path:
         """Give the file that holds what was written to a volume."""
@@ -182,6 +191,7 @@ class SimLvm:
             return _failed(f'Volume group "{group}" has insufficient free space: {extents}')
         made = SimVolume(group, name, size, kind=kind, tags=[tag] if tag else [], origin=source, pool=pool)
         self.volumes[made.key] = made
+        self.lost.discard(made.key)
         self._fill(made, origin)
         return _said(f'  Logical volume "{name}" created.')
 

@@ -18,6 +18,8 @@ from typing import Any, Final
 import msgspec
 
 from gnt.model.errors import GntError, NoMajority, Refused
+from gnt.model.templates import INTERNALLY_MIRRORED
+from gnt.noded.storage.lvm import UUID_TAG
 from gnt.sim import checkers, setup
 from gnt.sim.checkers.jobs import check_durable
 from gnt.sim.client import Client, JobEnd
@@ -119,13 +121,22 @@ class Teller:
             if reached:
                 return
             self.check(f"{what}, cut off")
-            self._start_what_lost_power(op)
+            self._repair_what_lost_power(op)
         raise AssertionError(f"{what}: not after {TRIES} tries; at last {end}")
 
-    def _start_what_lost_power(self, op: dict[str, Any]) -> None:
-        """Start a guest that went down with its machine, before it can be asked to move."""
-        if op["OP_ID"] == "OP_INSTANCE_MIGRATE" and op["instance_name"] not in running(self.world):
-            self.job([{"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": op["instance_name"]}])
+    def _repair_what_lost_power(self, op: dict[str, Any]) -> None:
+        """Start a guest that went down with its machine, and set its mirrors up again, as the watcher does."""
+        name = op.get("instance_name")
+        cluster = checkers.cluster_of(self.world)
+        instance = cluster.instances.by_name(name) if name is not None else None
+        if instance is None:
+            return
+        if op["OP_ID"] == "OP_INSTANCE_MIGRATE" and name not in running(self.world):
+            self.job([{"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": name}])
+        if instance.disks_active and any(
+            cluster.disks[uuid].dev_type in INTERNALLY_MIRRORED for uuid in instance.disks
+        ):
+            self.job([{"OP_ID": "OP_INSTANCE_ACTIVATE_DISKS", "instance_name": name, "wait_for_sync": True}])
 
     def submit(self, ops: Sequence[dict[str, Any]]) -> int | None:
         """Submit a job; None if the master died before it took it."""
@@ -373,6 +384,18 @@ def full(teller: Teller, step: Step) -> None:
 def room(teller: Teller, step: Step) -> None:
     """Have its disk take something again."""
     teller.node(step.words[0]).disk_full = False
+
+
+@verb("lose", "INSTANCE")
+def lose(teller: Teller, step: Step) -> None:
+    """Have all volumes of an instance, which is down, go with the physical volumes that they were on."""
+    teller.world.befell(f"the volumes of {step.words[0]} are lost")
+    cluster = checkers.cluster_of(teller.world)
+    instance = cluster.instance(step.words[0])
+    for disk in map(cluster.disks.__getitem__, instance.disks):
+        for part in disk.children or (disk,):
+            for node in teller.world.nodes.values():
+                node.storage.lvm.lose(f"{UUID_TAG}{part.uuid}")
 
 
 @verb("jump", "NODE SECONDS")

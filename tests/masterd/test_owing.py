@@ -14,7 +14,7 @@ from gnt.masterd.engine import Engine, Tools
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Operation, Stage
-from gnt.masterd.owing import OpenDebts, instances_of, locks_of, not_owed
+from gnt.masterd.owing import OpenDebts, due, instances_of, locks_of, not_owed
 from gnt.masterd.plan import Forward, Plan, Step, Undoable, on
 from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Debt
@@ -25,7 +25,8 @@ from gnt.model.specs import DiskSpec, disk_spec, instance_spec
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Remove, Space
 from gnt.wire.calls import DiskRelease, DiskRemove, NodeCall
-from gnt.wire.guest_calls import GuestStop, MigrationFinish
+from gnt.wire.disk_calls import DiskDemote, DiskPromote, DiskWipe, MirrorConnect, MirrorDisconnect
+from gnt.wire.guest_calls import GuestStart, GuestStop, MigrationFinish
 from tests.masterd.fakes import NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
 
 DISK = Disk(
@@ -54,6 +55,21 @@ def spec() -> DiskSpec:
     return disk_spec(CLUSTER, WEB1, DISK, 0)
 
 
+MIRROR = Disk(
+    uuid="dddddddd-0000-4000-8000-000000000002",
+    dev_type=DiskTemplate.DRBD,
+    logical_id=(NODE1, NODE2, 11000, 0, 0, "not-a-secret"),
+    size=128,
+)
+WITH_MIRROR = cluster_of_three().put(MIRROR).put(replace(WEB1, disks=(MIRROR.uuid,)))
+MOVED_MIRROR = WITH_MIRROR.put(replace(WEB1, disks=(MIRROR.uuid,), primary_node=NODE2))
+
+
+def mirror() -> DiskSpec:
+    """Describe the mirror."""
+    return disk_spec(WITH_MIRROR, WEB1, MIRROR, 0)
+
+
 def owed(call: NodeCall[Any], **more: Any) -> Debt:
     """Make a debt of node1."""
     return Debt(opcode="7/0", node=NODE1, id="7/0/0/1", text="it", call=StoredCall(NODE1, call), **more)
@@ -74,6 +90,13 @@ def test_the_locks_are_those_of_the_instances_that_the_calls_name() -> None:
         (DiskRelease(disk=spec()), CLUSTER, "in use there by web1"),
         (DiskRelease(disk=spec()), MOVED, ""),
         (DiskRelease(disk=spec()), DOWN, ""),
+        (DiskRelease(disk=mirror()), WITH_MIRROR, "in use there by web1"),
+        (DiskRelease(disk=mirror()), MOVED_MIRROR, ""),
+        (DiskDemote(disk=mirror()), WITH_MIRROR, "in use there by web1"),
+        (DiskDemote(disk=mirror()), MOVED_MIRROR, ""),
+        (DiskPromote(disk=mirror()), WITH_MIRROR, ""),
+        (DiskPromote(disk=mirror()), MOVED_MIRROR, "not in use there any more"),
+        (DiskPromote(disk=mirror()), WITH_MIRROR.drop(WEB1), "not in use there any more"),
         (DiskRemove(disk=spec()), CLUSTER, "belongs to the cluster again"),
         (DiskRemove(disk=spec()), CLUSTER.drop(WEB1).drop(DISK), ""),
         (MigrationFinish(instance=instance_spec(CLUSTER, WEB1), arrived=False), CLUSTER, "is back there"),
@@ -87,6 +110,45 @@ def test_what_the_model_has_overtaken_is_not_owed(call: NodeCall[Any], cluster: 
     found = not_owed(owed(call), cluster)
     assert reason in found
     assert bool(found) is bool(reason)
+
+
+def test_a_mirror_that_its_guest_has_left_is_closed_and_stays_set_up() -> None:
+    """A failover was cut off as the old primary node was to release it, and went on: it must not stay open there."""
+    release = StoredCall(NODE1, DiskRelease(disk=mirror()))
+    assert due(release, MOVED_MIRROR) == DiskDemote(disk=mirror())
+    for cluster in (WITH_MIRROR, MOVED_MIRROR.drop(WEB1)):
+        assert due(release, cluster) is release.call
+
+
+def test_what_is_not_set_up_any_more_need_not_be_connected_again() -> None:
+    """The node has lost its power meanwhile: it would owe for ever what nobody can do."""
+    world = World()
+    world.nodes.answers["mirror_connect"] = away
+    world.nodes.answers["disk_wipe"] = lambda _node, _call: NodeFailure("storage_error", "no")
+    parting = Undoable(
+        on(NODE1, MirrorDisconnect(disk=mirror())), undo=on(NODE1, MirrorConnect(disk=mirror(), dual=False))
+    )
+    world.run(parting, Undoable(on(NODE1, DiskWipe(disk=mirror(), offset=0, size=1)), undo=None))
+    assert len(world.debts.keys) == 1
+    world.nodes.answers["mirror_connect"] = lambda _node, _call: NodeFailure("not_found", "it is not set up")
+    assert [(len(one.paid), one.open) for one in world.pay()] == [(1, [])]
+    assert not world.debts.keys
+
+
+def test_a_guest_whose_disks_are_not_set_up_any_more_is_not_owed() -> None:
+    """Its node has lost its power since it was stopped: whoever starts it sets its disks up first."""
+    world = World()
+    world.nodes.answers["guest_start"] = away
+    world.nodes.answers["disk_wipe"] = lambda _node, _call: NodeFailure("storage_error", "no")
+    start = GuestStart(instance=instance_spec(CLUSTER, WEB1))
+    wipe = Undoable(on(NODE1, DiskWipe(disk=spec(), offset=0, size=1)), undo=None)
+    world.run(Undoable(on(NODE1, STOP), undo=on(NODE1, start)), wipe)
+    assert len(world.debts.keys) == 1
+    world.nodes.answers["guest_start"] = lambda _node, _call: NodeFailure("no_memory", "another time")
+    assert [len(one.open) for one in world.pay()] == [1]
+    world.nodes.answers["guest_start"] = lambda _node, _call: NodeFailure("not_found", "disk/0 is not set up")
+    assert [(len(one.paid), one.open) for one in world.pay()] == [(1, [])]
+    assert not world.debts.keys
 
 
 def test_what_was_only_reserved_is_removed_all_the_same() -> None:

@@ -15,7 +15,7 @@ from gnt.model.errors import NodeFailure
 from gnt.model.specs import DiskSpec
 from gnt.noded.handler import CallContext
 from gnt.noded.storage.drbd_kernel import JUST_CREATED, STALE, Kernel
-from gnt.noded.storage.drbd_log import KernelLog, is_split
+from gnt.noded.storage.drbd_log import KernelLog, is_about_two, is_split
 from gnt.noded.storage.drbd_show import Setup
 from gnt.noded.storage.drbd_side import Side
 from gnt.noded.storage.drbd_status import PRIMARY, UP_TO_DATE, MinorStatus
@@ -105,10 +105,17 @@ class Assembly:
                 setup = Setup(resource=side.resource, minor=side.minor)
             if missing is None and side.data is not None and side.meta is not None:
                 await self._kernel.attach(side, self.path(side.data), self.path(side.meta), context)
-        if side.ends is not None and setup.ends != side.ends:
+        if side.ends is not None and (setup.ends != side.ends or await self._is_left_dual(side, setup)):
             await self.connect(side, setup, dual=False, patience=PEER_TIME, context=context)
         if missing is not None:
             await self._lean_on_peer(side, missing, context)
+
+    async def _is_left_dual(self, side: Side, setup: Setup) -> bool:
+        """Say whether a migration that was broken off has left the mirror so that both its sides may write."""
+        if not setup.dual:
+            return False
+        now = await self.status(side)
+        return not (now.is_primary and now.peer_role == PRIMARY)
 
     async def _missing(self, side: Side, context: CallContext | None) -> NodeFailure | None:
         """Activate the volumes; gives what is said of one that is not there, or that cannot be read."""
@@ -174,33 +181,52 @@ class Assembly:
         if side.ends is None:
             raise NodeFailure("wrong_input", f"Disk {side.disk.uuid}: the addresses of its nodes are not known")
         await self.disconnect(side, setup, context)
-        log = await self._kernel.listen()
-        try:
-            await self._kernel.connect(side, side.ends, dual=dual, context=context)
-            await self._await_peer(side, log, patience)
-        finally:
-            log.close()
+        end = self._runtime.clock.seconds() + patience
+        while True:
+            log = await self._kernel.listen()
+            try:
+                await self._kernel.connect(side, side.ends, dual=dual, context=context)
+                reason = await self._await_peer(side, log, patience)
+            finally:
+                log.close()
+            if reason is None:
+                return
+            # The peer may be about to be connected in the same way as this side.
+            if not is_about_two(reason) or self._runtime.clock.seconds() >= end:
+                raise _refused(side, reason)
+            await self._runtime.sleep(LOOK_EVERY)
 
-    async def _await_peer(self, side: Side, log: KernelLog, patience: float) -> None:
-        """Wait until the peer has answered, or has not, for so long."""
+    async def _await_peer(self, side: Side, log: KernelLog, patience: float) -> str | None:
+        """Wait until the peer has answered, or has not, for so long; gives why it was refused, None if it was not."""
         end = self._runtime.clock.seconds() + patience
         while True:
             now = await self.status(side)
             if now.alone:
-                raise _refused(side, await self._kernel.reason(log, side))
+                return await self._kernel.reason(log, side)
             if not now.trying:
                 self._silent.pop(side.minor, None)
-                return
+                return None
             if self._runtime.clock.seconds() >= end:
                 if patience:
                     self._silent[side.minor] = self._runtime.clock.seconds()
-                return
+                return None
             await self._runtime.sleep(LOOK_EVERY)
 
     async def disconnect(self, side: Side, setup: Setup, context: CallContext | None = None) -> None:
-        """Let the peer go, and wait until the side stands alone."""
+        """Let the peer go, and wait until the side stands alone.
+
+        Raises `busy` while both sides are open for writing: what was one disk would be two.
+        """
         if setup.ends is None:
             return
+        now = await self.status(side)
+        if now.is_primary and now.peer_role == PRIMARY:
+            raise NodeFailure(
+                "busy",
+                f"{side.name} is open for writing on both its nodes, and is not parted",
+                hint="close it on one of them first",
+                retry=True,
+            )
         await self._kernel.disconnect(side, setup.ends, context)
         await self._until(side, lambda now: now.alone, PARTING_TIME, "does not come to stand alone")
 

@@ -63,6 +63,11 @@ class KernelLog:
         return lines
 
 
+def is_about_two(reason: str) -> bool:
+    """Say whether a reason is that one side may be written to together with the other, and that one may not."""
+    return "two-primaries" in reason.lower()
+
+
 def is_split(reason: str) -> bool:
     """Say whether a reason is that both sides have written without each other."""
     return _SPLIT in reason.lower()

@@ -98,6 +98,20 @@ class Offer:
         return True
 
 
+class Transfer:
+    """How data goes from node to node: over TLS. The simulator puts its own here."""
+
+    def offer(self, place: str, credentials: NodeCredentials, reader: str, address: str) -> Offer:
+        """Offer what is at a place; raises `storage_error`."""
+        return Offer(place, credentials, reader, address)
+
+    def fetch(
+        self, ticket: dict[str, Any], credentials: NodeCredentials, target: Raw, stopped: Stopped, told: Told
+    ) -> int:
+        """Write everything that an offer has onto an open disk: `fetch`."""
+        return fetch(ticket, credentials, target, stopped, told)
+
+
 def fetch(ticket: dict[str, Any], credentials: NodeCredentials, target: Raw, stopped: Stopped, told: Told) -> int:
     """Write everything that an offer has onto an open disk; gives how many bytes that is, zeros included.
 

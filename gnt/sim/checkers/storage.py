@@ -55,6 +55,8 @@ def _check_volumes(node: SimNode, held: list[Disk]) -> Iterator[str]:
     wanted = {"/".join(map(str, disk.logical_id)): disk for disk in held}
     for key, disk in sorted(wanted.items()):
         found = volumes.pop(key, None)
+        if found is None and key in node.storage.lvm.lost:
+            continue
         if found is None or f"{UUID_TAG}{disk.uuid}" not in found.tags:
             yield f"no volume {key} of disk {disk.uuid} on {node.name}"
         elif found.size < disk.size * MIB:

@@ -305,9 +305,28 @@ class MirrorContract:
                 pair.until(one, lambda now: (now.role, now.peer_role) == ("Primary", "Primary"))
                 pair.write(one, SECOND)
                 assert pair.read(other, len(SECOND)) == SECOND
+                for node in pair.nodes:
+                    assert pair.refusal(node, MirrorDisconnect(disk=pair.spec)).code == "busy"
                 pair.ask(one, DiskDemote(disk=pair.spec))
         pair.until(other, lambda now: (now.role, now.peer_role) == ("Primary", "Secondary"))
         assert pair.refusal(one, DiskPromote(disk=pair.spec, shared=True)).code == "busy"
+
+    def test_a_migration_that_was_broken_off_leaves_no_second_writer(self, pair: MirrorPair) -> None:
+        """Set up again, the mirror is connected in the usual way, whatever it was before."""
+        one, other = pair.nodes
+        pair.start()
+        for node in pair.nodes:
+            pair.ask(node, MirrorDisconnect(disk=pair.spec))
+        for node in pair.nodes:
+            pair.ask(node, MirrorConnect(disk=pair.spec, dual=True))
+        pair.in_sync()
+        pair.ask(other, DiskPromote(disk=pair.spec, shared=True))
+        pair.ask(other, DiskDemote(disk=pair.spec))
+        pair.write(one, FIRST)
+        pair.connect()
+        pair.in_sync()
+        assert pair.refusal(other, DiskPromote(disk=pair.spec, shared=True)).code == "busy"
+        assert pair.read(one, len(FIRST)) == FIRST
 
     def test_a_side_without_volumes_goes_on_over_the_other(self, pair: MirrorPair) -> None:
         """Detached, it reads and writes over there; attached anew, it gets everything."""

@@ -21,7 +21,7 @@ from gnt.daemon.runtime import Runtime
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import InstanceSpec
 from gnt.noded.handler import CallContext
-from gnt.noded.hypervisors.fake import FakeGuest, FakeHypervisor
+from gnt.noded.hypervisors.fake import USER_DOWN, FakeGuest, FakeHypervisor
 from gnt.noded.machine import IMachine
 from gnt.noded.processes import KEEP, Finished, IProcesses
 from gnt.sim.runtime import AFTER, BEFORE
@@ -178,6 +178,12 @@ class SimHypervisor(FakeHypervisor):
     def begin_life(self) -> None:
         """Forget who wanted to hear of changes: that daemon is dead."""
         self._callbacks.clear()
+
+    def halt_inside(self, name: str) -> None:
+        """Have a guest's user halt it."""
+        guest = self._held[self._path(name)]
+        self._held[self._path(name)] = msgspec.structs.replace(guest, state=USER_DOWN, memory=0, vcpus=0)
+        self._tell(guest.uuid)
 
     def running(self) -> list[FakeGuest]:
         """Give the guests that run, by name."""

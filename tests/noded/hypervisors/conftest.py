@@ -15,6 +15,7 @@ from gnt.model.params_tables import BACKEND, HYPERVISOR
 from gnt.model.specs import InstanceSpec
 from gnt.noded.hypervisors.fake import FakeHypervisor
 from gnt.noded.hypervisors.interface import IHypervisor
+from gnt.sim.providers import SimHypervisor
 from gnt.wire.calls import DiskDevice
 from tests.noded.hypervisors.libvirt_room import KvmHouse, LibvirtRoom
 
@@ -91,6 +92,30 @@ class FakeHouse:
         (hooks / f"{instance.name}.halt").touch()
 
 
+class SimHouse(FakeHouse):
+    """Two nodes of the simulator's hypervisor."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        nodes: dict[str, SimHypervisor] = {}
+        self._drivers = {node: SimHypervisor(root / node, nodes) for node in self.names}
+
+    def driver(self, node: str = "node1") -> IHypervisor:
+        """Give the driver to a daemon that starts: the guests are in its memory."""
+        self._drivers[node].begin_life()
+        return self._drivers[node]
+
+    def halt_from_inside(self, instance: InstanceSpec) -> None:
+        """Have its user halt it."""
+        self._drivers["node1"].halt_inside(instance.name)
+
+
+@pytest.fixture
+def sim_house(tmp_path: Path) -> SimHouse:
+    """Give two nodes of the simulator's hypervisor."""
+    return SimHouse(tmp_path)
+
+
 @pytest.fixture
 def fake_house(tmp_path: Path) -> FakeHouse:
     """Give two nodes of the fake hypervisor."""
@@ -117,7 +142,9 @@ def kvm_house(libvirt_room: LibvirtRoom) -> Iterator[KvmHouse]:
         house.clear()
 
 
-@pytest.fixture(params=["fake", pytest.param("kvm", marks=[pytest.mark.guest, pytest.mark.xdist_group("libvirt")])])
+@pytest.fixture(
+    params=["fake", "sim", pytest.param("kvm", marks=[pytest.mark.guest, pytest.mark.xdist_group("libvirt")])]
+)
 def house(request: pytest.FixtureRequest) -> House:
     """Give each house in turn."""
     found: House = request.getfixturevalue(f"{request.param}_house")

@@ -6,9 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
-
-import msgspec
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gnt.cli.call import Call
 from gnt.cli.failures import OK, JobFailed
@@ -33,14 +31,14 @@ PAUSE: Final = 1.0
 _AWAY: Final = frozenset({"connection_lost", "no_master", "timeout"})
 
 
-class Ended(msgspec.Struct, frozen=True, kw_only=True):
+class Ended(NamedTuple):
     """A job at its end: its status, and status and result of each opcode. `log` are its messages as they came."""
 
     job: int
     status: str
     opstatus: list[str]
     opresult: list[Any]
-    log: list[list[Any]] = []
+    log: Sequence[list[Any]] = ()
 
     @property
     def result(self) -> Any:

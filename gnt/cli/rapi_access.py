@@ -14,7 +14,6 @@ from gnt.cli.failures import OK
 from gnt.cli.terminal import note, say
 from gnt.cli.values import seconds
 from gnt.model.errors import WRONG_INPUT, Refused
-from gnt.model.passwords import SALT_BYTES, hash_password
 
 LIFETIME: Final = 90 * 86400
 NEVER: Final = "never"
@@ -75,6 +74,8 @@ def _password(call: Call) -> int:
     password = _typed()
     if not password:
         raise Refused(WRONG_INPUT, "rapi-password: an empty password is none")
+    from gnt.model.passwords import SALT_BYTES, hash_password  # noqa: PLC0415  (other commands do without)
+
     hashed = hash_password(password.encode(), os.urandom(SALT_BYTES)).text()
     options = call.option("options", "")
     line = f"{name} {{SCRYPT}}{hashed}{options and ' ' + options}"

@@ -41,6 +41,43 @@ def test_a_list_loads_no_heavy_module() -> None:
     assert done.stdout.splitlines() == ["web1 2.0G", "0 []"], done.stdout + done.stderr
 
 
+LOCKS = {
+    "fields": [{"name": "name", "title": "Name", "kind": "text", "doc": ""}],
+    "data": [[[0, "node/a"]]],
+}
+ASKED_OFTEN = """
+import sys
+from gnt.cli.main import main
+from gnt.wire.luxi_client import LuxiClient
+LuxiClient.connect = lambda self: None
+LuxiClient.call = lambda self, *question, **more: {answer!r}
+status = main({program!r}, {words!r})
+print(status, sorted(set({heavy!r}) & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "answer", "said", "heavy"),
+    [
+        ("gnt-debug", ["locks", "--no-headers", "-o", "name"], LOCKS, "node/a", HEAVY),
+        ("gnt-cluster", ["queue", "info"], [False], "The drain flag is unset", ("msgspec", "twisted")),
+        ("gnt-cluster", ["watcher", "info"], [None], "The watcher is not paused.", ("msgspec", "twisted")),
+    ],
+)
+def test_what_is_asked_often_loads_little(
+    program: str, words: list[str], answer: object, said: str, heavy: tuple[str, ...]
+) -> None:
+    """Locks are a list like others; a word about the queue needs no opcode."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", ASKED_OFTEN.format(program=program, words=words, answer=answer, heavy=heavy)],
+        env={"GNT_ROOTDIR": "/nowhere", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == [said, "0 []"], done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("program", sorted(LISTS))
 def test_lists_are_those_of_the_programs(program: str) -> None:
     """Usage texts and manual pages show the very commands that run."""

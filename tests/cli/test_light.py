@@ -60,8 +60,20 @@ print(status, sorted(set({heavy!r}) & set(sys.modules)))
     ("program", "words", "answer", "said", "heavy"),
     [
         ("gnt-debug", ["locks", "--no-headers", "-o", "name"], LOCKS, "node/a", HEAVY),
-        ("gnt-cluster", ["queue", "info"], [False], "The drain flag is unset", ("msgspec", "twisted")),
-        ("gnt-cluster", ["watcher", "info"], [None], "The watcher is not paused.", ("msgspec", "twisted")),
+        (
+            "gnt-cluster",
+            ["queue", "info"],
+            [False],
+            "The drain flag is unset",
+            ("gnt.opcodes.registry", "gnt.model.cluster", "twisted"),
+        ),
+        (
+            "gnt-cluster",
+            ["watcher", "info"],
+            [None],
+            "The watcher is not paused.",
+            ("gnt.opcodes.registry", "gnt.model.cluster", "twisted"),
+        ),
     ],
 )
 def test_what_is_asked_often_loads_little(

@@ -17,7 +17,7 @@ from gnt.daemon.takeover import Takeover
 from gnt.masterd import abilities, unsafe
 from gnt.masterd.api_tokens import ApiTokens
 from gnt.masterd.debts import DebtCollector, DebtLocks
-from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.engine import Engine
 from gnt.masterd.events import Events
 from gnt.masterd.if_changed import IfChanged
 from gnt.masterd.jobs.explain import LockTable
@@ -41,6 +41,7 @@ from gnt.masterd.queries.answers import Answers
 from gnt.masterd.queries.sightings import Sightings
 from gnt.masterd.renewal import Renewal
 from gnt.masterd.surroundings import PoolResolver, RuntimeFresh, StoredJobs, open_calls
+from gnt.masterd.tools import Tools
 from gnt.masterd.unsafe import WayOut
 from gnt.masterd.watcher_pause import KEY as WATCHER_PAUSE
 from gnt.masterd.watcher_pause import WatcherPause

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 from gnt.masterd.awaiting import WATCHES, Verdict
-from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.engine import Engine
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.jobs.seam import LeftForRecovery
 from gnt.masterd.operation import Operation, Stage
@@ -33,6 +33,7 @@ from gnt.masterd.plan import (
 )
 from gnt.masterd.segments import segments_of
 from gnt.masterd.settling import SETTLERS, settles
+from gnt.masterd.tools import Tools
 from gnt.model.cluster import Cluster
 from gnt.model.errors import ConfigError, Failed, GntError, InDoubt, NodeFailure, NotReached, Refused
 from gnt.model.objects import AdminState, Instance, Node

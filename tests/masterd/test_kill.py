@@ -7,9 +7,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.engine import Engine
 from gnt.masterd.operation import Stage
 from gnt.masterd.plan import Forward, Keep, Pause, Reserve, Together, Undoable, on
+from gnt.masterd.tools import Tools
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.wire.log_calls import CallAbort

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 from gnt.masterd.debts import DebtLocks
-from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.engine import Engine
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Operation, Stage
@@ -18,6 +18,7 @@ from gnt.masterd.owing import OpenDebts, due, instances_of, locks_of, not_owed
 from gnt.masterd.plan import Forward, Plan, Step, Undoable, on
 from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Debt
+from gnt.masterd.tools import Tools
 from gnt.model.cluster import Cluster
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
 from gnt.model.objects import AdminState, Disk, DiskTemplate, HypervisorName, Instance

@@ -30,7 +30,7 @@ class Mutant:
     found: str
 
 
-_ENGINE: Final = "gnt/masterd/engine.py"
+_COURSE: Final = "gnt/masterd/course.py"
 _PROCESSOR: Final = "gnt/masterd/jobs/processor.py"
 _JOURNAL: Final = "gnt/masterd/journal.py"
 _CALLS: Final = "gnt/noded/calls.py"
@@ -56,14 +56,14 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "undo registered after its step",
         (
             Edit(
-                _ENGINE,
+                _COURSE,
                 "        if segment.reserve or any(True for _ in segment.doings()):\n"
                 "            await self._open(segment, rest)\n"
                 "        for group in segment.groups:\n",
                 "        for group in segment.groups:\n",
             ),
             Edit(
-                _ENGINE,
+                _COURSE,
                 "        if segment.keep or segment.forget:\n            if has_node(",
                 "        if segment.reserve or any(True for _ in segment.doings()):\n"
                 "            await self._open(segment, rest)\n"

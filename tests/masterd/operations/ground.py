@@ -7,9 +7,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 import gnt.masterd.operations.all  # noqa: F401  (registers every operation)
-from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.engine import Engine
 from gnt.masterd.jobs.seam import OpcodeEnd
 from gnt.masterd.operation import operation_for
+from gnt.masterd.tools import Tools
 from gnt.model.cluster import CONFIG_VERSION
 from gnt.model.errors import GntError
 from gnt.model.objects import Instance

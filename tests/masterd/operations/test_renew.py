@@ -12,10 +12,11 @@ import pytest
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred, ensureDeferred
 
-from gnt.masterd.engine import Engine, Tools
+from gnt.masterd.engine import Engine
 from gnt.masterd.operation import operation_for
 from gnt.masterd.plan import ByMaster, Entrust, Reconnect, Tell
 from gnt.masterd.planning import Planner
+from gnt.masterd.tools import Tools
 from gnt.model.cluster import CONFIG_VERSION
 from gnt.model.errors import Failed, GntError, NodeFailure, NotReached
 from gnt.model.layout import Layout

@@ -128,7 +128,7 @@ class MasterDaemon:
         term.nodes.on_event(parts.sightings.told)
         term.nodes.on_changed(parts.sightings.forget)
         term.nodes.on_met(parts.debts.returned)
-        term.journal.on_commit(parts.queue.committed)
+        term.journal.on_commit(parts.queue.doubtful.committed)
         term.journal.on_commit(parts.rulebook.committed)
         term.journal.on_commit(parts.open_debts.committed)
         term.journal.on_commit(parts.debts.committed)

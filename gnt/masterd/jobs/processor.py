@@ -425,7 +425,7 @@ class Processor:
             ending = run.handed_out
             if ending is not None:
                 # Shown when it comes true, and not later: other changes of the job may come true after it.
-                self._queue.expect(ending.changes, partial(_happened, ending, happened))
+                self._queue.doubtful.expect(ending.changes, partial(_happened, ending, happened))
             await self._calm(run.job, trouble)
             if ending is not None and happened:
                 return ending

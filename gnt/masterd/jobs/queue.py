@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from gnt.daemon.runtime import Clock
 from gnt.masterd.jobs import job as jobs
+from gnt.masterd.jobs.doubt import Doubtful
 from gnt.masterd.jobs.fields import values_of
 from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.live import LiveJob
@@ -33,7 +34,6 @@ from gnt.model.errors import (
     Failed,
     GntError,
     JobLost,
-    NoMajority,
     QueueDrained,
     Refused,
 )
@@ -59,8 +59,7 @@ class JobQueue:
         self._runner: Runner | None = None
         # Hears of every job that shows something new.
         self.watch: Callable[[LiveJob], None] | None = None
-        # Commits in doubt, by the identity of their first change (kept alive beside it).
-        self._doubtful: dict[int, tuple[Change, Callable[[], None]]] = {}
+        self.doubtful = Doubtful(commits)
         self._log = Logger()
 
     @property
@@ -218,7 +217,7 @@ class JobQueue:
 
     async def _take(self, new: Sequence[NewJob]) -> None:
         if new:
-            await self._commit(self._changes_for(new), lambda: self._enter(new))
+            await self.doubtful.commit(self._changes_for(new), lambda: self._enter(new))
 
     def _enter(self, new: Sequence[NewJob]) -> None:
         """Let jobs that are durable stand in line."""
@@ -269,36 +268,10 @@ class JobQueue:
             if verdict.rejected and live.head.status in (Status.QUEUED, Status.WAITING):
                 self._runner.reject(live.head.id, f"Rejected by the rule {verdict.rejected}{verdict.reason}")
 
-    # Committing
-
-    def expect(self, changes: Sequence[Change], happened: Callable[[], None]) -> None:
-        """Call `happened` should a commit that is in doubt come true."""
-        self._doubtful[id(changes[0])] = (changes[0], happened)
-
-    def committed(self, _position: object, changes: Sequence[Change]) -> None:
-        """Hear of everything that is durable, in order; for the journal's `on_commit`."""
-        if self._doubtful:
-            for change in changes:
-                _, happened = self._doubtful.pop(id(change), (None, None))
-                if happened is not None:
-                    happened()
-
     async def touch(self) -> None:
         """Fire when whatever was in doubt before is durable, or will never be."""
         await self._commits.enqueue([self._last_row()])
-        self._doubtful.clear()
-
-    async def _commit(self, changes: Sequence[Change], happened: Callable[[], None], job: int = 0) -> None:
-        """Make changes durable and call `happened`, even if that is later than the caller wants to know."""
-        waiting = self._commits.enqueue(changes, job)
-        refused = waiting.called
-        try:
-            await waiting
-        except NoMajority:
-            if not refused:
-                self.expect(changes, happened)
-            raise
-        happened()
+        self.doubtful.clear()
 
     def _last_row(self) -> Change:
         return Put(Space.META, "last_job", str(self._last).encode())
@@ -315,10 +288,10 @@ class JobQueue:
         live.head = then = change(before)
         changes = self._stored(live, then)
         try:
-            await self._commit(changes, lambda: self._shown(live, change, then), then.id)
+            await self.doubtful.commit(changes, lambda: self._shown(live, change, then), then.id)
         except GntError:
             live.stored = None
-            if id(changes[0]) not in self._doubtful and live.head is then:
+            if changes not in self.doubtful and live.head is then:
                 live.head = before
                 live.wake()
             raise
@@ -494,7 +467,7 @@ class JobQueue:
         return archived, 0
 
     async def _archive(self, numbers: Sequence[int]) -> None:
-        await self._commit([Archive(tuple(numbers))], lambda: self._jobs.leave(numbers))
+        await self.doubtful.commit([Archive(tuple(numbers))], lambda: self._jobs.leave(numbers))
 
     async def set_drained(self, drained: bool) -> None:
         """Let the queue take no more jobs, or take jobs again."""
@@ -502,4 +475,4 @@ class JobQueue:
         def done() -> None:
             self._drained = drained
 
-        await self._commit([Put(Space.META, "drained", b"true" if drained else b"false")], done)
+        await self.doubtful.commit([Put(Space.META, "drained", b"true" if drained else b"false")], done)

@@ -265,7 +265,7 @@ class Brain:
         self.engine = FakeEngine(self.journal)
         self.locks = LockManager(self.clock)
         self.queue = JobQueue(self.journal, self.journal, self.clock)
-        self.journal.listeners = [self.queue.committed]
+        self.journal.listeners = [self.queue.doubtful.committed]
         self.processor = Processor(
             queue=self.queue,
             locks=self.locks,

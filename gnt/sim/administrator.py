@@ -73,6 +73,22 @@ class Administrator:
         found = [] if cluster is None else [one for one in cluster.instances.values() if not one.forthcoming]
         return sorted(found, key=lambda instance: instance.name)
 
+    def mirrored(self) -> list[Instance]:
+        """Give the instances whose disks are mirrored."""
+        return [one for one in self.instances() if self._other_side(one) is not None]
+
+    def target_of(self, instance: Instance) -> Node | None:
+        """Choose where an instance could go: one that is mirrored to its other node, others anywhere else."""
+        other = self._other_side(instance)
+        return other or self.pick([node for node in self.nodes() if node.uuid != instance.primary_node])
+
+    def _other_side(self, instance: Instance) -> Node | None:
+        cluster = self.cluster
+        known = cluster.instances.get(instance.uuid) if cluster is not None else None
+        if cluster is None or known is None:
+            return None
+        return next(iter(cluster.secondaries(known)), None)
+
     def open_jobs(self) -> list[int]:
         """Give the jobs whose end nobody has seen yet."""
         return [number for number in self.client.acknowledged if number not in self.client.ends]

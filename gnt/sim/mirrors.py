@@ -51,6 +51,8 @@ class SimMirrors:
         self._source = source
         self._reachable = reachable
         self.machines: dict[str, MirrorMachine] = {}
+        self.too_early: list[str] = []
+        """Copies that were removed while those that are to take their place did not have all data yet."""
 
     def add(self, machine: MirrorMachine) -> MirrorMachine:
         """Take a machine in."""
@@ -404,6 +406,17 @@ class SimMirrors:
             if side.data is None:
                 side.peer.known.behind |= pieces
 
+    def removing(self, machine: MirrorMachine, volume: SimVolume) -> None:
+        """Hear that a volume goes, which may be what was replaced in a mirror that somebody uses."""
+        for side in self.sides():
+            peer = side.peer
+            if side.primary and peer is not None and INCONSISTENT in {side.disk, peer.disk}:
+                for each in (side, peer):
+                    if each.data is not None and stems_from(volume.key, each.data.key) and volume is not each.data:
+                        text = f"{volume.key} on {machine.name} is removed before the new side is in step: {side.where}"
+                        self.too_early.append(text)
+                        break
+
     def is_attached(self, machine: MirrorMachine, volume: SimVolume) -> bool:
         """Say whether a mirror lies on a volume."""
         return any(volume in (side.data, side.meta) for side in machine.sides.values())
@@ -446,3 +459,8 @@ def _same_mirror(one: Side, other: Side) -> bool:
     if one.data is not None and other.data is not None:
         return bool(set(one.data.tags) & set(other.data.tags) & {tag for tag in one.data.tags if "disk" in tag})
     return one.ends is not None and other.ends is not None and one.ends == (other.ends[1], other.ends[0])
+
+
+def stems_from(name: str, of: str) -> bool:
+    """Say whether a volume (group and name) is one that had this name until it was replaced, or has it elsewhere."""
+    return name == of or name.startswith(f"{of}_replaced-")

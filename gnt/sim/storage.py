@@ -91,7 +91,10 @@ class SimStorage:
             return self._programs.wipe(words)
         if argv[0] == "qemu-img":
             return images.run(words, cwd)
+        before = dict(self.lvm.volumes)
         done = self.lvm.run(argv)
+        for key in before.keys() - self.lvm.volumes.keys() if argv[0] == "lvremove" else ():
+            self.mirrors.removing(self.machine, before[key])
         self.mirrors.renamed(self.machine)
         return done
 

@@ -89,7 +89,8 @@ class Teller:
 
     def check(self, when: str) -> None:
         """Check everything, at rest."""
-        self.problems += [f"{when}: {text}" for text in checkers.check(self.client)]
+        found = [*checkers.check(self.client), *self.world.mirrors.too_early]
+        self.problems += [f"{when}: {text}" for text in found]
 
     def until_done(self, what: str, do: Callable[[], Any]) -> Any:
         """Do something again until it does not fail any more; without any fault so far it may not fail at all."""

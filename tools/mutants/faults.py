@@ -38,6 +38,7 @@ _CALL_TABLE: Final = "gnt/noded/call_table.py"
 _DATABASE: Final = "gnt/store/database.py"
 _STORIES: Final = "tests/scenarios"
 _FIRST_INSTANCE: Final = f"{_STORIES}/first_instance.txt"
+_MIRRORED: Final = f"{_STORIES}/mirrored_instance.txt"
 
 MUTANTS: Final[tuple[Mutant, ...]] = (
     Mutant(
@@ -233,5 +234,44 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         (Edit("gnt/store/heard.py", "    if online <= set(told):\n", "    if online:\n"),),
         ("run", f"{_STORIES}/unheard_candidate.txt"),
         "does not know it as a candidate",
+    ),
+    Mutant(
+        "the side that a guest left stays open",
+        (
+            Edit(
+                "gnt/masterd/operations/mirror_steps.py",
+                "        *side_by_side(Forward(on(left, DiskDemote(disk=disk.spec)), tolerant=True)",
+                "        *side_by_side(Forward(on(here, DiskPromote(disk=disk.spec, shared=True)), tolerant=True)",
+            ),
+        ),
+        ("run", _MIRRORED),
+        "may still be written to on both sides",
+    ),
+    Mutant(
+        "volumes of the other side are not undone",
+        (
+            Edit(
+                "gnt/masterd/operations/disk_steps.py",
+                "        Undoable(on(node, DiskCreate(disk=disk.spec)), undo=on(node, DiskRemove(disk=disk.spec)))\n",
+                "        Undoable(\n"
+                "            on(node, DiskCreate(disk=disk.spec)),\n"
+                "            undo=on(node, DiskRemove(disk=disk.spec)) if node == disk.primary else None,\n"
+                "        )\n",
+            ),
+        ),
+        ("exhaust", _MIRRORED, "--kind", "commit", "--fault", "master dies before"),
+        "a volume without an owner on node3",
+    ),
+    Mutant(
+        "what was replaced goes before the new side is in step",
+        (
+            Edit(
+                "gnt/masterd/operations/instance_replace.py",
+                "        return (Release((Level.NODE,)), *wait_for_other_side(cluster, laid(cluster, instance)))\n",
+                "        return ()\n",
+            ),
+        ),
+        ("run", f"{_STORIES}/replaced_disks.txt"),
+        "is removed before the new side is in step",
     ),
 )

@@ -43,7 +43,7 @@ def _check(client: Client) -> list[str]:
         cluster = store.load_cluster()
         problems += client.log.check(store)
         problems += jobs.check_open(store, cluster)
-        problems += things.check_instances(world, cluster, client.excused())
+        problems += things.check_instances(world, cluster, client.excused(), storage.kept_copies(client, cluster))
         problems += storage.check_storage(world, cluster)
         problems += things.check_address(world, cluster)
         problems += copies.check_copies(world, store, cluster)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
+from gnt.masterd.operations.replace_steps import leftovers
 from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, DiskTemplate, Instance
 from gnt.noded.storage.lvm import UUID_TAG
@@ -40,6 +41,27 @@ def check_ledger(client: Client) -> list[str]:
     return [f"disk/{one.index} of {one.guest} is empty, and its guest had written to it" for one in lost]
 
 
+def kept_copies(client: Client, cluster: Cluster) -> set[str]:
+    """Give the volumes (UUIDs of disks) that were replaced in a mirror and are kept until somebody tries again.
+
+    That is so where the last job that was to replace some was cut off: they may be the last copy.
+    """
+    open_still: set[str] = set()
+    for number in client.log.order:
+        for op in client.asked.get(number, ()) if number in client.ends else ():
+            if op["OP_ID"] == "OP_INSTANCE_REPLACE_DISKS":
+                change = open_still.discard if client.ends[number].good else open_still.add
+                change(op["instance_name"])
+    return {
+        left.uuid
+        for name in open_still
+        for instance in [cluster.instances.by_name(name)]
+        if instance is not None
+        for disk in map(cluster.disks.__getitem__, instance.disks)
+        for left in leftovers(cluster, disk)
+    }
+
+
 def _held(cluster: Cluster, node: str) -> Iterator[Disk]:
     """Give the volumes that a node (UUID) holds, as disks."""
     for instance in cluster.instances.values():
@@ -48,6 +70,8 @@ def _held(cluster: Cluster, node: str) -> Iterator[Disk]:
                 yield disk
             elif disk.dev_type is DiskTemplate.DRBD and node in disk.logical_id[:2]:
                 yield from disk.children
+    owned = {uuid for instance in cluster.instances.values() for uuid in instance.disks}
+    yield from (disk for uuid, disk in cluster.disks.items() if uuid not in owned and node in disk.nodes)
 
 
 def _check_volumes(node: SimNode, held: list[Disk]) -> Iterator[str]:

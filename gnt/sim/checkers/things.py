@@ -16,17 +16,17 @@ from gnt.sim.world import SimWorld
 _FILES: Final = frozenset({DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.QCOW2})
 
 
-def check_instances(world: SimWorld, cluster: Cluster, excused: set[str]) -> list[str]:
+def check_instances(world: SimWorld, cluster: Cluster, excused: set[str], kept: set[str]) -> list[str]:
     """Each instance is there with all that is its own, and nothing is there without one.
 
     A guest that could not be started, or went down with its machine, is wanted up and is down: that is for the watcher
-    to mend.
+    to mend. `kept` are disks (UUIDs) that need not belong to an instance.
     """
     problems: list[str] = []
     expected_files: set[str] = set()
     expected_guests: dict[str, set[str]] = {name: set() for name in world.nodes}
     owned = {uuid for instance in cluster.instances.values() for uuid in instance.disks}
-    problems += [f"disk {uuid} belongs to nobody" for uuid in cluster.disks if uuid not in owned]
+    problems += [f"disk {uuid} belongs to nobody" for uuid in cluster.disks if uuid not in owned | kept]
     for instance in cluster.instances.values():
         if instance.forthcoming or any(cluster.disks[uuid].forthcoming for uuid in instance.disks):
             problems.append(f"{instance.name} is reserved and nobody makes it")

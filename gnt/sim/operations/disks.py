@@ -61,11 +61,50 @@ def remove(admin: Administrator) -> bool:
     return _change(admin, instance, disks=[["remove", -1, {}]])
 
 
-@does("disks convert", weight=2)
+@does("disks convert", weight=3)
 def convert(admin: Administrator) -> bool:
-    """Bring the disks of one into the other file template."""
+    """Bring the disks of one, which has to be down, into another template."""
     instance = _with_disks(admin)
-    return instance is not None and _change(admin, instance, disk_template=admin.source.choice(("file", "sharedfile")))
+    if instance is None:
+        return False
+    template = admin.source.choice(("file", "sharedfile", "plain", "drbd", "drbd", "thin", "qcow2"))
+    other = admin.pick([node for node in admin.nodes() if node.uuid != instance.primary_node])
+    if template == "drbd" and other is not None:
+        return _change(admin, instance, disk_template=template, remote_node=other.name)
+    return _change(admin, instance, disk_template=template)
+
+
+@does("disks replace", weight=6)
+def replace(admin: Administrator) -> bool:
+    """Build one side of the mirrors of one anew, in place or on another node."""
+    instance = admin.pick(admin.mirrored())
+    if instance is None:
+        return False
+    mode = admin.source.choice(("replace_on_primary", "replace_on_secondary", "replace_new_secondary", "replace_auto"))
+    op = {"OP_ID": "OP_INSTANCE_REPLACE_DISKS", "instance_name": instance.name, "mode": mode}
+    if mode == "replace_new_secondary":
+        node = admin.pick(admin.nodes())
+        return node is not None and admin.job({**op, "remote_node": node.name})
+    return admin.job(op)
+
+
+@does("disks sync", weight=3)
+def sync(admin: Administrator) -> bool:
+    """Set the mirrors of one up where they are not, as the watcher does, and wait until they are in step."""
+    instance = admin.pick(admin.mirrored())
+    return instance is not None and admin.job(
+        {"OP_ID": "OP_INSTANCE_ACTIVATE_DISKS", "instance_name": instance.name, "wait_for_sync": True}
+    )
+
+
+@does("instance move", weight=2)
+def move(admin: Administrator) -> bool:
+    """Copy the disks of one to another node, and have it run there."""
+    instance, target = _with_disks(admin), admin.pick(admin.nodes())
+    if instance is None or target is None or target.uuid == instance.primary_node:
+        return False
+    op = {"OP_ID": "OP_INSTANCE_MOVE", "instance_name": instance.name, "target_node": target.name}
+    return admin.job({**op, "ignore_ipolicy": True, "shutdown_timeout": 30})
 
 
 @does("disks make again", weight=1)
@@ -97,8 +136,9 @@ def reboot(admin: Administrator) -> bool:
 @does("instance failover", weight=4)
 def fail_over(admin: Administrator) -> bool:
     """Stop one and start it elsewhere; from a node that does not answer only if that is known to be off."""
-    instance, target = admin.pick(admin.instances()), admin.pick(admin.nodes())
-    if instance is None or target is None or target.uuid == instance.primary_node:
+    instance = admin.pick(admin.instances())
+    target = admin.target_of(instance) if instance is not None else None
+    if instance is None or target is None:
         return False
     op = {
         "OP_ID": "OP_INSTANCE_FAILOVER",

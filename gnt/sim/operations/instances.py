@@ -5,7 +5,7 @@ from __future__ import annotations
 from gnt.sim.administrator import Administrator
 from gnt.sim.operations.table import does
 
-TEMPLATES = ("sharedfile", "sharedfile", "file", "diskless")
+TEMPLATES = ("sharedfile", "sharedfile", "file", "diskless", "plain", "drbd", "drbd", "drbd", "thin", "qcow2")
 MOST = 8
 """How many instances there are at most; one more is removed first."""
 
@@ -17,6 +17,9 @@ def add(admin: Administrator) -> bool:
     if node is None or len(admin.instances()) >= MOST:
         return False
     template = admin.source.choice(TEMPLATES)
+    other = admin.pick([other for other in admin.nodes() if other.uuid != node.uuid])
+    if template == "drbd" and other is None:
+        return False
     disks = [] if template == "diskless" else [{"size": 64}] * admin.source.randint(1, 2)
     op = {
         "OP_ID": "OP_INSTANCE_CREATE",
@@ -29,6 +32,8 @@ def add(admin: Administrator) -> bool:
         "ignore_ipolicy": True,
         "start": admin.source.random() < 0.8,
     }
+    if template == "drbd" and other is not None:
+        op["snode"] = other.name
     if template == "diskless":
         op["no_install"] = True
     else:
@@ -57,8 +62,8 @@ def stop(admin: Administrator) -> bool:
 def migrate(admin: Administrator) -> bool:
     """Move one while it runs."""
     instance = admin.pick(admin.instances())
-    target = admin.pick(admin.nodes())
-    if instance is None or target is None or target.uuid == instance.primary_node:
+    target = admin.target_of(instance) if instance is not None else None
+    if instance is None or target is None:
         return False
     return admin.job({"OP_ID": "OP_INSTANCE_MIGRATE", "instance_name": instance.name, "target_node": target.name})
 

@@ -40,13 +40,15 @@ class Commits(Protocol):
 class Payment(msgspec.Struct, frozen=True):
     """What a node owed and how it was paid, for the log.
 
-    `unsafe`: what is open and could end a guest later; `away`: nodes that could not be asked.
+    `unsafe`: what is open and could end a guest later; `away`: nodes that could not be asked; `held`: opcodes of which
+    nothing more is paid on a node (UUID), for a call was lost there that comes first.
     """
 
     paid: list[str]
     open: list[str]
     unsafe: list[str] = []
     away: set[str] = set()
+    held: set[tuple[str, str]] = set()
 
 
 class Hold(Protocol):
@@ -182,15 +184,22 @@ class Payer:
         debt = debts.pop(key, None)
         if debt is None:
             return  # somebody else has paid it meanwhile
+        place = (debt.opcode, debt.node)
+        if place in payment.held:
+            payment.open.append(f"{debt.text}: what is owed before it comes first")
+            return
         try:
-            settlement = await self._pay_one(debt)
+            settlement = await self._pay_one(debt, debts)
         except (NotReached, InDoubt, NodeFailure) as error:
             if isinstance(error, NotReached):
                 payment.away.add(debt.node)
+            if not isinstance(error, NodeFailure):
+                payment.held.add(place)
             payment.open.append(f"{debt.text}: {error}")
             return
         again = {debt_key(new): self._as_before(new, debt) for new in settlement.debts}
         if key in again:
+            payment.held.add(place)
             payment.open.append(again[key].text)
             return
         debts.update(again)
@@ -201,10 +210,12 @@ class Payer:
     def _as_before(self, new: Debt, debt: Debt) -> Debt:
         return noted(msgspec.structs.replace(new, instances=debt.instances), self._commits.head)
 
-    async def _pay_one(self, debt: Debt) -> Settlement:
+    async def _pay_one(self, debt: Debt, others: Mapping[str, Debt]) -> Settlement:
         """Make the call that is owed, under an id of its own: an earlier one would be answered as it was then."""
         if debt.call is None:
-            return await Settling(debt.opcode, self._calls, self._name_of, debt.outcomes).settle(debt.rows)
+            owing = {other.node for other in others.values() if other.opcode == debt.opcode and other.turn < debt.turn}
+            settling = Settling(debt.opcode, self._calls, self._name_of, debt.outcomes, owing=owing, turn=debt.turn)
+            return await settling.settle(debt.rows)
         reason = not_owed(debt, self._commits.head)
         if reason:
             return Settlement(said=[f"not done any more: {reason}"])

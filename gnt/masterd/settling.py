@@ -6,7 +6,7 @@ is only how the outcomes of the calls are known. What cannot be settled because 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import Enum
 from typing import Any, Protocol, TypeVar
 
@@ -127,13 +127,27 @@ class _Reached(Enum):
 
 
 class Settling:
-    """Settles one opcode. `name_of` gives a node's name for people; `outcomes` maps call ids to how they ended."""
+    """Settles one opcode. `name_of` gives a node's name for people; `outcomes` maps call ids to how they ended.
 
-    def __init__(self, opcode: str, calls: Calls, name_of: Callable[[str], str], outcomes: Mapping[str, str]) -> None:
+    `owing`: nodes that owe something of this opcode already, which comes first; `turn`: the place of what is owed now.
+    """
+
+    def __init__(
+        self,
+        opcode: str,
+        calls: Calls,
+        name_of: Callable[[str], str],
+        outcomes: Mapping[str, str],
+        *,
+        owing: Collection[str] = (),
+        turn: int = 0,
+    ) -> None:
         self._opcode = opcode
         self._calls = calls
         self._name_of = name_of
         self._outcomes = outcomes
+        self._owing = set(owing)
+        self._turn = turn
         self._result = Settlement()
         self._rows: Sequence[OpenRow] = ()
 
@@ -194,7 +208,7 @@ class Settling:
 
     async def _go_on(self, step: OpenStep) -> _Reached:
         assert step.forward is not None  # noqa: S101  (an onward step is uncertain or forward)
-        failure = await self._try(step.forward.action(), f"{step.id}/finish")
+        failure = await self._try(step.forward.action(), f"{step.id}/finish", owed=step.owed)
         where = f"{step.name} on {self._name_of(step.node)}"
         if failure is None:
             self._result.said.append(f"finished: {where}")
@@ -226,11 +240,21 @@ class Settling:
         held = [(stored.kind, obj.uuid) for stored, obj in zip(segment.reserved, reserved, strict=True)]
         self._result.debts[owed:] = [msgspec.structs.replace(debt, reserved=held) for debt in new_debts]
 
-    async def _try(self, action: Action, call_id: str) -> GntError | None:
+    async def _try(self, action: Action, call_id: str, *, owed: bool = True) -> GntError | None:
+        """Make a call; gives why it is not done. What is `owed` waits for what its node owes already, in order.
+
+        One undo that is lost, and the next one done, could leave a volume under the name of another.
+        """
+        if owed and action.node in self._owing:
+            return NotReached("what it owes comes first")
         try:
             await self._calls.call(action.node, action.call, id=call_id)
         except StaleEpoch:
             raise
+        except (NotReached, InDoubt) as error:
+            if owed:
+                self._owing.add(action.node)
+            return error
         except GntError as error:
             return error
         return None
@@ -238,11 +262,11 @@ class Settling:
     def _owe(self, step: OpenStep, call: StoredCall, text: str) -> None:
         """Note a call that is to be made when its node is back."""
         bare = Debt(opcode=self._opcode, node=call.node, id=step.id, text=text, call=call, tolerant=step.tolerant)
-        self._result.debts.append(msgspec.structs.replace(bare, turn=len(self._result.debts)))
+        self._result.debts.append(msgspec.structs.replace(bare, turn=self._turn + len(self._result.debts)))
 
     def _ask_later(self, step: OpenStep, text: str) -> None:
         """Note a question; this row and those before it are settled when it is answered."""
         known = {one.id: self._outcome(one) for row in self._rows for segment in row.segments for one in segment.steps}
         rows = list(self._rows)
         bare = Debt(opcode=self._opcode, node=step.node, id=step.id, text=text, rows=rows, outcomes=known)
-        self._result.debts.append(msgspec.structs.replace(bare, turn=len(self._result.debts)))
+        self._result.debts.append(msgspec.structs.replace(bare, turn=self._turn + len(self._result.debts)))

@@ -97,9 +97,9 @@ def from_opcode(opcode: str, parameter: str, *flags: str, **more: Any) -> Option
     return Option(flags=flags, dest=parameter, opcode=opcode, parameter=parameter, **{"const": None, **more})
 
 
-def unsupported(*flags: str, hint: str = "") -> Option:
-    """Make an option that is known, and refused by name because this version does not carry it out."""
-    return Option(flags=flags, dest=_dest(flags), unsupported=hint or "-")
+def unsupported(*flags: str, hint: str) -> Option:
+    """Make an option that is known, and refused by name; `hint` says why it is not carried out, or what does it."""
+    return Option(flags=flags, dest=_dest(flags), unsupported=hint)
 
 
 def _dest(flags: tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from gnt.cli.failures import OK
 from gnt.cli.init_options import POLICY_OPTIONS, policy_of
 from gnt.cli.jobs import run_command
 from gnt.cli.lists import query_objects
-from gnt.cli.options import CHANGING
+from gnt.cli.options import CHANGING, NEVER_USED
 from gnt.cli.terminal import say
 from gnt.cli.values import ident_key_values, key_values
 
@@ -41,8 +41,8 @@ def _parameters(opcode: str) -> tuple[Option, ...]:
             for one in POLICY_OPTIONS
             if one.name.startswith("--specs-")
         ),
-        unsupported("--disk-state"),
-        unsupported("--hypervisor-state"),
+        unsupported("--disk-state", hint=NEVER_USED),
+        unsupported("--hypervisor-state", hint=NEVER_USED),
         *CHANGING,
     )
 

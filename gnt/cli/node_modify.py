@@ -8,7 +8,7 @@ from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, from_opcode, option, unsupported
 from gnt.cli.failures import OK, Declined
 from gnt.cli.jobs import run_command
-from gnt.cli.options import CHANGING
+from gnt.cli.options import CHANGING, NEVER_USED
 from gnt.cli.terminal import ask, ask_words, note, say
 from gnt.cli.values import key_values, yes_no
 
@@ -80,9 +80,9 @@ MODIFY: Final = Command(
         from_opcode(MODIFY_OP, "powered", "--node-powered", metavar="yes|no", parse=yes_no),
         option("--confirm", metavar="WORDS", help="the words that are asked for, when no person is there to type them"),
         *CHANGING,
-        unsupported("-s", "--secondary-ip"),
-        unsupported("--disk-state"),
-        unsupported("--hypervisor-state"),
+        unsupported("-s", "--secondary-ip", hint="gnt-node remove, then gnt-node add -s IP"),
+        unsupported("--disk-state", hint=NEVER_USED),
+        unsupported("--hypervisor-state", hint=NEVER_USED),
     ),
     arguments=(Argument("node", kind="node"),),
     text="""

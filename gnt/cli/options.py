@@ -42,7 +42,8 @@ TABLE: Final = (NO_HEADERS, SEPARATOR, OUTPUT, LONG_STATES, WATCH)
 FIELDS_TABLE: Final = (NO_HEADERS, SEPARATOR)
 
 SYNC = unsupported("--sync", hint="lists never wait for locks")
-ROMAN = unsupported("--roman")
+ROMAN = unsupported("--roman", hint="numbers are Arabic")
+NEVER_USED: Final = "such states were only ever recorded, and used by nothing"
 
 SELECTION: Final[tuple[Option, ...]] = (
     option("--instance", help="arguments are instances (the usual)", dest="select", const="instance"),

@@ -137,8 +137,8 @@ class _Parser:
         if option.dest == "help":
             raise Help
         if option.unsupported:
-            hint = "" if option.unsupported == "-" else option.unsupported
-            raise Unsupported(f"{self._title}: option {option.name} is not supported by this version", hint=hint)
+            text = f"{self._title}: option {option.name} is not supported by this version"
+            raise Unsupported(text, hint=option.unsupported)
 
     def _next(self, name: str, rest: list[str]) -> str:
         if not rest:

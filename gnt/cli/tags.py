@@ -16,7 +16,9 @@ from gnt.model.errors import WRONG_INPUT, Refused
 
 FROM: Final = option("--from", metavar="FILE", help="read more tags from a file, one a line; - is standard input")
 # Other releases know these here as well, and do nothing with them.
-_OF_OTHERS: Final = tuple(unsupported(flag) for flag in ("--from", "--priority", "--submit", "--print-jobid"))
+_OF_OTHERS: Final = tuple(
+    unsupported(flag, hint="a list is no job") for flag in ("--from", "--priority", "--submit", "--print-jobid")
+)
 SEARCH: Final = "OP_TAGS_SEARCH"
 _EXAMPLES: Final = {"": "", "group": "rack7", "instance": "web1", "network": "net1", "node": "node2"}
 

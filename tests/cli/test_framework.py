@@ -149,7 +149,8 @@ def test_options_refused_by_name(gnt: Run, master: FakeMaster, program: str, com
     for flag in option.flags:
         ran = gnt(program.removeprefix("gnt-"), command, flag, "x", "y")
         assert (ran.status, ran.out) == (1, "")
-        assert f"{program} {command}: option {option.name} is not supported by this version" in ran.err
+        said = f"{program} {command}: option {option.name} is not supported by this version"
+        assert ran.err == f"Failure: {said}  [wrong_input]\n  {option.unsupported}\n"
     assert not master.requests
 
 

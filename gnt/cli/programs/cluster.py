@@ -243,7 +243,7 @@ PROGRAM = Program(
                 from_opcode(VERIFY, "verify_clutter", "--verify-ssh-clutter"),
                 DRY_RUN,
                 PRIORITY,
-                unsupported("--no-hv-param-assessment"),
+                unsupported("--no-hv-param-assessment", hint="nothing of the kind is assessed"),
             ),
             text='Errors make the exit status 1. With --json: {"job", "status", "result", "jobs", "clean"}.',
             examples=(

@@ -118,8 +118,8 @@ _ADD_OPTIONS: Final = (
     from_opcode(CREATE, "group_name", "-g", "--node-group", metavar="GROUP"),
     from_opcode(CREATE, "commit", "--commit"),
     from_opcode(CREATE, "forthcoming", "--forthcoming"),
-    unsupported("--helper-startup-timeout"),
-    unsupported("--helper-shutdown-timeout"),
+    unsupported("--helper-startup-timeout", hint="no helper machine is started"),
+    unsupported("--helper-shutdown-timeout", hint="no helper machine is started"),
     *CHANGING,
 )
 

@@ -17,7 +17,7 @@ from gnt.cli.lists import query_objects
 from gnt.cli.node_leaving import COMMANDS as LEAVING
 from gnt.cli.node_modify import MODIFY
 from gnt.cli.node_storage import COMMANDS as STORAGE
-from gnt.cli.options import DRY_RUN, PLAN, PRIORITY, VERBOSE
+from gnt.cli.options import DRY_RUN, NEVER_USED, PLAN, PRIORITY, VERBOSE
 from gnt.cli.past import AT, info_at
 from gnt.cli.plans import instead
 from gnt.cli.tags import tag_commands
@@ -204,8 +204,8 @@ PROGRAM = Program(
                 PRIORITY,
                 unsupported("--force-join", hint="a machine that belongs to another cluster must leave it first"),
                 unsupported("--no-node-setup", hint="--token needs no SSH"),
-                unsupported("--disk-state"),
-                unsupported("--hypervisor-state"),
+                unsupported("--disk-state", hint=NEVER_USED),
+                unsupported("--hypervisor-state", hint=NEVER_USED),
             ),
             arguments=(Argument("node"),),
             text="""

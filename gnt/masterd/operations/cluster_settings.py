@@ -41,20 +41,23 @@ MAX_UID: Final = 2**32 - 2
 SHOWN: Final = 5
 IPV6: Final = 10
 
-# What this version does not carry out; a value that changes nothing is taken.
-_UNSUPPORTED: Final[Mapping[str, Any]] = {
-    "use_external_mip_script": False,
-    "gluster_storage_dir": "",
-    "default_iallocator": "",
-    "default_iallocator_params": {},
-    "maintain_node_health": False,
-    "prealloc_wipe_disks": False,
-    "modify_etc_hosts": False,
-    "install_image": "",
-    "zeroing_image": "",
-    "instance_communication_network": "",
-    "hv_state": {},
-    "disk_state": {},
+_NO_HELPER_MACHINE: Final = "no helper machine is started here"
+_NO_ALLOCATOR: Final = "no allocator is run yet: name nodes with -n"
+_NEVER_USED: Final = "such states were only ever recorded, and used by nothing"
+# What this version does not carry out, with the value that changes nothing, which is taken, and what is to be known.
+_UNSUPPORTED: Final[Mapping[str, tuple[Any, str]]] = {
+    "use_external_mip_script": (False, "the master daemon raises the cluster's address itself"),
+    "gluster_storage_dir": ("", "mount the volume and use the template sharedfile: --shared-file-storage-dir"),
+    "default_iallocator": ("", _NO_ALLOCATOR),
+    "default_iallocator_params": ({}, _NO_ALLOCATOR),
+    "maintain_node_health": (False, "gnt-cluster verify names the guests that should not run where they do"),
+    "prealloc_wipe_disks": (False, "volumes of the template thin, and all kinds of files, read as zeros when new"),
+    "modify_etc_hosts": (False, "/etc/hosts belongs to the administrator"),
+    "install_image": ("", _NO_HELPER_MACHINE),
+    "zeroing_image": ("", _NO_HELPER_MACHINE),
+    "instance_communication_network": ("", "there is no metadata daemon that guests could ask"),
+    "hv_state": ({}, _NEVER_USED),
+    "disk_state": ({}, _NEVER_USED),
 }
 # Their values become settings of the same name.
 _PLAIN: Final = ("candidate_pool_size", "max_running_jobs", "max_tracked_jobs", "enabled_user_shutdown")
@@ -84,9 +87,9 @@ def changed_settings(cluster: Cluster, op: ClusterSetParams, note: Callable[[str
 
 
 def _refuse_unsupported(op: ClusterSetParams) -> None:
-    for name, harmless in _UNSUPPORTED.items():
+    for name, (harmless, hint) in _UNSUPPORTED.items():
         if getattr(op, name) not in (None, harmless):
-            raise Unsupported(f"OP_CLUSTER_SET_PARAMS: {name} is not supported by this version")
+            raise Unsupported(f"OP_CLUSTER_SET_PARAMS: {name} is not supported by this version", hint=hint)
 
 
 def _wrong(name: str, text: str, hint: str = "") -> Refused:

@@ -148,7 +148,7 @@ def test_data_collectors() -> None:
     [
         ({"use_external_mip_script": True}, "use_external_mip_script is not supported by this version"),
         ({"prealloc_wipe_disks": True}, "prealloc_wipe_disks is not supported"),
-        ({"default_iallocator": "nobody"}, "default_iallocator"),
+        ({"default_iallocator": "nobody"}, "name nodes with -n"),
         ({"maintain_node_health": True}, "maintain_node_health is not supported"),
         ({"install_image": "x"}, "install_image is not supported"),
         ({"instance_communication_network": "x"}, "instance_communication_network is not supported"),

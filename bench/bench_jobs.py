@@ -38,6 +38,9 @@ class Store:
         """Acknowledge at once."""
         return succeed(None)
 
+    def hurry(self) -> None:
+        """Have nothing that waits."""
+
     def when_free(self) -> Deferred[None]:
         """Be free."""
         return succeed(None)

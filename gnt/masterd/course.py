@@ -299,7 +299,9 @@ class Course:
             for job in end.jobs:
                 self._run.feedback(f"goes on in a job of its own: {' '.join(op.summary() for op in job)}")
         ending = self._run.ending(end)
-        await self._commits.enqueue([*changes, *ending.changes], self._run.job)
+        # Nobody who submits jobs one after the other should have to wait for the end of the one before.
+        patient = not end.jobs and not self._run.awaited
+        await self._commits.enqueue([*changes, *ending.changes], self._run.job, patient=patient)
         return ending
 
     def _take(self) -> list[Change]:

@@ -37,6 +37,8 @@ log: Final = Logger()
 DEADLINE: Final = 30.0
 ENTRY_BYTES: Final = 192 * 1024
 WRITE_AGAIN: Final = 1.0
+PATIENCE: Final = 0.003
+"""Seconds that changes for which nobody waits stand ready for others to go with them."""
 
 CommitListener = Callable[[Position, Sequence[Change]], None]
 
@@ -70,6 +72,9 @@ class Journal:
         self._open: deque[Batch] = deque()
         self._writing = False
         self._flush_due: IDelayedCall | None = None
+        # What has gathered may go when this is over; somebody waits for some of it.
+        self._patience: IDelayedCall | None = None
+        self._urgent = False
         self._timer: IDelayedCall | None = None
         self._trouble: GntError | None = None
         self._ended: GntError | None = None
@@ -146,8 +151,10 @@ class Journal:
         """Make changes durable with a majority of the voters; gives where they stand. Raises what `enqueue` says."""
         return await self.enqueue(changes, job)
 
-    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Position]:
+    def enqueue(self, changes: Sequence[Change], job: int = 0, *, patient: bool = False) -> Deferred[Position]:
         """Take changes in, in the order of the calls; fires when a majority of the voters has them on disk.
+
+        Those that are `patient` let others come that go with them, for a moment, unless `hurry` is called.
 
         All of one call are in one entry. Has failed already when it is given back (`NoMajority`, `ConfigError` of the
         disk, `Refused` for a voter that was not caught up): nothing was changed. Fails later with `NoMajority`: the
@@ -159,8 +166,16 @@ class Journal:
             self._head, self._staged = self._tip, []
             return fail(error)
         waiting = self._take(changes, job)
-        self._schedule()
+        if patient:
+            self._wait_for_company()
+        else:
+            self._schedule()
         return waiting
+
+    def hurry(self) -> None:
+        """Write what has gathered, if anything has: somebody waits for it now."""
+        if self._pending:
+            self._schedule()
 
     def enqueue_unsafe(self, changes: Sequence[Change]) -> Deferred[Position]:
         """Take in a change that strikes voters off, and counts with those that remain, although too few answer.
@@ -260,18 +275,28 @@ class Journal:
                 )
 
     def _schedule(self) -> None:
+        self._urgent = True
         if self._flush_due is None and not self._writing and self._ended is None:
             self._flush_due = self._runtime.clock.callLater(0, self._flush)
+
+    def _wait_for_company(self) -> None:
+        """See that what has gathered is written, though not at once: what comes meanwhile goes with it."""
+        if self._patience is None and self._flush_due is None and not self._writing and self._ended is None:
+            self._patience = self._runtime.clock.callLater(PATIENCE, self._flush)
 
     # Writing
 
     def _flush(self) -> None:
         """Make entries of what has gathered; begin one fsync and one append to each candidate, side by side."""
         self._flush_due = None
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
+        self._patience = None
         if self._writing or self._ended is not None:
             return
         while self._pending and not self._voters_moving:
             self._make_batch()
+        self._urgent = bool(self._pending)
         if self._unwritten:
             self._writing = True
             Deferred.fromCoroutine(self._write()).addErrback(self._broken)
@@ -316,8 +341,10 @@ class Journal:
             return
         self._writing = False
         self._advance()
-        if self._pending or self._unwritten:
+        if self._urgent or self._unwritten:
             self._flush()
+        elif self._pending:
+            self._wait_for_company()
 
     def _not_written(self, error: ConfigError) -> None:
         """Tell everybody, take nothing more, and try again until the disk takes it.
@@ -435,7 +462,7 @@ class Journal:
         if self._ended is not None:
             return
         self._ended = error
-        for call in (self._timer, self._flush_due):
+        for call in (self._timer, self._flush_due, self._patience):
             if call is not None and call.active():
                 call.cancel()
         self._candidates.stop()

@@ -31,8 +31,8 @@ class Commits(Protocol):
     def object_changes(self, put: Sequence[ConfigObject] = (), drop: Sequence[ConfigObject] = ()) -> list[Change]:
         """Stamp objects, put them into `head`, and give the changes to enqueue in the same turn."""
 
-    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Any]:
-        """Fire when the changes are durable with a majority."""
+    def enqueue(self, changes: Sequence[Change], job: int = 0, *, patient: bool = False) -> Deferred[Any]:
+        """Fire when the changes are durable with a majority; `patient`: they may wait a moment for others."""
 
 
 class Voters(Protocol):

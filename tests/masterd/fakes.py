@@ -79,6 +79,7 @@ class Journal:
     head: Cluster
     rows_: dict[tuple[Space, str], bytes] = field(default_factory=dict)
     commits: list[list[Change]] = field(default_factory=list)
+    patient: list[bool] = field(default_factory=list)
     on_commit: Callable[[], None] = lambda: None
 
     @property
@@ -107,8 +108,9 @@ class Journal:
             changes.append(Remove(Space.OBJECT, f"{kind_of(obj)}/{obj.uuid}"))
         return changes
 
-    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[None]:
+    def enqueue(self, changes: Sequence[Change], job: int = 0, *, patient: bool = False) -> Deferred[None]:
         """Apply the rows."""
+        self.patient.append(patient)
         self.commits.append(list(changes))
         for change in changes:
             if isinstance(change, Put):
@@ -184,6 +186,7 @@ class Run:
     said: list[str] = field(default_factory=list)
     end: OpcodeEnd | None = None
     dropped: list[Level] = field(default_factory=list)
+    awaited: bool = True
 
     @property
     def held(self) -> Any:

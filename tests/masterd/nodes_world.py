@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from gnt.daemon.runtime import Runtime
+from gnt.masterd.journal import PATIENCE
 from gnt.masterd.mastership import Term, take_mastership
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import START, Epoch, Position
@@ -191,10 +192,11 @@ class NodesWorld:
                 listener()
 
     def turn(self, seconds: float = 0.0) -> None:
-        """Let time pass, and all that follows at once."""
-        self.clock.advance(seconds)
-        for _ in range(50):
-            self.clock.advance(0)
+        """Let time pass, and all that follows at once; with time, also what stood ready for others to go with it."""
+        for passed in (seconds, PATIENCE) if seconds else (0.0,):
+            self.clock.advance(passed)
+            for _ in range(50):
+                self.clock.advance(0)
 
 
 REFUSED = NodeFailure("refused", "no")

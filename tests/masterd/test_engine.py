@@ -95,9 +95,9 @@ class World:
         self.slept.append(seconds)
         return succeed(None)
 
-    def run(self, *stages: Stage, dry_run: bool = False) -> Run:
+    def run(self, *stages: Stage, dry_run: bool = False, awaited: bool = True) -> Run:
         """Run to the end."""
-        run = Run(SleepOpcode(duration=0, dry_run=dry_run))
+        run = Run(SleepOpcode(duration=0, dry_run=dry_run), awaited=awaited)
         operation = Scripted(run.op, None)  # type: ignore[arg-type]
         operation.stages_ = stages
         done(self.engine.run(run, operation))

@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from gnt.masterd.journal import PATIENCE
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
 from gnt.model.objects import Node
@@ -480,3 +481,76 @@ def test_an_unforeseen_failure_ends_the_term() -> None:
     world.turn()
     assert isinstance(error(doubtful), NoMajority)
     assert isinstance(error(journal.enqueue([meta("y")])), ConfigError)
+
+
+# Patience
+
+
+def test_what_nobody_waits_for_is_written_after_a_moment() -> None:
+    """It waits for others to come, and not for ever."""
+    world = World()
+    journal = world.journal()
+    done = journal.enqueue([meta("x")], patient=True)
+    world.turn()
+    assert waits(done)
+    world.turn(PATIENCE)
+    assert result(done).serial == 3
+
+
+def test_what_comes_meanwhile_takes_it_along() -> None:
+    """In one entry, in the order of the calls: one commit instead of two."""
+    world = World()
+    journal = world.journal()
+    first = journal.enqueue([meta("x", 1)], patient=True)
+    world.turn(PATIENCE / 2)
+    second = journal.enqueue([meta("x", 2)])
+    world.turn()
+    assert result(first) == result(second)
+    assert world.content("a")["x"] == b"2"
+    assert waits(journal.enqueue([meta("x", 3)], patient=True))
+
+
+def test_whoever_begins_to_wait_has_it_written_at_once() -> None:
+    """As if it had never been patient; with nothing there, nothing is written."""
+    world = World()
+    journal = world.journal()
+    journal.hurry()
+    world.turn(PATIENCE)
+    assert journal.end.serial == 2
+    done = journal.enqueue([meta("x")], patient=True)
+    journal.hurry()
+    world.turn()
+    assert result(done).serial == 3
+
+
+def test_it_also_waits_behind_what_is_being_written() -> None:
+    """A moment from the end of that; when somebody begins to wait meanwhile, not at all."""
+    world = World()
+    journal = world.journal()
+    for hurried in (False, True):
+        world.pool.manual = True
+        first = journal.enqueue([meta("x")])
+        world.turn()
+        second = journal.enqueue([meta("y")], patient=True)
+        world.turn(2 * PATIENCE)
+        if hurried:
+            journal.hurry()
+        world.pool.manual = False
+        world.pool.step()
+        world.turn()
+        before = result(first).serial
+        if not hurried:
+            assert waits(second)
+            world.turn(PATIENCE)
+        assert result(second).serial == before + 1
+
+
+def test_what_was_patient_ends_with_its_term() -> None:
+    """Nobody is left waiting by a master that stops."""
+    world = World()
+    journal = world.journal()
+    done = journal.enqueue([meta("x")], patient=True)
+    result(Deferred.fromCoroutine(journal.stop()))
+    assert isinstance(error(done), NoMajority)
+    world.turn(PATIENCE)
+    assert "x" not in world.content("a")

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
+from gnt.masterd.journal import PATIENCE
 from gnt.masterd.operation import OPERATIONS
 from gnt.masterd.service import STOP_WAIT, MasterDaemon, Providers
 from gnt.model.errors import ConfigError, Failed, Refused, StaleEpoch
@@ -63,7 +64,8 @@ class Master:
         return number
 
     def status(self, number: int) -> str:
-        """Give the status of a job."""
+        """Give the status of a job, once its end has let nothing more come with it."""
+        self.world.turn(PATIENCE)
         [[status]] = self.ask("QueryJobs", [number], ["status"])
         return str(status)
 

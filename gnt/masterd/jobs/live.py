@@ -86,6 +86,11 @@ class LiveJob:
         self._ops = {}
         self.secrets = {}
 
+    @property
+    def awaited(self) -> bool:
+        """Say whether anybody waits for news."""
+        return bool(self._waiters)
+
     def news(self) -> Deferred[None]:
         """Fire at the next change of what is shown; may be canceled."""
         waiter: Deferred[None] = Deferred(self._waiters.remove)

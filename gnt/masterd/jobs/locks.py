@@ -216,6 +216,11 @@ class LockManager:
         self._granted: deque[_Waiter] = deque()
         self._telling = False
 
+    @property
+    def awaited(self) -> bool:
+        """Say whether anybody waits for a lock."""
+        return bool(self._waiting)
+
     def claim(self, job: int, owner: str, priority: int, escalated: Callable[[int], None] = lambda _: None) -> Claim:
         """Stand in line for an opcode; a job has one claim at a time."""
         self._ages += 1

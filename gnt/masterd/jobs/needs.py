@@ -20,6 +20,9 @@ class Commits(Protocol):
         Fails at once where nothing was changed; fails later with `NoMajority` where they may still come true.
         """
 
+    def hurry(self) -> None:
+        """Write what stands ready for others to go with it: somebody waits for it now."""
+
 
 class Shelf(Protocol):
     """Where jobs are read that are over."""

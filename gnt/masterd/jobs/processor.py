@@ -47,6 +47,9 @@ class Model(Protocol):
     def when_free(self) -> Deferred[None]:
         """Fire when changes can be made; fails when this master's term is over."""
 
+    def hurry(self) -> None:
+        """Write what stands ready for others to go with it."""
+
 
 class Canceled(Exception):
     """The job is to be canceled before its opcode runs."""
@@ -55,10 +58,10 @@ class Canceled(Exception):
 class Run:
     """One opcode that may run now; what the engine gets (`gnt.masterd.jobs.seam.OpcodeRun`)."""
 
-    __slots__ = ("_ends", "_live", "_queue", "handed_out", "held", "index", "job", "op")
+    __slots__ = ("_live", "_processor", "_queue", "handed_out", "held", "index", "job", "op")
 
     def __init__(
-        self, queue: JobQueue, live: LiveJob, index: int, *, op: Opcode, held: Held, ends: Callable[[LiveJob], None]
+        self, queue: JobQueue, live: LiveJob, index: int, *, op: Opcode, held: Held, processor: Processor
     ) -> None:
         self.job = live.head.id
         self.index = index
@@ -67,7 +70,12 @@ class Run:
         self.handed_out: Ending | None = None
         self._queue = queue
         self._live = live
-        self._ends = ends
+        self._processor = processor
+
+    @property
+    def awaited(self) -> bool:
+        """Say whether anybody waits for the end."""
+        return self._processor.is_awaited(self._live)
 
     def feedback(self, text: str) -> None:
         """Add a line to the job's log."""
@@ -86,7 +94,7 @@ class Run:
     def ending(self, end: OpcodeEnd) -> Ending:
         """Give the end of the opcode as changes."""
         self.handed_out = ending = self._queue.ending(self._live, self.index, end)
-        self._ends(self._live)
+        self._processor.ends(self._live)
         return ending
 
 
@@ -151,6 +159,7 @@ class Processor:
             self._locks.cancel(number)
         for pause in list(self._pauses):
             pause.cancel()
+        self._model.hurry()
         if self._started:
             idle: Deferred[None] = Deferred()
             self._idle.append(idle)
@@ -185,7 +194,11 @@ class Processor:
             held.release()
         self.wake()
 
-    def _ends(self, live: LiveJob) -> None:
+    def is_awaited(self, live: LiveJob) -> bool:
+        """Say whether anybody waits for what a job is doing: its own next opcode, clients, or any other job."""
+        return not live.head.final or live.awaited or bool(self._queue.schedule) or self._locks.awaited
+
+    def ends(self, live: LiveJob) -> None:
         """Take note that a job ends with a commit that is being put together; others are started once it is."""
         if live.head.final:
             self._ending.add(live.head.id)
@@ -333,9 +346,7 @@ class Processor:
         self._held[live.head.id] = held
         try:
             live.step(jobs.locked(index, self._clock.seconds(), held.locks.in_order()))
-            return await self._engaged(
-                live, Run(self._queue, live, index, op=op, held=held, ends=self._ends), operation
-            )
+            return await self._engaged(live, Run(self._queue, live, index, op=op, held=held, processor=self), operation)
         except (LeftForRecovery, NoMajority, StaleEpoch, GeneratorExit):
             # What was begun is open: nobody else may touch it as long as this daemon lives.
             keep = True
@@ -459,7 +470,7 @@ class Processor:
             if live.head.ops[index].status is Status.CANCELING:
                 await self._fail(live, index, Failed(UNCLEAN_SHUTDOWN))
             else:
-                run = Run(self._queue, live, index, op=live.opcode(index), held=held, ends=self._ends)
+                run = Run(self._queue, live, index, op=live.opcode(index), held=held, processor=self)
                 try:
                     ending = await self._engine.recover(run)
                 except _TROUBLE as trouble:

@@ -159,6 +159,8 @@ class JobQueue:
         values = values_of(fields)
         live = self._jobs.get(number)
         if live is not None:
+            if not live.shown.final:
+                self._commits.hurry()
             limit = min(within, LONGEST_WAIT)
             return await changed(self._clock, live, values, previous=previous, serial=serial, within=limit)
         found = await self.find(number)

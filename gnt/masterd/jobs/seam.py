@@ -87,6 +87,13 @@ class OpcodeRun(Protocol):
     def held(self) -> Holds:
         """Give the locks, so that some may be released early."""
 
+    @property
+    def awaited(self) -> bool:
+        """Say whether anybody waits for what was handed out as the end: a client, another job, the next opcode.
+
+        If not, its commit may stand ready for a moment, for others to go with it.
+        """
+
     def feedback(self, text: str) -> None:
         """Add a line to the job's log and wake whoever waits; it is stored in the background."""
 

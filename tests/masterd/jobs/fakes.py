@@ -69,6 +69,7 @@ class FakeJournal:
         self.hold = False
         self.refuse: GntError | None = None
         self.commits: list[tuple[Change, ...]] = []
+        self.hurried = 0
         self.listeners: list[Callable[[object, Sequence[Change]], None]] = []
         self._pending: list[tuple[tuple[Change, ...], Deferred[None]]] = []
         self._free: list[Deferred[None]] = []
@@ -99,6 +100,10 @@ class FakeJournal:
         else:
             self._tell(tuple(changes), done)
         return done
+
+    def hurry(self) -> None:
+        """Note that somebody waits."""
+        self.hurried += 1
 
     def _tell(self, changes: tuple[Change, ...], done: Deferred[None]) -> None:
         for listener in self.listeners:
@@ -206,6 +211,8 @@ class FakeEngine:
         self.waiting: dict[int, Deferred[OpcodeEnd]] = {}
         self.recovered: list[tuple[int, Locks]] = []
         self.stopped = False
+        # Whether anybody waited for each end.
+        self.awaited: list[bool] = []
 
     async def run(self, run: OpcodeRun, operation: Operation[Any]) -> Ending:
         """Run an opcode."""
@@ -230,6 +237,7 @@ class FakeEngine:
 
     async def _ended(self, run: OpcodeRun, end: OpcodeEnd) -> Ending:
         ending = run.ending(end)
+        self.awaited.append(run.awaited)
         await self.journal.enqueue(ending.changes)
         return ending
 

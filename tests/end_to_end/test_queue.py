@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+from gnt.bootstrap.daemons import ALL, NODED
 from tests.live import Live, wait_until
 
 ADD = ("-t", "sharedfile", "--no-install", "-o", "none", "--no-nics", "--ignore-ipolicy", "--disk", "0:size=16m")
@@ -85,3 +87,48 @@ def test_a_waiting_job_says_what_it_waits_for(live: Live) -> None:
     live.command("node1", "gnt-filter", "delete", limit)
     live.command("node1", "gnt-job", "autoarchive", "all")
     assert live.json("gnt-job", "list") == []
+
+
+def test_secrets_stand_in_the_store_and_nowhere_else(live: Live, tmp_path: Path) -> None:
+    """Neither in what commands and the remote API say, nor in a backup, nor in a file of any node but the store.
+
+    One that was only for its job is gone with it, from the store too.
+    """
+    kept, passing = "kept-S3CR3T", "passing-S3CR3T"
+    secrets = ("--os-parameters-private", f"pw={kept}", "--os-parameters-secret", f"token={passing}")
+    live.command("node1", "gnt-instance", "add", *ADD, "-n", "node2", *secrets, "secret1")
+    live.command("node1", "gnt-instance", "modify", "--os-parameters-private", f"pw=new-{kept}", "secret1")
+    numbers = [str(row["id"]) for row in live.json("gnt-job", "list")]
+    said = [
+        live.command("node1", *words).stdout
+        for words in (
+            ("gnt-job", "info", *numbers),
+            ("gnt-job", "info", "--json", *numbers),
+            ("gnt-cluster", "history", "-n", "1000"),
+            ("gnt-cluster", "diff", "--json", "1h"),
+            ("gnt-instance", "info", "secret1"),
+            ("gnt-instance", "info", "--at", "0s", "--json", "secret1"),
+        )
+    ]
+    said += [json.dumps(live.rapi(path)) for path in ("/2/jobs?bulk=1", "/2/instances/secret1", "/2/instances?bulk=1")]
+    assert "S3CR3T" not in "".join(said)
+    assert "<redacted>" in said[0]
+    backup = tmp_path / "backup"
+    live.command("node1", "gnt-cluster", "backup", str(backup))
+    assert b"S3CR3T" not in backup.read_bytes()
+    assert {path.name for path in holding(live, "S3CR3T")} <= {"config.db", "config.db-wal"}
+    for daemon in reversed(ALL):
+        for node in live.names:
+            live.daemons(node).stop(daemon)
+    assert {path.name for path in holding(live, kept)} == {"config.db"}
+    assert holding(live, passing) == []
+    for daemon in ALL:
+        for node in live.names if daemon == NODED else ("node1",):
+            live.start(node, daemon)
+    live.command("node1", "gnt-instance", "remove", "-f", "secret1")
+
+
+def holding(live: Live, text: str) -> list[Path]:
+    """Give the files of all nodes in which a text stands."""
+    files = (path for node in live.names for path in live.layout(node).root.rglob("*") if path.is_file())
+    return [path for path in files if text.encode() in path.read_bytes()]

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 import gnt
-from gnt.bootstrap.daemons import ALL, MASTERD, NODED, RAPI, Daemons
+from gnt.bootstrap.daemons import ALL, Daemons
 from gnt.bootstrap.plain_machine import (
     choose_bridge,
     choose_hypervisor,
@@ -379,11 +379,9 @@ class ClusterInit:
     def _start(self, undo: ExitStack, address: str) -> None:
         undo.callback(self._stop_all)
         self._say("starting the daemons")
-        self._daemons.start(NODED)
+        self._daemons.start_all()
         self._daemons.wait_for_noded(address, NODED_PORT)
-        self._daemons.start(MASTERD)
         self._daemons.wait_for_masterd()
-        self._daemons.start(RAPI)
 
     def _stop_all(self) -> None:
         """End what was started; that one does not end must not hide why we are here."""

@@ -22,7 +22,7 @@ from msgspec.structs import replace
 import gnt
 from gnt.bootstrap.backup import kept_files
 from gnt.bootstrap.backup_file import Backup, Secrets, decrypt
-from gnt.bootstrap.daemons import ALL, MASTERD, NODED, RAPI, Daemons
+from gnt.bootstrap.daemons import ALL, Daemons
 from gnt.bootstrap.this_node import NODED_PORT, PUBLIC, SECRET, make_tree, put, put_membership, put_ssconf
 from gnt.daemon.config_view import digest_lines
 from gnt.daemon.foreign import refuse_foreign
@@ -411,11 +411,9 @@ class Restore:
 
     def _start(self, cluster: Cluster) -> None:
         self._say("starting the daemons")
-        self._daemons.start(NODED)
+        self._daemons.start_all()
         self._daemons.wait_for_noded(cluster.master.primary_ip, NODED_PORT)
-        self._daemons.start(MASTERD)
         self._daemons.wait_for_masterd()
-        self._daemons.start(RAPI)
 
     def _start_again(self, names: list[str]) -> None:
         """Run again what ran before; that one does not start must not hide why we are here."""

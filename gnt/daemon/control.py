@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -50,6 +51,16 @@ class DaemonControl:
         arguments = shlex.split(self._defaults().get(ARGUMENTS[name], ""))
         twistd = [sys.executable, "-c", _TWISTD, f"--pidfile={pid_file}", "--umask=077", "--rundir=/"]
         self._run([*twistd, name, *arguments], name)
+
+    def start_all(self) -> None:
+        """Start all daemons, side by side: each waits by itself for those that it needs.
+
+        Raises `Failed` with what the first of them said that does not start, once all have had their try.
+        """
+        with ThreadPoolExecutor(len(ALL)) as threads:
+            starts = [threads.submit(self.start, name) for name in ALL]
+        for start in starts:
+            start.result()
 
     def stop(self, name: str) -> None:
         """End a daemon in order; one that does not run is ended already. Raises `Failed` if it does not end."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from gnt.bootstrap.backup import BackupRequest, backup
 from gnt.bootstrap.backup_file import Backup
-from gnt.bootstrap.daemons import MASTERD, NODED, START_TIME, STOP_TIME, Daemons
+from gnt.bootstrap.daemons import ALL, MASTERD, NODED, START_TIME, STOP_TIME, Daemons
 from gnt.bootstrap.failover import ASK_TIME, Asking, Failover, FailoverRequest, Reached
 from gnt.bootstrap.init import ClusterInit, InitRequest
 from gnt.bootstrap.join import JoinCommand, NodeJoin
@@ -52,6 +52,11 @@ class SimDaemons(Daemons):
             self._node.start_noded()
         elif name == MASTERD:
             self._node.start_masterd()
+
+    def start_all(self) -> None:
+        """Start them; time goes on when somebody waits for them."""
+        for name in ALL:
+            self.start(name)
 
     def stop(self, name: str) -> None:
         """End a daemon in order; it is not started again."""

@@ -82,6 +82,11 @@ class PretendedDaemons:
             self.layout.calls_db.write_bytes(b"calls")
         self._step(f"start {name}")
 
+    def start_all(self) -> None:
+        """Start them, one after the other."""
+        for name in ALL:
+            self.start(name)
+
     def stop(self, name: str) -> None:
         """Take the pid file away."""
         self.running.discard(name)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gnt.cli.call import Call
-from gnt.cli.command import Argument, Command, from_opcode, option, unsupported
+from gnt.cli.command import Argument, Command, from_opcode, option
 from gnt.cli.devices import disk_values, nic_values
 from gnt.cli.jobs import run_command
 from gnt.cli.options import CHANGING
-from gnt.cli.terminal import note, say
+from gnt.cli.terminal import say
 from gnt.cli.values import ident_key_values, key_values
 from gnt.model.errors import WRONG_INPUT, Refused
 
@@ -56,6 +56,11 @@ def _modify(call: Call) -> int:
         if offline:
             raise Refused(WRONG_INPUT, "--offline and --online exclude each other")
         offline = False
+    ways = {"--no-hotplug": call.option("hotplug") is False}
+    ways |= {"--hotplug": call.option("hotplug_now"), "--hotplug-if-possible": call.option("hotplug_if_possible")}
+    wanted = [way for way, given in ways.items() if given]
+    if len(wanted) > 1:
+        raise Refused(WRONG_INPUT, f"{' and '.join(wanted)} exclude each other")
     disks, nics = changes_of(call, "disk"), changes_of(call, "net")
     name = call.arguments[0]
     ext = dict(call.option("ext_params", {}))
@@ -67,6 +72,8 @@ def _modify(call: Call) -> int:
         offline=offline,
         ext_params=ext or None,
         remote_node=call.option("node"),
+        # The opcode's word for it: what the guest cannot take is no reason to refuse the change.
+        force=True if call.option("hotplug_if_possible") else call.option("force"),
     )
     return run_command(call, opcode, lambda result: _show(name, result))
 
@@ -77,7 +84,6 @@ def _show(name: str, result: Any) -> None:
     say(f"Modified instance {name}")
     for parameter, value in result:
         say(f" - {parameter} -> {value}")
-    note("The guest sees changes of its parameters and devices at its next start.")
 
 
 COMMAND: Final = Command(
@@ -109,9 +115,13 @@ COMMAND: Final = Command(
         option("--online", help="take the mark away"),
         from_opcode(MODIFY, "conflicts_check", "--no-conflicts-check", help="accept addresses that are in use"),
         from_opcode(MODIFY, "pnode", "--new-primary", metavar="NODE"),
-        from_opcode(MODIFY, "hotplug", "--no-hotplug", help="the usual now: changes are seen at the next start"),
-        unsupported("--hotplug", hint="changes are seen at the next start"),
-        unsupported("--hotplug-if-possible", hint="changes are seen at the next start"),
+        from_opcode(MODIFY, "hotplug", "--no-hotplug", help="let a running guest see other devices at its next start"),
+        option(
+            "--hotplug",
+            dest="hotplug_now",
+            help="give a running guest its new devices at once, or refuse: what is done anyway",
+        ),
+        option("--hotplug-if-possible", help="what a running guest cannot take, it sees at its next start"),
         from_opcode(MODIFY, "instance_communication", "-c", "--communication", parse=None, metavar="yes|no"),
         *CHANGING,
     ),
@@ -120,9 +130,12 @@ COMMAND: Final = Command(
         A CHANGE is ACTION:K=V,... at the end, or N:K=V,... and N:ACTION,K=V,... where N is
         an index, a name or a UUID. ACTION is add, attach, detach, modify or remove. The
         value default takes a parameter back to what the cluster says.
+        A running guest is given new disks and interfaces at once, and asked to let go of
+        those that go; unmount them there first. Other changes it sees at its next start.
     """,
     examples=(
         "gnt-instance modify --disk add:size=10g web1",
+        "gnt-instance modify --disk add:size=10g --net 1:remove --hotplug-if-possible web1",
         "gnt-instance modify -t drbd -n node2 web1",
         "gnt-instance modify -B vcpus=2,memory=2g web1",
     ),

@@ -31,6 +31,9 @@ ASK_AGAIN: Final = 5.0
 PLUG_LOOKS: Final = 10
 PROGRESS_EVERY: Final = 10.0
 ABORT_EVERY: Final = 1.0
+LETTING_GO: Final = 30.0
+"""Seconds that a guest has to let go of a device."""
+_KINDS: Final = {"disk": "disk", "nic": "interface"}
 
 
 class Alarm:
@@ -152,6 +155,10 @@ class Guests:
             guest_calls.MigrationCancel: self._cancel,
             guest_calls.MigrationFinish: self._finish,
             guest_calls.HypervisorCheck: self._check,
+            guest_calls.DevicePlugCheck: self._check_plug,
+            guest_calls.DevicePlug: self._plug,
+            guest_calls.DeviceUnplug: self._unplug,
+            guest_calls.DiskResized: self._resized,
         }
 
     # For the calls about the node itself
@@ -230,8 +237,9 @@ class Guests:
             await self._run(driver.reset, instance.name, instance.uuid)
         else:
             definition = await self._run(driver.definition, instance.name, instance.uuid)
+            devices = await self._devices(instance)
             await self._halt(driver, instance, call.timeout, context)
-            await self._run(driver.start_again, definition)
+            await self._run(driver.start_again, definition, instance, devices)
 
     async def _halt(self, driver: IHypervisor, call: _Named, patience: float, context: CallContext) -> None:
         """Ask the guest to halt, pull the plug after `patience` seconds; a guest that is down stays so."""
@@ -244,6 +252,43 @@ class Guests:
             if aborted:
                 raise NodeFailure("aborted", f"stopping {call.name} was broken off; it may halt yet")
             await guest.pull_plug()
+
+    # Devices of guests that run
+
+    async def _check_plug(self, call: guest_calls.DevicePlugCheck, _context: CallContext) -> None:
+        driver = self._driver(call.instance.hypervisor)
+        for kind in call.kinds:
+            await self._run(driver.check_plug, call.instance, kind)
+
+    async def _plug(self, call: guest_calls.DevicePlug, _context: CallContext) -> None:
+        instance, driver = call.instance, self._driver(call.instance.hypervisor)
+        if call.kind == "nic":
+            nic = _device(instance.nics, call)
+            await self._run(driver.plug_nic, instance, nic)
+            return
+        disk = _device(instance.disks, call)
+        (source,) = await self._disk_devices([disk])
+        await self._run(driver.plug_disk, instance, disk, source)
+
+    async def _unplug(self, call: guest_calls.DeviceUnplug, context: CallContext) -> None:
+        driver = self._driver(call.hypervisor)
+        look, waited = FIRST_LOOK, 0.0
+        with self._alarm(call.uuid) as alarm, _abortable(context, alarm) as aborted:
+            while not aborted and waited < LETTING_GO:
+                if not await self._run(driver.ask_to_unplug, call.name, call.uuid, call.kind, call.device):
+                    return
+                await alarm.wait(look)
+                waited, look = waited + look, min(look * 1.5, LONGEST_LOOK)
+        raise NodeFailure(
+            "aborted" if aborted else "held",
+            f"{call.name} does not let go of its {_KINDS[call.kind]} {call.device}",
+            hint="it may be booting, or have it in use: unmount it there, or stop the guest first",
+            retry=True,
+        )
+
+    async def _resized(self, call: guest_calls.DiskResized, _context: CallContext) -> None:
+        driver = self._driver(call.hypervisor)
+        await self._run(driver.resize_disk, call.name, call.uuid, call.disk, call.size)
 
     # Migration
 
@@ -328,6 +373,25 @@ class Guests:
 
     def _alarm(self, uuid: str) -> AbstractContextManager[Alarm]:
         return _kept(self._alarms, uuid, Alarm(self._place))
+
+
+class _Known(Protocol):
+    """What has a UUID."""
+
+    @property
+    def uuid(self) -> str:
+        """Give it."""
+
+
+D = TypeVar("D", bound=_Known)
+
+
+def _device(devices: Sequence[D], call: guest_calls.DevicePlug) -> D:
+    """Give the device that a call is about."""
+    for device in devices:
+        if device.uuid == call.device:
+            return device
+    raise NodeFailure("wrong_input", f"{call.instance.name} has no {_KINDS[call.kind]} {call.device}")
 
 
 @contextmanager

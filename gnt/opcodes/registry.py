@@ -83,7 +83,7 @@ OLDER: Final[dict[str, dict[str, Callable[[Any], dict[str, Any]]]]] = {
     "OP_CLUSTER_RENEW_CRYPTO": {"ssh_keys": lambda value: {"renew_ssh_keys": value}},
     "OP_GROUP_RENAME": {"old_name": lambda value: {"group_name": value}},
     "OP_INSTANCE_RENAME": {"ignore_ip": lambda value: {"ip_check": not value}},
-    "OP_INSTANCE_SET_PARAMS": {"hotplug_if_possible": lambda value: {"hotplug": True} if value else {}},
+    "OP_INSTANCE_SET_PARAMS": {"hotplug_if_possible": lambda value: {"hotplug": True, "force": True} if value else {}},
     "OP_QUERY": {"filter": lambda value: {"qfilter": value}},
     "OP_TEST_ALLOCATOR": {
         "allocator": lambda value: {"iallocator": value},

@@ -89,6 +89,65 @@ class GuestReboot(NodeCall[None], tag="guest_reboot", frozen=True, kw_only=True)
         return self.instance.uuid
 
 
+class DevicePlugCheck(NodeCall[None], tag="device_plug_check", frozen=True, kw_only=True):
+    """Check that a running guest takes devices of these kinds (`disk`, `nic`); `unsupported` says why it does not."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    instance: InstanceSpec
+    kinds: list[str]
+
+
+class DevicePlug(NodeCall[None], tag="device_plug", frozen=True, kw_only=True):
+    """Plug a device of `instance` (`kind` `disk` or `nic`, `device` its UUID) into its running guest.
+
+    A disk is assembled. A guest that has it already keeps it.
+    """
+
+    instance: InstanceSpec
+    kind: str
+    device: str
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
+class DeviceUnplug(NodeCall[None], tag="device_unplug", frozen=True, kw_only=True):
+    """Take a device from a running guest, and wait until the guest has let go of it; `held` if it does not.
+
+    A guest that is down, or does not have it, has let go already.
+    """
+
+    hypervisor: str
+    name: str
+    uuid: str
+    kind: str
+    device: str
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.uuid
+
+
+class DiskResized(NodeCall[None], tag="disk_resized", frozen=True, kw_only=True):
+    """Tell a running guest that its disk (UUID) has `size` MiB now; one that is down sees it when it starts."""
+
+    hypervisor: str
+    name: str
+    uuid: str
+    disk: str
+    size: int
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.uuid
+
+
 class Console(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach a guest's console: spec/luxi.md, section 6 (`console`). Unused members are None."""
 

@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from gnt.daemon.runtime import Runtime
 from gnt.model.errors import GntError, NodeFailure
 from gnt.model.layout import Layout
-from gnt.model.objects import DiskTemplate, HypervisorName
+from gnt.model.objects import DiskTemplate, HypervisorName, NicMode
 from gnt.model.params import defaults
 from gnt.model.params_tables import BACKEND, HYPERVISOR
-from gnt.model.specs import DiskSpec, InstanceSpec
+from gnt.model.specs import DiskSpec, InstanceSpec, NicSpec
 from gnt.noded.guests import Guests
 from gnt.noded.handler import CallContext, Place
 from gnt.noded.hypervisors.fake import FakeHypervisor
@@ -238,7 +239,7 @@ def test_reboot(node: Node, hard: bool, timeout: int) -> None:
     node.done(guest_calls.GuestStart(instance=WEB))
     node.done(guest_calls.GuestReboot(instance=WEB, hard=hard, timeout=timeout))
     assert node.states == ["running"]
-    assert node.looked_up == ([DISK, DISK] if hard else [DISK])
+    assert node.looked_up == ([DISK, DISK] if hard or timeout else [DISK])
 
 
 def test_soft_reboot_of_a_guest_that_is_down(node: Node) -> None:
@@ -247,6 +248,92 @@ def test_soft_reboot_of_a_guest_that_is_down(node: Node) -> None:
     assert failure.code == "not_running"
     node.done(guest_calls.GuestReboot(instance=WEB, hard=True, timeout=120))
     assert node.states == ["running"]
+
+
+# Devices of guests that run
+
+SECOND = replace(DISK, index=1, uuid="d2", size=2)
+NIC = NicSpec(index=0, uuid="n1", mac="aa:00:00:00:00:01", mode=NicMode.BRIDGED, link="br0")
+WIDER = replace(WEB, disks=(DISK, SECOND), nics=(NIC,))
+
+
+def unplug(kind: str, device: str) -> guest_calls.DeviceUnplug:
+    """Take a device from the guest."""
+    return guest_calls.DeviceUnplug(hypervisor="fake", name="web1", uuid="u1", kind=kind, device=device)
+
+
+def has(node: Node) -> tuple[dict[str, int], list[str]]:
+    """Give the disks and interfaces that the guest sees."""
+    guest = node.fake._running("web1", "u1")
+    return guest.sizes, list(guest.nics)
+
+
+def test_devices_come_and_go(node: Node) -> None:
+    """Only the disk in question is looked up; each call may arrive twice."""
+    node.done(guest_calls.GuestStart(instance=WEB))
+    node.looked_up.clear()
+    node.done(guest_calls.DevicePlugCheck(instance=WEB, kinds=["disk", "nic"]))
+    for _ in range(2):
+        node.done(guest_calls.DevicePlug(instance=WIDER, kind="disk", device="d2"))
+        node.done(guest_calls.DevicePlug(instance=WIDER, kind="nic", device="n1"))
+    assert has(node) == ({"d1": 1, "d2": 2}, ["n1"])
+    assert node.looked_up == [SECOND, SECOND]
+    node.done(guest_calls.DiskResized(hypervisor="fake", name="web1", uuid="u1", disk="d2", size=5))
+    for _ in range(2):
+        node.done(unplug("disk", "d1"))
+        node.done(unplug("nic", "n1"))
+    assert has(node) == ({"d2": 5}, [])
+    assert node.fake._running("web1", "u1").disks == ("/disks/d2",)
+
+
+def test_a_guest_that_lets_go_late(node: Node) -> None:
+    """The call waits for it, and is over as soon as it has."""
+    node.done(guest_calls.GuestStart(instance=WEB))
+    clings = node.deafen().with_name("web1.clings")
+    clings.touch()
+    ended = fired(node.call(unplug("disk", "d1")))
+    node.clock.advance(1)
+    assert ended == []
+    clings.unlink()
+    node.clock.advance(5)
+    assert ended == [None]
+    assert has(node) == ({}, [])
+
+
+def test_a_guest_that_does_not_let_go(node: Node) -> None:
+    """After some time it is said, with what can be done; the device is still there."""
+    node.done(guest_calls.GuestStart(instance=WEB))
+    node.deafen().with_name("web1.clings").touch()
+    ended = fired(node.call(unplug("disk", "d1")))
+    for _ in range(40):
+        node.clock.advance(1)
+    (error,) = ended
+    assert (error.code, error.text) == ("held", "web1 does not let go of its disk d1")
+    assert "unmount it" in error.hint
+    assert has(node) == ({"d1": 1}, [])
+
+
+def test_waiting_for_a_guest_to_let_go_is_broken_off(node: Node) -> None:
+    """When the call is given up, it ends."""
+    node.done(guest_calls.GuestStart(instance=WEB))
+    node.deafen().with_name("web1.clings").touch()
+    ended = fired(node.call(unplug("disk", "d1")))
+    for abort in tuple(node.context.on_abort):
+        abort()
+    assert [error.code for error in ended] == ["aborted"]
+
+
+def test_devices_of_a_guest_that_is_down(node: Node) -> None:
+    """It has let go already, and sees the size when it starts; nothing can be given to it."""
+    node.done(unplug("disk", "d1"))
+    node.done(guest_calls.DiskResized(hypervisor="fake", name="web1", uuid="u1", disk="d1", size=5))
+    for call in (
+        guest_calls.DevicePlugCheck(instance=WEB, kinds=["disk"]),
+        guest_calls.DevicePlug(instance=WEB, kind="disk", device="d1"),
+    ):
+        assert node.failure(call).code == "not_running"
+    node.done(guest_calls.GuestStart(instance=WEB))
+    assert node.failure(guest_calls.DevicePlug(instance=WEB, kind="disk", device="d9")).code == "wrong_input"
 
 
 def test_unknown_hypervisor(node: Node) -> None:

@@ -17,7 +17,7 @@ MAPPED: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"OP_ID": "OP_INSTANCE_RENAME", "instance_name": "a", "new_name": "b", "ignore_ip": True}, {"ip_check": False}),
     (
         {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "a", "hotplug": False, "hotplug_if_possible": True},
-        {"hotplug": True},
+        {"hotplug": True, "force": True},
     ),
     (
         {"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "a", "hotplug": False, "hotplug_if_possible": False},

@@ -19,6 +19,7 @@ from gnt.masterd.operations.disk_steps import (
     wait_for_sync,
     wipe_disks,
 )
+from gnt.masterd.operations.hotplug import resized
 from gnt.masterd.operations.instance_steps import is_up, locks_of, policy_notes, refuse_offline
 from gnt.masterd.operations.new_disks import space_needed
 from gnt.masterd.plan import Forward, Keep, Note, Plan, Release, Step, on
@@ -80,7 +81,7 @@ class GrowDisk(Operation[InstanceGrowDisk]):
                 *(wipe_disks([after], [disk.size]) if wipes else ()),
                 *self._wait(cluster, after),
                 *(() if active else release_disks(cluster, [after], tolerant=True)),
-                *((_at_next_start(instance),) if is_up(seen.guest) else ()),
+                *((resized(instance, grown),) if is_up(seen.guest) else ()),
             )
         )
 
@@ -138,7 +139,3 @@ def _grow(disk: Laid, size: int) -> tuple[Step, ...]:
     if not disk.is_mirror:
         return below
     return (*below, Forward(on(disk.primary, DiskGrow(disk=disk.spec, size=size, backing=False))))
-
-
-def _at_next_start(instance: Instance) -> Note:
-    return Note(f" - INFO: the guest of {instance.name} sees the new size at its next start at the latest")

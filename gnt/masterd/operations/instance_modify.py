@@ -26,7 +26,9 @@ from gnt.masterd.operations.disk_steps import (
     remove_disks,
     wait_for_sync,
     wipe_disks,
+    without_undo,
 )
+from gnt.masterd.operations.hotplug import exchange_nics, plug_disks, unplug_disks, why_not_plugged
 from gnt.masterd.operations.instance_settings import Settings
 from gnt.masterd.operations.instance_steps import (
     is_up,
@@ -50,10 +52,11 @@ from gnt.wire.guest_calls import GuestFacts
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """The guest, and what is free on the nodes that get new disks."""
+    """The guest, what is free on the nodes that get new disks, and whether the guest's devices change while it runs."""
 
     guest: GuestFacts | None
     space: Mapping[str, NodeFacts]
+    plugs: bool = False
 
 
 @executes(InstanceSetParams)
@@ -74,19 +77,24 @@ class ModifyInstance(Operation[InstanceSetParams]):
         instance = cluster.instance(self.op.instance_name)
         self._refuse_impossible(cluster, instance)
         settings = Settings(self.op, self.fresh)
-        settings.changed(cluster, instance)
+        changed = settings.changed(cluster, instance)
         primary = cluster.nodes[instance.primary_node]
+        kinds: set[str] = set()
         if self._converts:
             new, _ = self._converted(cluster, instance)
         else:
-            new = self._changes(cluster, instance).new
+            changes = self._changes(cluster, instance)
+            new = changes.new
+            kinds = self._plugged_kinds(cluster, instance, changed, changes)
         space: Mapping[str, NodeFacts] = {}
         if new:
             nodes = dict.fromkeys((instance.primary_node, *(node for disk in new for node in disk.nodes)))
             space = await look_for_room(look, list(nodes), new)
             await look_at_storage(cluster, look, primary.uuid, new[0].dev_type, new)
         if not primary.offline:
-            return Seen(guest=await look.guest(instance), space=space)
+            guest = await look.guest(instance)
+            plugs = is_up(guest) and await self._can_plug(cluster, look, instance, kinds)
+            return Seen(guest=guest, space=space, plugs=plugs)
         if self._converts or self.op.disks:
             refuse_offline(primary)
         return Seen(guest=None, space=space)
@@ -97,7 +105,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
         settings = Settings(self.op, self.fresh)
         changed = settings.changed(cluster, instance)
         settings.refuse_running(instance, seen.guest)
-        notes = self._at_next_start(seen.guest) if changed != instance or self.op.disks else ()
+        notes = self._at_next_start(instance, changed, seen)
         known = cluster.put(changed)
         kept = (Keep((changed,)),) if changed != instance else ()
         if self._converts:
@@ -110,7 +118,8 @@ class ModifyInstance(Operation[InstanceSetParams]):
             after = self._after(known, changed, changes)
             policy = policy_notes(after, after.instances[changed.uuid], ignore=self.op.ignore_ipolicy)
         steps = self._disks(known, changed, changes, seen) if self.op.disks else ()
-        return Plan((*policy, *kept, *steps, *notes), result=[*settings.said, *changes.said])
+        nics = exchange_nics(cluster, instance, known, changed)[0] if seen.plugs else ()
+        return Plan((*policy, *nics, *kept, *steps, *notes), result=[*settings.said, *changes.said])
 
     # Disks
 
@@ -146,7 +155,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
 
     def _disks(self, cluster: Cluster, instance: Instance, changes: DiskChanges, seen: Seen) -> tuple[Step, ...]:
         gone = (*changes.removed, *changes.detached)
-        if gone:
+        if gone and not seen.plugs:
             refuse_running(instance, seen.guest, "its disks are in use")
         refuse_without_space(cluster, seen.space, space_needed(changes.new))
         after = replace(instance, disks=tuple(disk.uuid for disk in changes.disks))
@@ -155,7 +164,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
         new = laid(known, after, changes.new)
         wipes, active = cluster.settings.prealloc_wipe_disks and bool(new), instance.disks_active
         waits = wait_for_sync(known, new, once=not self.op.wait_for_sync)
-        opened = bool(new) and (active or wipes or bool(waits))
+        opened = bool(new) and (active or wipes or bool(waits) or seen.plugs)
         added = laid(known, after, changes.attached) if active else ()
         loose = tuple(replace(disk, iv_name="") for disk in gone)
         kept = tuple(_real(disk) for disk in changes.disks)
@@ -166,18 +175,54 @@ class ModifyInstance(Operation[InstanceSetParams]):
             *(assemble_disks(known, new) if opened else ()),
             *(wipe_disks(new) if wipes else ()),
             *assemble_disks(known, added),
+            *(plug_disks(known, after, (*changes.new, *changes.attached)) if seen.plugs else ()),
+            *(unplug_disks(cluster, instance, gone) if seen.plugs else ()),
             Keep((after, *kept, *loose)),
             *(waits if opened else ()),
-            *(release_disks(known, new, tolerant=True) if opened and not active else ()),
+            *(release_disks(known, new, tolerant=True) if opened and not active and not seen.plugs else ()),
             *release_disks(cluster, before, tolerant=bool(changes.detached)),
             *remove_disks(cluster, laid(cluster, instance, changes.removed)),
             *((Forget(changes.removed),) if changes.removed else ()),
+            *(self._renumbered(cluster, known, after, changes) if active else ()),
         )
 
-    def _at_next_start(self, guest: GuestFacts | None) -> tuple[Note, ...]:
-        if not is_up(guest):
+    def _renumbered(
+        self, before: Cluster, cluster: Cluster, instance: Instance, changes: DiskChanges
+    ) -> tuple[Step, ...]:
+        """Disks that have another place in the list are known on their nodes under that."""
+        places = {disk.uuid: disk.iv_name for disk in before.disks.values()}
+        moved = [disk for disk in changes.disks if places.get(disk.uuid, disk.iv_name) not in {disk.iv_name, ""}]
+        return without_undo(assemble_disks(cluster, laid(cluster, instance, moved), ignore_secondaries=True))
+
+    def _at_next_start(self, instance: Instance, changed: Instance, seen: Seen) -> tuple[Note, ...]:
+        settings = replace(changed, nics=instance.nics) != instance
+        devices = bool(self.op.disks) or changed.nics != instance.nics
+        modes = any("mode" in change.params for change in as_changes(self.op.disks) if change.action == "modify")
+        if not is_up(seen.guest) or not (settings or modes or (devices and not seen.plugs)):
             return ()
         return (Note(" - INFO: the guest is running: what it sees changes at its next start"),)
+
+    # Devices of the running guest
+
+    def _plugged_kinds(self, cluster: Cluster, instance: Instance, changed: Instance, changes: DiskChanges) -> set[str]:
+        """Say which kinds of devices the guest gets or loses: `disk`, `nic`."""
+        kinds = set()
+        if changes.new or changes.attached or changes.removed or changes.detached:
+            kinds.add("disk")
+        if exchange_nics(cluster, instance, cluster.put(changed), changed)[0]:
+            kinds.add("nic")
+        return kinds
+
+    async def _can_plug(self, cluster: Cluster, look: Look, instance: Instance, kinds: set[str]) -> bool:
+        if not self.op.hotplug or not kinds:
+            return False
+        failure = await why_not_plugged(look, cluster, instance, kinds)
+        if failure is None:
+            return True
+        if not self.op.force:
+            raise Refused(WRONG_STATE, failure.text, hint=failure.hint or "--no-hotplug: seen at the next start")
+        look.note(f" - WARNING: {failure.text}")
+        return False
 
     # Another template
 

@@ -6,7 +6,7 @@ Our domains carry a mark in libvirt's metadata, so that foreign domains on the s
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,7 @@ import msgspec
 
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import InstanceSpec, NicSpec
+from gnt.wire.calls import DiskDevice
 
 MARK: Final = "urn:gnt:guest"
 QEMU: Final = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -108,17 +109,35 @@ def device_id(kind: str, uuid: str) -> str:
     return f"{kind}-{uuid.rsplit('-', 2)[0]}"
 
 
-class Targets:
-    """Gives out device names: `vda`, `vdb`, `hda` and so on."""
+def with_sources(xml: str, sources: Mapping[str, DiskDevice]) -> str:
+    """Give a domain's XML with its disks, named by their aliases, at the devices that they have now."""
+    domain = ET.fromstring(xml)  # noqa: S314 - libvirt's own text
+    for disk in domain.iterfind("devices/disk"):
+        alias, source = disk.find("alias"), disk.find("source")
+        device = sources.get(alias.get("name", "")) if alias is not None else None
+        if device is None or source is None or device.uri is not None:
+            continue
+        for key in ("file", "dev"):
+            if key in source.attrib:
+                source.set(key, device.link or device.path)
+    return ET.tostring(domain, encoding="unicode")
 
-    def __init__(self) -> None:
+
+class Targets:
+    """Gives out device names: `vda`, `vdb`, `hda` and so on, but none of `taken`."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
         self._used: dict[str, int] = {}
+        self._taken = frozenset(taken)
 
     def next(self, prefix: str) -> str:
         """Give the next name with that prefix."""
-        number = self._used.get(prefix, 0)
-        self._used[prefix] = number + 1
-        return prefix + letters(number)
+        while True:
+            number = self._used.get(prefix, 0)
+            self._used[prefix] = number + 1
+            name = prefix + letters(number)
+            if name not in self._taken:
+                return name
 
 
 def bridge_interface(devices: ET.Element, nic: NicSpec) -> ET.Element:

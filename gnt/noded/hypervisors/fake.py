@@ -1,9 +1,10 @@
 """The hypervisor `fake`: guests are files, one for each, in one directory of the node. Needs no privileges.
 
 As real as files can be: guests survive the daemon, use up the node's memory, halt when asked to, move to another
-node whose directory is on this machine by one rename. Two kinds of files play the guest's own part, for tests:
-`hooks/<name>.halt` (the guest halts from inside, when next looked at) and `hooks/<name>.deaf` (it does not hear its
-power button). A guest's file is never read while it is half written.
+node whose directory is on this machine by one rename. Three kinds of files play the guest's own part, for tests:
+`hooks/<name>.halt` (the guest halts from inside, when next looked at), `hooks/<name>.deaf` (it does not hear its power
+button) and `hooks/<name>.clings` (it does not let go of a device). A guest's file is never read while it is half
+written.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 from zope.interface import implementer
 
 from gnt.model.errors import NodeFailure
-from gnt.model.specs import InstanceSpec
+from gnt.model.specs import DiskSpec, InstanceSpec, NicSpec
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.wire.calls import DiskDevice, HypervisorFacts
 from gnt.wire.guest_calls import Console, GuestFacts, MigrationProgress, MigrationTicket
@@ -29,7 +30,10 @@ USER_DOWN = "user_down"
 
 
 class FakeGuest(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest as its file has it. `disks` are paths; `hvparams` those it was started with. Memory in MiB."""
+    """A guest as its file has it. `disks` are paths; `hvparams` those it was started with. Memory in MiB.
+
+    `sizes` are those of the disks that it sees (MiB) by their UUIDs, in the order of `disks`; `nics` its MAC addresses.
+    """
 
     name: str
     uuid: str
@@ -37,6 +41,8 @@ class FakeGuest(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
     vcpus: int
     disks: tuple[str, ...] = ()
+    sizes: dict[str, int] = {}
+    nics: dict[str, str] = {}
     hvparams: dict[str, Any] = {}
     boots: int = 1
 
@@ -116,14 +122,56 @@ class FakeHypervisor:
         """Give the guest's file."""
         return msgspec.json.encode(self._running(name, uuid)).decode()
 
-    def start_again(self, definition: str) -> None:
+    def start_again(self, definition: str, instance: InstanceSpec, disks: Sequence[DiskDevice]) -> None:
         """Write the guest's file again, unless the guest runs."""
-        guest = msgspec.json.decode(definition, type=FakeGuest)
+        guest = _placed(msgspec.json.decode(definition, type=FakeGuest), instance, disks)
         present = self._read(guest.name)
         if present is not None and present.uuid != guest.uuid:
             raise _taken(guest.name, present.uuid)
         if present is None or not present.uses_memory:
             self._write(msgspec.structs.replace(guest, state=RUNNING, boots=guest.boots + 1))
+
+    # Devices
+
+    def check_plug(self, instance: InstanceSpec, kind: str) -> None:  # noqa: ARG002 - the interface's
+        """Accept all that a running guest is to be given."""
+        self._running(instance.name, instance.uuid)
+
+    def plug_disk(self, instance: InstanceSpec, disk: DiskSpec, source: DiskDevice) -> None:
+        """Add the disk to the guest's file."""
+        guest = self._running(instance.name, instance.uuid)
+        if disk.uuid not in guest.sizes:
+            disks, sizes = (*guest.disks, source.path), {**guest.sizes, disk.uuid: disk.size}
+            self._write(msgspec.structs.replace(guest, disks=disks, sizes=sizes))
+
+    def plug_nic(self, instance: InstanceSpec, nic: NicSpec) -> None:
+        """Add the interface to the guest's file."""
+        guest = self._running(instance.name, instance.uuid)
+        if nic.uuid not in guest.nics:
+            self._write(msgspec.structs.replace(guest, nics={**guest.nics, nic.uuid: nic.mac}))
+
+    def ask_to_unplug(self, name: str, uuid: str, kind: str, device: str) -> bool:
+        """Take it from the guest's file, unless the guest clings to it."""
+        guest = self._read(name)
+        if guest is None or guest.uuid != uuid or device not in (guest.sizes if kind == "disk" else guest.nics):
+            return False
+        if not self._hook(name, "clings").exists():
+            kept = [place for place, known in enumerate(guest.sizes) if known != device]
+            self._write(
+                msgspec.structs.replace(
+                    guest,
+                    disks=tuple(path for place, path in enumerate(guest.disks) if place in kept or kind == "nic"),
+                    sizes={known: size for known, size in guest.sizes.items() if known != device},
+                    nics={known: mac for known, mac in guest.nics.items() if known != device},
+                )
+            )
+        return True
+
+    def resize_disk(self, name: str, uuid: str, disk: str, size: int) -> None:
+        """Write the new size into the guest's file."""
+        guest = self._read(name)
+        if guest is not None and guest.uuid == uuid and disk in guest.sizes:
+            self._write(msgspec.structs.replace(guest, sizes={**guest.sizes, disk: size}))
 
     def console(self, instance: InstanceSpec, node_name: str) -> Console:  # noqa: ARG002 - the interface's
         """There is none."""
@@ -190,7 +238,7 @@ class FakeHypervisor:
         if note is not None:
             # What it was started with travels with it; the devices are those of this node.
             base = present if here and present is not None else note
-            self._write(msgspec.structs.replace(base, disks=note.disks))
+            self._write(_placed(base, instance, [DiskDevice(path=path) for path in note.disks]))
             self.cancel_accept(instance)
         elif not here:
             raise NodeFailure("not_running", f"{instance.name} has not arrived here")
@@ -222,6 +270,8 @@ class FakeHypervisor:
             memory=memory,
             vcpus=int(instance.beparams.get("vcpus", 1)),
             disks=tuple(disk.path for disk in disks),
+            sizes={disk.uuid: disk.size for disk in instance.disks},
+            nics={nic.uuid: nic.mac for nic in instance.nics},
             hvparams=dict(instance.hvparams),
         )
 
@@ -299,6 +349,13 @@ def _facts(guest: FakeGuest) -> GuestFacts:
         memory=guest.memory,
         vcpus=guest.vcpus,
     )
+
+
+def _placed(guest: FakeGuest, instance: InstanceSpec, disks: Sequence[DiskDevice]) -> FakeGuest:
+    """Give a guest with the paths that its disks have here now; one of which nothing is known keeps its own."""
+    here = {disk.uuid: source.path for disk, source in zip(instance.disks, disks, strict=False)}
+    there = dict(zip(guest.sizes, guest.disks, strict=False))
+    return msgspec.structs.replace(guest, disks=tuple(here.get(uuid, there.get(uuid, "")) for uuid in guest.sizes))
 
 
 def _taken(name: str, uuid: str) -> NodeFailure:

@@ -20,7 +20,7 @@ from typing import Any
 
 from zope.interface import Attribute, Interface
 
-from gnt.model.specs import InstanceSpec
+from gnt.model.specs import DiskSpec, InstanceSpec, NicSpec
 from gnt.wire.calls import DiskDevice, HypervisorFacts
 from gnt.wire.guest_calls import Console, GuestFacts, MigrationProgress, MigrationTicket
 
@@ -54,8 +54,26 @@ class IHypervisor(Interface):
         `not_running` if it is down.
         """
 
-    def start_again(definition: str) -> None:
-        """Start a guest that is down with the parameters it ran with."""
+    def start_again(definition: str, instance: InstanceSpec, disks: Sequence[DiskDevice]) -> None:
+        """Start a guest that is down with the parameters it ran with, on its disks as they are called here now."""
+
+    def check_plug(instance: InstanceSpec, kind: str) -> None:
+        """Check that the running guest can be given devices of a kind (`disk`, `nic`) and lets them be taken again.
+
+        `unsupported` says why it cannot.
+        """
+
+    def plug_disk(instance: InstanceSpec, disk: DiskSpec, source: DiskDevice) -> None:
+        """Give the running guest an assembled disk, which it may have already. `not_running`, `unsupported`."""
+
+    def plug_nic(instance: InstanceSpec, nic: NicSpec) -> None:
+        """Give the running guest an interface, which it may have already. `not_running`, `unsupported`."""
+
+    def ask_to_unplug(name: str, uuid: str, kind: str, device: str) -> bool:
+        """Ask the guest to let go of a disk or interface (its UUID); False if it does not have it. Does not wait."""
+
+    def resize_disk(name: str, uuid: str, disk: str, size: int) -> None:
+        """Tell the running guest that its disk (UUID) has `size` MiB; nothing if it is down, or lacks the disk."""
 
     def console(instance: InstanceSpec, node_name: str) -> Console:
         """Say how to reach the console."""

@@ -19,8 +19,8 @@ from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.noded.hypervisors.kvm_check import check_parameters
 from gnt.noded.hypervisors.kvm_display import FIRST_PORT
 from gnt.noded.hypervisors.kvm_host import Acceleration, emulator, look_at
-from gnt.noded.hypervisors.kvm_migration import MigratingDriver
-from gnt.noded.hypervisors.kvm_xml import kvm_domain
+from gnt.noded.hypervisors.kvm_hotplug import PluggingDriver
+from gnt.noded.hypervisors.kvm_xml import KvmHost, kvm_domain
 from gnt.noded.hypervisors.libvirt_connection import LibvirtConnection
 from gnt.noded.hypervisors.libvirt_place import is_embedded, libvirt_uri, prepare_embedded
 from gnt.wire.calls import DiskDevice
@@ -28,7 +28,7 @@ from gnt.wire.guest_calls import Console
 
 
 @implementer(IHypervisor)
-class KvmHypervisor(MigratingDriver):
+class KvmHypervisor(PluggingDriver):
     """Guests of QEMU, with KVM where it works and by emulation where it does not."""
 
     name = "kvm"
@@ -39,10 +39,12 @@ class KvmHypervisor(MigratingDriver):
 
     def domain_xml(self, instance: InstanceSpec, disks: Sequence[DiskDevice]) -> tuple[str, list[Remark]]:
         """Give the XML of a guest as it would start here now."""
+        return kvm_domain(instance, disks, self._host(instance))
+
+    def _host(self, instance: InstanceSpec) -> KvmHost:
         script = nic_setup.own_script(self._place.layout.etc)
         log = self._place.layout.log / self.name
-        host = look_at(instance, self._acceleration, log, nic_script=script is not None)
-        return kvm_domain(instance, disks, host)
+        return look_at(instance, self._acceleration, log, nic_script=script is not None)
 
     def check(self, parameters: Mapping[str, Any]) -> None:
         """Check filled parameters on this node."""

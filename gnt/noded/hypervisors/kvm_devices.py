@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec, InstanceSpec, NicSpec
-from gnt.noded.hypervisors.domain_xml import Remark, Targets, bridge_interface, child, device_id
+from gnt.noded.hypervisors.domain_xml import Remark, Targets, bridge_interface, child, device_id, to_text
 from gnt.noded.hypervisors.kvm_support import SOUND, USB_HOST, USB_INPUTS, is_i440fx, words
 from gnt.wire.calls import DiskDevice
 
@@ -123,6 +123,10 @@ def _network_source(element: ET.Element, uri: str) -> None:
         name, *options = uri.removeprefix("rbd:").split(":")
         source = child(element, "source", protocol="rbd", name=name)
         settings = dict(option.partition("=")[::2] for option in options)
+        if "id" in settings:
+            # libvirt hands a user's key on itself; it is kept there, and only named here.
+            auth = child(source, "auth", username=settings["id"])
+            child(auth, "secret", type="ceph", usage=f"client.{settings['id']} secret")
         if "conf" in settings:
             child(source, "config", file=settings["conf"])
         return
@@ -155,16 +159,48 @@ def add_nics(devices: ET.Element, instance: InstanceSpec, *, vhost: bool, script
     for _ in range(taken):
         slots.take(ET.Element("placeholder"))
     for nic in instance.nics:
-        element = _own_tap(devices, nic) if script or nic.mode == "routed" else bridge_interface(devices, nic)
-        virtio = given["nic_type"] == "paravirtual"
-        child(element, "model", type="virtio" if virtio else given["nic_type"])
-        if virtio:
-            _virtio_driver(element, given, vhost=vhost, remarks=remarks)
-        child(element, "alias", name=f"ua-{device_id('nic', nic.uuid)}")
+        element = _nic(devices, nic, given, vhost=vhost, script=script, remarks=remarks)
         if given["boot_order"] == "network" and not given["kernel_path"] and nic.index == 0:
             child(element, "boot", order=1)
         if given["nic_type"] != "ne2k_isa":
             slots.take(element)
+
+
+def _nic(
+    devices: ET.Element, nic: NicSpec, given: Mapping[str, Any], *, vhost: bool, script: bool, remarks: list[Remark]
+) -> ET.Element:
+    element = _own_tap(devices, nic) if script or nic.mode == "routed" else bridge_interface(devices, nic)
+    virtio = given["nic_type"] == "paravirtual"
+    child(element, "model", type="virtio" if virtio else given["nic_type"])
+    if virtio:
+        _virtio_driver(element, given, vhost=vhost, remarks=remarks)
+    child(element, "alias", name=f"ua-{device_id('nic', nic.uuid)}")
+    return element
+
+
+# Devices for a guest that runs: where they are on its bus, libvirt chooses among what is free
+
+
+def refuse_unpluggable(given: Mapping[str, Any], kind: str) -> None:
+    """Refuse kinds of devices that a guest with these parameters takes at its start only: `unsupported`."""
+    name, fixed = ("nic_type", {"ne2k_isa"}) if kind == "nic" else ("disk_type", _BUSES.keys() - {"paravirtual"})
+    if given[name] in fixed:
+        what = "interfaces" if kind == "nic" else "disks"
+        raise NodeFailure(
+            "unsupported",
+            f"{what} with {name} {given[name]} come and go only while the guest is down",
+            hint="--no-hotplug: seen at the next start",
+        )
+
+
+def one_disk(disk: DiskSpec, source: DiskDevice, given: Mapping[str, Any], taken: Iterable[str]) -> str:
+    """Give the XML of one disk, with a target name that is not `taken`."""
+    return to_text(_disk(ET.Element("devices"), disk, source, given, Targets(taken)))
+
+
+def one_nic(nic: NicSpec, given: Mapping[str, Any], *, vhost: bool, script: bool, remarks: list[Remark]) -> str:
+    """Give the XML of one interface."""
+    return to_text(_nic(ET.Element("devices"), nic, given, vhost=vhost, script=script, remarks=remarks))
 
 
 def _own_tap(devices: ET.Element, nic: NicSpec) -> ET.Element:

@@ -16,10 +16,10 @@ import msgspec
 from twisted.logger import Logger
 
 from gnt.model.errors import NodeFailure
-from gnt.model.specs import InstanceSpec, NicSpec
+from gnt.model.specs import DiskSpec, InstanceSpec, NicSpec
 from gnt.noded.handler import Place
 from gnt.noded.hypervisors import console_client, linux, nic_setup
-from gnt.noded.hypervisors.domain_xml import MARK, Remark
+from gnt.noded.hypervisors.domain_xml import MARK, Remark, device_id, with_sources
 from gnt.noded.hypervisors.libvirt_connection import LibvirtConnection
 from gnt.noded.hypervisors.user_down import UserDown
 from gnt.wire.calls import DiskDevice, HypervisorFacts
@@ -133,8 +133,10 @@ class LibvirtDriver(ABC):
         with self._connection.errors(f"reading the definition of {name}"):
             return str(self._running(name, uuid).XMLDesc(flags))
 
-    def start_again(self, definition: str) -> None:
-        """Start a domain from the XML that it had, unless it runs."""
+    def start_again(self, definition: str, instance: InstanceSpec, disks: Sequence[DiskDevice]) -> None:
+        """Start a domain from the XML that it had, unless it runs; its disks may be called otherwise since."""
+        sources = {disk.uuid: source for disk, source in zip(instance.disks, disks, strict=True)}
+        definition = with_sources(definition, {f"ua-{device_id('disk', uuid)}": one for uuid, one in sources.items()})
         domain = ET.fromstring(definition)  # noqa: S314 - libvirt's own text
         name, uuid = domain.findtext("name", ""), domain.findtext("uuid", "")
         if self._domain(uuid) is not None:
@@ -144,6 +146,37 @@ class LibvirtDriver(ABC):
         if mark is not None and mark.get("user_shutdown"):
             self._user_down.watch(name, uuid)
         self._create(definition, name, paused=False)
+
+    # Devices of guests that run
+
+    def check_plug(self, instance: InstanceSpec, kind: str) -> None:
+        """Refuse, where a subclass does not know better."""
+        del kind
+        raise self._no_plugging(instance.name)
+
+    def plug_disk(self, instance: InstanceSpec, disk: DiskSpec, source: DiskDevice) -> None:
+        """Refuse."""
+        del disk, source
+        raise self._no_plugging(instance.name)
+
+    def plug_nic(self, instance: InstanceSpec, nic: NicSpec) -> None:
+        """Refuse."""
+        del nic
+        raise self._no_plugging(instance.name)
+
+    def ask_to_unplug(self, name: str, uuid: str, kind: str, device: str) -> bool:
+        """Refuse."""
+        del uuid, kind, device
+        raise self._no_plugging(name)
+
+    def resize_disk(self, name: str, uuid: str, disk: str, size: int) -> None:
+        """Refuse."""
+        del uuid, disk, size
+        raise self._no_plugging(name)
+
+    def _no_plugging(self, name: str) -> NodeFailure:
+        text = f"{name} runs, and {self.name} guests are not given other devices while they do"
+        return NodeFailure("unsupported", text, hint="--no-hotplug: seen at the next start")
 
     def watch(self, callback: Callable[[str], None]) -> None:
         """Call back on libvirt's events."""
@@ -280,23 +313,28 @@ class LibvirtDriver(ABC):
                 directory.mkdir(mode=0o750, parents=True, exist_ok=True)
 
     def _set_up_interfaces(self, domain: Any) -> None:
-        """Set up those interfaces that noded looks after: they are in the domain's mark."""
+        """Set up those interfaces that noded looks after, as far as the domain has them: they are in its mark."""
         whole = ET.fromstring(domain.XMLDesc(0))  # noqa: S314 - libvirt's own text
         mark = whole.find(f"metadata/{{{MARK}}}guest")
         text = mark.findtext(f"{{{MARK}}}nics") if mark is not None else None
         if mark is None or not text:
             return
+        here = {alias.get("name") for alias in whole.iterfind("devices/interface/alias")}
+        tags = mark.findtext(f"{{{MARK}}}tags") or ""
+        for nic in msgspec.json.decode(text, type=list[NicSpec]):
+            if f"ua-{device_id('nic', nic.uuid)}" in here:
+                self._set_up_interface(domain, nic, tags)
+
+    def _set_up_interface(self, domain: Any, nic: NicSpec, tags: str) -> None:
+        whole = ET.fromstring(domain.XMLDesc(0))  # noqa: S314 - libvirt's own text
         taps = {
             interface.find("mac").get("address"): interface.find("target").get("dev")  # type: ignore[union-attr]
             for interface in whole.iterfind("devices/interface[@type='ethernet']")
         }
-        script = nic_setup.own_script(self._place.layout.etc)
-        tags = mark.findtext(f"{{{MARK}}}tags") or ""
-        for nic in msgspec.json.decode(text, type=list[NicSpec]):
-            tap = taps.get(nic.mac.lower())
-            if tap is None:
-                raise NodeFailure("hypervisor", f"{domain.name()}: libvirt made no device for nic/{nic.index}")
-            nic_setup.set_up(nic, tap, domain.name(), tags, script)
+        tap = taps.get(nic.mac.lower())
+        if tap is None:
+            raise NodeFailure("hypervisor", f"{domain.name()}: libvirt made no device for nic/{nic.index}")
+        nic_setup.set_up(nic, tap, domain.name(), tags, nic_setup.own_script(self._place.layout.etc))
 
     def _check_links(self, instance: InstanceSpec) -> None:
         """See that bridges are there; an administrator's own script may take a link for anything."""

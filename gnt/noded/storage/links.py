@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Final
 
 from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
 from gnt.model.specs import DiskSpec
+
+MAX_DISKS: Final = 16
 
 
 class DeviceLinks:
@@ -31,9 +34,17 @@ class DeviceLinks:
                 fresh.unlink()
             fresh.symlink_to(device)
             fresh.replace(link)
+            self._forget_others(disk, link, device)
         except OSError as error:
             raise NodeFailure("storage_error", f"Cannot make the link {link}: {error.strerror}") from error
         return str(link)
+
+    def _forget_others(self, disk: DiskSpec, link: Path, device: str) -> None:
+        """Take away the link that the disk had while it was another one in the instance's list."""
+        for index in range(MAX_DISKS):
+            other = link.with_name(f"{disk.instance_name}:{index}")
+            if other != link and other.is_symlink() and str(other.readlink()) == device:
+                other.unlink(missing_ok=True)
 
     def remove(self, disk: DiskSpec) -> None:
         """Take the disk's link away."""

@@ -51,7 +51,7 @@ def test_a_disk_is_added_at_the_end(template: str) -> None:
 def test_a_disk_that_is_added_to_a_running_guest_is_set_up_and_seen_at_its_next_start() -> None:
     """The older form of the change is taken too."""
     ground = stopped("drbd", start=True)
-    modify(ground, disks=[["add", {"size": 1024}]])
+    modify(ground, disks=[["add", {"size": 1024}]], hotplug=False)
     assert len(ground.world.mirrors[NODE1]) == 2
     assert any("changes at its next start" in line for line in ground.said)
 
@@ -141,10 +141,10 @@ def test_bad_changes_are_refused(case: str) -> None:
 
 
 def test_disks_of_a_running_guest_are_neither_taken_nor_converted() -> None:
-    """It has to be stopped first."""
+    """It has to be stopped first, or its devices be exchanged while it runs."""
     ground = stopped(start=True)
     for parameters in ({"disks": [["remove", 0, {}]]}, {"disks": [["detach", 0, {}]]}, {"disk_template": "file"}):
-        assert "web1 is running" in ground.refused(MODIFY, instance_name="web1", **parameters)
+        assert "web1 is running" in ground.refused(MODIFY, instance_name="web1", hotplug=False, **parameters)
 
 
 # Templates

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,7 +13,7 @@ import pytest
 from gnt.model.objects import HypervisorName
 from gnt.model.params import defaults
 from gnt.model.params_tables import BACKEND, HYPERVISOR
-from gnt.model.specs import InstanceSpec
+from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.noded.hypervisors.fake import FakeHypervisor
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.sim.providers import SimHypervisor
@@ -47,6 +48,15 @@ class House(Protocol):
 
     def halt_from_inside(self, instance: InstanceSpec) -> None:
         """Have the guest halt by itself."""
+
+    def sees(self, instance: InstanceSpec, node: str = "node1") -> tuple[list[int], list[str]]:
+        """Give the sizes of the disks (MiB) that the running guest sees, and the addresses of its interfaces."""
+
+    def grow(self, disk: DiskSpec, size: int) -> None:
+        """Make what is behind a disk as large as that (MiB)."""
+
+    def bridged(self) -> AbstractContextManager[str]:
+        """Give a link for interfaces, for some time."""
 
 
 @dataclass
@@ -84,6 +94,20 @@ class FakeHouse:
 
     def booted(self, instance: InstanceSpec) -> None:
         """Hear at once."""
+
+    def sees(self, instance: InstanceSpec, node: str = "node1") -> tuple[list[int], list[str]]:
+        """Read the guest's file."""
+        guest = FakeHypervisor(self.root / node)._running(instance.name, instance.uuid)
+        assert len(guest.disks) == len(guest.sizes)
+        return list(guest.sizes.values()), list(guest.nics.values())
+
+    def grow(self, disk: DiskSpec, size: int) -> None:
+        """Nothing is behind it."""
+
+    @contextmanager
+    def bridged(self) -> Iterator[str]:
+        """Give a name that nobody looks at."""
+        yield "br0"
 
     def halt_from_inside(self, instance: InstanceSpec) -> None:
         """Use the hook."""

@@ -13,7 +13,8 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,14 @@ from gnt.model.layout import Layout
 from gnt.model.objects import HypervisorName
 from gnt.model.params import defaults
 from gnt.model.params_tables import BACKEND, HYPERVISOR
-from gnt.model.specs import InstanceSpec
+from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.noded.handler import Place
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.noded.hypervisors.kvm import KvmHypervisor
 from gnt.noded.hypervisors.pki import prepare_tls
 from gnt.wire import certificates
 from gnt.wire.calls import DiskDevice
+from tests.noded.hypervisors.attached import answer_of
 from tests.noded.hypervisors.guest_initrd import write_initrd
 
 OWN_NAMESPACES = ("--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private")
@@ -221,6 +223,7 @@ class KvmHouse:
     boots: dict[str, int] = field(default_factory=dict)
     drivers: list[KvmHypervisor] = field(default_factory=list)
     typing: list[Any] = field(default_factory=list)
+    asked: int = 0
 
     def address(self, node: str) -> str:
         """Give a node's address."""
@@ -277,6 +280,34 @@ class KvmHouse:
         seen = self.boots.get(instance.name, 0)
         wait_for(lambda: self.console_text(instance).count("tick 1\n") > seen, f"{instance.name} to boot")
         self.boots[instance.name] = self.console_text(instance).count("tick 1\n")
+
+    def sees(self, instance: InstanceSpec, node: str = "node1") -> tuple[list[int], list[str]]:
+        """Ask the guest itself, at its console."""
+        command = self.driver(node).console(instance, node).command
+        assert command is not None
+        self.asked += 1
+        mark = f"seen{self.asked}"
+        # The line is echoed as it is typed, and must not look like its answer.
+        words = "$(cat /sys/block/vd*/size 2>/dev/null) and $(cat /sys/class/net/eth*/address 2>/dev/null)"
+        said = answer_of(command, f'm={mark}; echo "$m:" {words} "$m."', f"{mark}: ")
+        sizes, _, addresses = said.partition(f"{mark}: ")[2].partition(f"{mark}.")[0].partition("and")
+        return [int(size) // 2048 for size in sizes.split()], addresses.split()
+
+    def grow(self, disk: DiskSpec, size: int) -> None:
+        """Make the file larger."""
+        with (self.room.root / f"{disk.uuid}.img").open("r+b") as file:
+            file.truncate(size * 1024 * 1024)
+
+    @contextmanager
+    def bridged(self) -> Iterator[str]:
+        """Have interfaces set up by a script, which has no need of a bridge."""
+        script = self.room.layout("node1").etc / "kvm-vif-bridge"
+        script.write_text("#!/bin/sh\n")
+        script.chmod(0o755)
+        try:
+            yield "br7"
+        finally:
+            script.unlink()
 
     def halt_from_inside(self, instance: InstanceSpec) -> None:
         """Type at the guest's console; who types must stay until it is read."""

@@ -7,7 +7,8 @@ from msgspec.structs import replace
 from zope.interface.verify import verifyObject
 
 from gnt.model.errors import NodeFailure
-from gnt.model.specs import InstanceSpec
+from gnt.model.objects import DiskTemplate, NicMode
+from gnt.model.specs import DiskSpec, InstanceSpec, NicSpec
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.wire.guest_calls import GuestFacts
 from tests.noded.hypervisors.conftest import House
@@ -142,15 +143,95 @@ def test_reset_and_start_again(house: House) -> None:
     driver.reset(instance.name, instance.uuid)
     assert state(driver, instance) == "running"
     definition = driver.definition(instance.name, instance.uuid)
-    driver.start_again(definition)
+    driver.start_again(definition, instance, house.disks(instance))
     assert len(driver.list_guests()) == 1
     driver.pull_plug(instance.name, instance.uuid)
     for question in (driver.reset, driver.definition):
         with pytest.raises(NodeFailure) as failure:
             question(instance.name, instance.uuid)
         assert failure.value.code == "not_running"
-    driver.start_again(definition)
+    driver.start_again(definition, instance, house.disks(instance))
     assert state(driver, instance) == "running"
+
+
+# Devices of a guest that runs
+
+DISK = DiskSpec(index=0, uuid="0d15c000-0000-4000-8000-000000000001", dev_type=DiskTemplate.SHAREDFILE, size=8)
+NIC = NicSpec(index=0, uuid="01c00000-0000-4000-8000-000000000001", mac="aa:00:00:00:00:07", mode=NicMode.BRIDGED)
+
+
+def let_go(house: House, driver: IHypervisor, instance: InstanceSpec, kind: str, device: str) -> None:
+    """Ask until the guest has let go."""
+    assert driver.ask_to_unplug(instance.name, instance.uuid, kind, device) is True
+    house.wait(lambda: not driver.ask_to_unplug(instance.name, instance.uuid, kind, device))
+
+
+def test_disks_come_and_go(house: House) -> None:
+    """The guest sees each, with its size also when it has grown, and again after a soft reboot and a migration."""
+    plain = house.instance()
+    first = replace(DISK, uuid=plain.uuid)
+    second = replace(DISK, uuid=f"b{plain.uuid[1:]}", index=1, size=16)
+    one, both = replace(plain, disks=(first,)), replace(plain, disks=(first, second))
+    driver = started(house, one)
+    house.booted(plain)
+    driver.check_plug(one, "disk")
+    for _ in range(2):
+        driver.plug_disk(both, second, house.disks(both)[1])
+    house.wait(lambda: house.sees(plain)[0] == [8, 16])
+    house.grow(second, 24)
+    driver.resize_disk(plain.name, plain.uuid, second.uuid, 24)
+    house.wait(lambda: house.sees(plain)[0] == [8, 24])
+    let_go(house, driver, plain, "disk", first.uuid)
+    assert house.sees(plain)[0] == [24]
+    assert driver.ask_to_unplug(plain.name, plain.uuid, "disk", first.uuid) is False
+    other = replace(plain, disks=(replace(second, index=0, size=24),))
+    definition = driver.definition(plain.name, plain.uuid)
+    driver.pull_plug(plain.name, plain.uuid)
+    driver.start_again(definition, other, house.disks(other))
+    house.booted(plain)
+    assert house.sees(plain)[0] == [24]
+    target = house.driver("node2")
+    ticket = target.accept(other, house.disks(other, "node2"), "node1", house.address("node2"))
+    driver.send(other, "node2", ticket, True)
+    target.finish(other, True)
+    driver.finish(other, False)
+    target.plug_disk(both, first, house.disks(both, "node2")[0])
+    house.wait(lambda: sorted(house.sees(plain, "node2")[0]) == [8, 24])
+
+
+def test_interfaces_come_and_go(house: House) -> None:
+    """The guest sees their addresses; one that is exchanged has the new one."""
+    instance = house.instance()
+    driver = started(house, instance)
+    house.booted(instance)
+    driver.check_plug(instance, "nic")
+    nic = replace(NIC, uuid=instance.uuid)
+    with house.bridged() as link:
+        wired = replace(nic, link=link)
+        for _ in range(2):
+            driver.plug_nic(replace(instance, nics=(wired,)), wired)
+        house.wait(lambda: house.sees(instance)[1] == [nic.mac])
+        let_go(house, driver, instance, "nic", nic.uuid)
+        house.wait(lambda: house.sees(instance)[1] == [])
+        driver.plug_nic(instance, replace(wired, mac="aa:00:00:00:00:08"))
+        house.wait(lambda: house.sees(instance)[1] == ["aa:00:00:00:00:08"])
+
+
+def test_devices_of_a_guest_that_is_down(house: House) -> None:
+    """It takes none, and has let go of all."""
+    instance = replace(house.instance(), disks=(DISK,))
+    driver = house.driver()
+    (source,) = house.disks(instance)
+    for plug in (
+        lambda: driver.check_plug(instance, "disk"),
+        lambda: driver.plug_disk(instance, DISK, source),
+        lambda: driver.plug_nic(instance, NIC),
+    ):
+        with pytest.raises(NodeFailure) as failure:
+            plug()
+        assert failure.value.code == "not_running"
+    assert driver.ask_to_unplug(instance.name, instance.uuid, "disk", DISK.uuid) is False
+    driver.resize_disk(instance.name, instance.uuid, DISK.uuid, 16)
 
 
 def test_node_facts(house: House) -> None:

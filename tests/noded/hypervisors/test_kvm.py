@@ -237,7 +237,7 @@ def test_own_script_sets_interfaces_up(kvm_house: KvmHouse, tmp_path: Path) -> N
         driver.start(instance, [], False)
         definition = driver.definition(instance.name, instance.uuid)
         driver.pull_plug(instance.name, instance.uuid)
-        driver.start_again(definition)
+        driver.start_again(definition, instance, [])
         assert [guest.state for guest in driver.list_guests()] == ["running"]
     finally:
         script.unlink()

@@ -365,27 +365,31 @@ def test_script_that_cannot_be_run(tmp_path: Path) -> None:
 # Migration
 
 SOURCE = """<domain><name>web1</name><devices>
-<disk type='file'><source file='/one/disk'/><target dev='vda'/></disk>
-<disk type='network'><source protocol='rbd' name='p/i'/><target dev='vdb'/></disk>
-<interface type='bridge'><source bridge='br0'/></interface>
+<disk type='file'><source file='/one/disk'/><target dev='vdc'/><alias name='ua-disk-1'/></disk>
+<disk type='network'><source protocol='rbd' name='p/i'/><target dev='vdb'/><alias name='ua-disk-2'/></disk>
+<disk type='file'><source file='/one/cd'/><target dev='hda'/><alias name='ide0-0-0'/></disk>
+<interface type='bridge'><source bridge='br1'/><alias name='ua-nic-2'/></interface>
+<interface type='bridge'><source bridge='br0'/><alias name='ua-nic-1'/></interface>
 <serial type='pty'><log file='/one/log'/></serial>
 <graphics type='vnc' listen='192.0.2.1'><listen type='address' address='192.0.2.1'/></graphics>
 <console type='pty'><log file='/one/log'/></console></devices></domain>"""
 TARGET = """<domain><devices>
-<disk type='block'><source dev='/two/disk'/><target dev='vda'/></disk>
-<disk type='network'><source protocol='rbd' name='p/i'/><target dev='vdb'/></disk>
-<interface type='bridge'><source bridge='br9'/></interface>
+<disk type='block'><source dev='/two/disk'/><target dev='vda'/><alias name='ua-disk-1'/></disk>
+<disk type='network'><source protocol='rbd' name='p/i'/><target dev='vdb'/><alias name='ua-disk-2'/></disk>
+<disk type='file'><source file='/two/cd'/><target dev='hda'/></disk>
+<interface type='bridge'><source bridge='br9'/><alias name='ua-nic-1'/></interface>
+<interface type='bridge'><source bridge='br8'/><alias name='ua-nic-2'/></interface>
 <graphics type='vnc'><listen type='address' address='192.0.2.2'/></graphics>
 <serial type='pty'><log file='/two/log'/></serial></devices></domain>"""
 
 
 def test_paths_of_the_target() -> None:
-    """Disks, logs and bridges are those of the target; all else stays."""
+    """Disks, logs and bridges are those of the target, whatever their order and names became; all else stays."""
     there = places(TARGET)
     assert there == {
-        "disks": {"vda": {"type": "block", "dev": "/two/disk"}},
+        "disks": {"ua-disk-1": {"type": "block", "dev": "/two/disk"}, "hda": {"type": "file", "file": "/two/cd"}},
         "logs": ["/two/log"],
-        "bridges": ["br9"],
+        "bridges": {"ua-nic-1": "br9", "ua-nic-2": "br8"},
         "listens": ["192.0.2.2"],
     }
     moved = retarget(SOURCE, there)

@@ -52,9 +52,24 @@ def check_instances(world: SimWorld, cluster: Cluster, excused: set[str], kept: 
         missing = wanted - running - excused - world.lost_guests
         problems += [f"{guest} should run on {name}" for guest in sorted(missing)]
         problems += [f"{guest} runs on {name} and should not" for guest in sorted(running - wanted)]
+        problems += _check_devices(world, node, cluster, excused)
         problems += _check_links(node, cluster)
         problems += _check_arrivals(node)
     return problems
+
+
+def _check_devices(world: SimWorld, node: SimNode, cluster: Cluster, excused: set[str]) -> Iterator[str]:
+    """See that guests have the disks and interfaces that are recorded, also if they came or went while they ran."""
+    for guest in world.guests(node):
+        instance = cluster.instances.get(guest.uuid)
+        if instance is None or guest.name in excused or not guest.uses_memory:
+            continue
+        recorded = {*instance.disks, *(nic.uuid for nic in instance.nics)}
+        seen = {*guest.sizes, *guest.nics}
+        yield from (f"{guest.name} runs with a device that is not its own: {uuid}" for uuid in sorted(seen - recorded))
+        yield from (f"{guest.name} runs without its device {uuid}" for uuid in sorted(recorded - seen))
+        if len(set(guest.disks)) < len(guest.sizes):
+            yield f"{guest.name} runs with one disk in several places: {' '.join(guest.disks)}"
 
 
 def _check_links(node: SimNode, cluster: Cluster) -> Iterator[str]:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnt.model.errors import NodeFailure
-from gnt.model.specs import DiskSpec, InstanceSpec
+from gnt.model.specs import DiskSpec, InstanceSpec, NicSpec
 from gnt.noded.handler import CallContext, Handlers, Place
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.wire import calls, guest_calls
@@ -262,13 +262,15 @@ class Guests:
 
     async def _plug(self, call: guest_calls.DevicePlug, _context: CallContext) -> None:
         instance, driver = call.instance, self._driver(call.instance.hypervisor)
-        if call.kind == "nic":
-            nic = _device(instance.nics, call)
-            await self._run(driver.plug_nic, instance, nic)
+        device = _device((*instance.disks, *instance.nics), call)
+        facts = await self._run(driver.find, instance.name, instance.uuid)
+        if facts is None or facts.state == "user_down":
             return
-        disk = _device(instance.disks, call)
-        (source,) = await self._disk_devices([disk])
-        await self._run(driver.plug_disk, instance, disk, source)
+        if isinstance(device, NicSpec):
+            await self._run(driver.plug_nic, instance, device)
+            return
+        (source,) = await self._disk_devices([device])
+        await self._run(driver.plug_disk, instance, device, source)
 
     async def _unplug(self, call: guest_calls.DeviceUnplug, context: CallContext) -> None:
         driver = self._driver(call.hypervisor)
@@ -375,18 +377,7 @@ class Guests:
         return _kept(self._alarms, uuid, Alarm(self._place))
 
 
-class _Known(Protocol):
-    """What has a UUID."""
-
-    @property
-    def uuid(self) -> str:
-        """Give it."""
-
-
-D = TypeVar("D", bound=_Known)
-
-
-def _device(devices: Sequence[D], call: guest_calls.DevicePlug) -> D:
+def _device(devices: Sequence[DiskSpec | NicSpec], call: guest_calls.DevicePlug) -> DiskSpec | NicSpec:
     """Give the device that a call is about."""
     for device in devices:
         if device.uuid == call.device:

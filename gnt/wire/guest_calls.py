@@ -102,7 +102,7 @@ class DevicePlugCheck(NodeCall[None], tag="device_plug_check", frozen=True, kw_o
 class DevicePlug(NodeCall[None], tag="device_plug", frozen=True, kw_only=True):
     """Plug a device of `instance` (`kind` `disk` or `nic`, `device` its UUID) into its running guest.
 
-    A disk is assembled. A guest that has it already keeps it.
+    A disk is assembled. A guest that has it already keeps it; one that is down has it when it starts.
     """
 
     instance: InstanceSpec

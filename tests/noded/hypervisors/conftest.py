@@ -129,6 +129,12 @@ class SimHouse(FakeHouse):
         self._drivers[node].begin_life()
         return self._drivers[node]
 
+    def sees(self, instance: InstanceSpec, node: str = "node1") -> tuple[list[int], list[str]]:
+        """Look into its memory."""
+        guest = self._drivers[node]._running(instance.name, instance.uuid)
+        assert len(guest.disks) == len(guest.sizes)
+        return list(guest.sizes.values()), list(guest.nics.values())
+
     def halt_from_inside(self, instance: InstanceSpec) -> None:
         """Have its user halt it."""
         self._drivers["node1"].halt_inside(instance.name)

@@ -284,7 +284,7 @@ class Guests:
         raise NodeFailure(
             "aborted" if aborted else "held",
             f"{call.name} does not let go of its {_KINDS[call.kind]} {call.device}",
-            hint="it may be booting, or have it in use: unmount it there, or stop the guest first",
+            hint="is it in use there? A guest that was booting lets go at its next reset: gnt-instance reboot -t hard",
             retry=True,
         )
 

@@ -309,7 +309,7 @@ def test_a_guest_that_does_not_let_go(node: Node) -> None:
         node.clock.advance(1)
     (error,) = ended
     assert (error.code, error.text) == ("held", "web1 does not let go of its disk d1")
-    assert "unmount it" in error.hint
+    assert "is it in use" in error.hint
     assert has(node) == ({"d1": 1}, [])
 
 

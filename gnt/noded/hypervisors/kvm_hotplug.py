@@ -72,16 +72,20 @@ class PluggingDriver(MigratingDriver):
                 raise
 
     def ask_to_unplug(self, name: str, uuid: str, kind: str, device: str) -> bool:
-        """Ask the guest, again if need be; libvirt forgets the device once the guest has let go."""
+        """Ask the guest, again if need be; libvirt forgets the device once the guest has let go, and waits 5 s for it.
+
+        Not by alias, which would not wait: asked a second time in that way, libvirtd 9.0 ends with a segmentation fault.
+        """
         domain = self._domain(uuid)
         if domain is None:
             return False
         library = self._lv
         with self._connection.errors(f"taking a device from {name}"):
             try:
-                if _found(self._whole(domain), "disk" if kind == "disk" else "interface", device) is None:
+                found = _found(self._whole(domain), "disk" if kind == "disk" else "interface", device)
+                if found is None:
                     return False
-                domain.detachDeviceAlias(f"ua-{device_id(kind, device)}", library.VIR_DOMAIN_AFFECT_LIVE)
+                domain.detachDeviceFlags(ET.tostring(found, encoding="unicode"), library.VIR_DOMAIN_AFFECT_LIVE)
             except library.libvirtError as error:
                 if error.get_error_code() in self._gone | {library.VIR_ERR_DEVICE_MISSING}:
                     return False
@@ -120,7 +124,8 @@ class PluggingDriver(MigratingDriver):
         nics.text = msgspec.json.encode([*(one for one in known if one.uuid != nic.uuid), nic]).decode()
         kind, live = self._lv.VIR_DOMAIN_METADATA_ELEMENT, self._lv.VIR_DOMAIN_AFFECT_LIVE
         with self._connection.errors(f"writing the mark of {domain.name()}"):
-            domain.setMetadata(kind, ET.tostring(mark, encoding="unicode"), "gnt", MARK, live)
+            # libvirt declares the name space once more, under a prefix that must be new to the element.
+            domain.setMetadata(kind, ET.tostring(mark, encoding="unicode"), "mark", MARK, live)
 
 
 def _found(whole: ET.Element, tag: str, uuid: str) -> ET.Element | None:

@@ -74,7 +74,7 @@ class PluggingDriver(MigratingDriver):
     def ask_to_unplug(self, name: str, uuid: str, kind: str, device: str) -> bool:
         """Ask the guest, again if need be; libvirt forgets the device once the guest has let go, and waits 5 s for it.
 
-        Not by alias, which would not wait: asked a second time in that way, libvirtd 9.0 ends with a segmentation fault.
+        Not by alias, which does not wait: asked a second time in that way, libvirtd 9.0 dies of a segmentation fault.
         """
         domain = self._domain(uuid)
         if domain is None:

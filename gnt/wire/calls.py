@@ -337,6 +337,19 @@ def disk_lanes(*disks: DiskSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in names if name))
 
 
+class OfOneInstance:
+    """What is done to one instance, in order."""
+
+    __slots__ = ()
+
+    instance: InstanceSpec
+
+    @property
+    def lane(self) -> str:
+        """One instance, one thing at a time."""
+        return self.instance.uuid
+
+
 class OfOneDisk:
     """What is done to one disk, in order. The other disks of its instance do not wait for it; the guest does."""
 
@@ -450,7 +463,7 @@ class OsCheck(NodeCall[None], tag="os_check", frozen=True, kw_only=True):
     force_variant: bool = False
 
 
-class OsCreate(NodeCall[None], tag="os_create", frozen=True, kw_only=True):
+class OsCreate(OfOneInstance, NodeCall[None], tag="os_create", frozen=True, kw_only=True):
     """Run the definition's create script on assembled disks; failure carries the end of its log."""
 
     DEADLINE = DAY
@@ -459,23 +472,13 @@ class OsCreate(NodeCall[None], tag="os_create", frozen=True, kw_only=True):
     reinstall: bool = False
     debug_level: int = 0
 
-    @property
-    def lane(self) -> str:
-        """One instance, one thing at a time."""
-        return self.instance.uuid
 
-
-class OsRename(NodeCall[None], tag="os_rename", frozen=True, kw_only=True):
+class OsRename(OfOneInstance, NodeCall[None], tag="os_rename", frozen=True, kw_only=True):
     """Run the definition's rename script on assembled disks of an instance that has its new name already."""
 
     instance: InstanceSpec
     old_name: str
     debug_level: int = 0
-
-    @property
-    def lane(self) -> str:
-        """One instance, one thing at a time."""
-        return self.instance.uuid
 
 
 def call_types() -> dict[str, type[NodeCall[Any]]]:

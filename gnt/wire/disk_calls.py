@@ -14,6 +14,20 @@ import msgspec
 from gnt.model.specs import DiskSpec
 from gnt.wire.calls import FAST, SLOW, URGENT, DiskFacts, NodeCall, OfOneDisk, disk_lanes
 
+
+class _OfTwoNames(OfOneDisk):
+    """What is done to a disk, and to what is to be there besides or instead."""
+
+    __slots__ = ()
+
+    target: DiskSpec
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        """In order with what is done to either name."""
+        return disk_lanes(self.disk, self.target)
+
+
 # --- any template
 
 
@@ -39,7 +53,7 @@ class DiskGrowCheck(OfOneDisk, NodeCall[None], tag="disk_grow_check", frozen=Tru
     size: int
 
 
-class DiskRename(OfOneDisk, NodeCall[None], tag="disk_rename", frozen=True, kw_only=True):
+class DiskRename(_OfTwoNames, NodeCall[None], tag="disk_rename", frozen=True, kw_only=True):
     """Give the disk the name in `target.logical_id`, and the mark of `target.uuid`.
 
     An empty UUID is that of what is not ours: as `disk` for an adoption, as `target` for one that is undone.
@@ -50,13 +64,8 @@ class DiskRename(OfOneDisk, NodeCall[None], tag="disk_rename", frozen=True, kw_o
     disk: DiskSpec
     target: DiskSpec
 
-    @property
-    def lanes(self) -> tuple[str, ...]:
-        """In order with what is done to either name."""
-        return disk_lanes(self.disk, self.target)
 
-
-class DiskSnapshot(OfOneDisk, NodeCall[None], tag="disk_snapshot", frozen=True, kw_only=True):
+class DiskSnapshot(_OfTwoNames, NodeCall[None], tag="disk_snapshot", frozen=True, kw_only=True):
     """Make `target` a copy of the disk as it is now (for a mirror: of its data here); it is removed like any disk.
 
     If it is there already, it is left as it is.
@@ -64,11 +73,6 @@ class DiskSnapshot(OfOneDisk, NodeCall[None], tag="disk_snapshot", frozen=True, 
 
     disk: DiskSpec
     target: DiskSpec
-
-    @property
-    def lanes(self) -> tuple[str, ...]:
-        """In order with what is done to either name."""
-        return disk_lanes(self.disk, self.target)
 
 
 class DiskLabel(OfOneDisk, NodeCall[None], tag="disk_label", frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from gnt.model.specs import InstanceSpec
-from gnt.wire.calls import SLOW, URGENT, NodeCall
+from gnt.wire.calls import SLOW, URGENT, NodeCall, OfOneInstance
 
 
 class GuestFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,16 +45,11 @@ class GuestFind(NodeCall[GuestFacts | None], tag="guest_find", frozen=True, kw_o
     uuid: str
 
 
-class GuestStart(NodeCall[None], tag="guest_start", frozen=True, kw_only=True):
+class GuestStart(OfOneInstance, NodeCall[None], tag="guest_start", frozen=True, kw_only=True):
     """Start a guest whose disks are assembled; one that runs already is left alone."""
 
     instance: InstanceSpec
     paused: bool = False
-
-    @property
-    def lane(self) -> str:
-        """One instance, one thing at a time."""
-        return self.instance.uuid
 
 
 class GuestStop(NodeCall[None], tag="guest_stop", frozen=True, kw_only=True):
@@ -76,17 +71,12 @@ class GuestStop(NodeCall[None], tag="guest_stop", frozen=True, kw_only=True):
         return self.timeout + URGENT
 
 
-class GuestReboot(NodeCall[None], tag="guest_reboot", frozen=True, kw_only=True):
+class GuestReboot(OfOneInstance, NodeCall[None], tag="guest_reboot", frozen=True, kw_only=True):
     """Reset a running guest without new device assembly; `hard` pulls the plug and starts it anew."""
 
     instance: InstanceSpec
     hard: bool
     timeout: int
-
-    @property
-    def lane(self) -> str:
-        """One instance, one thing at a time."""
-        return self.instance.uuid
 
 
 class DevicePlugCheck(NodeCall[None], tag="device_plug_check", frozen=True, kw_only=True):
@@ -179,20 +169,15 @@ class MigrationTicket(msgspec.Struct, frozen=True, kw_only=True):
     data: dict[str, Any] = {}
 
 
-class MigrationAccept(NodeCall[MigrationTicket], tag="migration_accept", frozen=True, kw_only=True):
+class MigrationAccept(OfOneInstance, NodeCall[MigrationTicket], tag="migration_accept", frozen=True, kw_only=True):
     """Prepare the target of a migration: disks are assembled, the place is ready."""
 
     instance: InstanceSpec
     source: str
     address: str
 
-    @property
-    def lane(self) -> str:
-        """One instance, one thing at a time."""
-        return self.instance.uuid
 
-
-class MigrationSend(NodeCall[None], tag="migration_send", frozen=True, kw_only=True):
+class MigrationSend(OfOneInstance, NodeCall[None], tag="migration_send", frozen=True, kw_only=True):
     """Send a running guest to the target; answered when it runs there, or when it still runs here (an error)."""
 
     DEADLINE = SLOW
@@ -201,11 +186,6 @@ class MigrationSend(NodeCall[None], tag="migration_send", frozen=True, kw_only=T
     target: str
     ticket: MigrationTicket
     live: bool = True
-
-    @property
-    def lane(self) -> str:
-        """One instance, one thing at a time."""
-        return self.instance.uuid
 
 
 class MigrationProgress(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,18 +207,13 @@ class MigrationStatus(NodeCall[MigrationProgress], tag="migration_status", froze
     uuid: str
 
 
-class MigrationCancel(NodeCall[None], tag="migration_cancel", frozen=True, kw_only=True):
+class MigrationCancel(OfOneInstance, NodeCall[None], tag="migration_cancel", frozen=True, kw_only=True):
     """Undo `MigrationAccept` on a target that the guest did not come to; never touches a running guest."""
 
     instance: InstanceSpec
 
-    @property
-    def lane(self) -> str:
-        """One instance, one thing at a time."""
-        return self.instance.uuid
 
-
-class MigrationFinish(NodeCall[None], tag="migration_finish", frozen=True, kw_only=True):
+class MigrationFinish(OfOneInstance, NodeCall[None], tag="migration_finish", frozen=True, kw_only=True):
     """Clean up on the source after a guest has moved, or take in the moved guest on the target.
 
     Persistent definitions and runtime files: after it, only the target knows the guest. `arrived` is True on the
@@ -247,11 +222,6 @@ class MigrationFinish(NodeCall[None], tag="migration_finish", frozen=True, kw_on
 
     instance: InstanceSpec
     arrived: bool
-
-    @property
-    def lane(self) -> str:
-        """One instance, one thing at a time."""
-        return self.instance.uuid
 
 
 class HypervisorCheck(NodeCall[None], tag="hypervisor_check", frozen=True, kw_only=True):

@@ -18,11 +18,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.jobs.job import Job
 from gnt.masterd.jobs.live import LiveJob
+from gnt.masterd.jobs.news import come
 from gnt.masterd.jobs.states import Status
 from gnt.model.cluster import Cluster, Kind
 from gnt.model.errors import WRONG_INPUT, Refused
@@ -163,7 +164,7 @@ class Events:
             return await self._catch_up(serial)
         until = self._runtime.now() + min(wanted.within, LONGEST_WAIT)
         while serial == self._commits.committed and step >= self.steps:
-            if not await self._news(until - self._runtime.now()):
+            if not await come(self._runtime.clock, self._news, until - self._runtime.now()):
                 break
         if step < self._forgotten or not self._remembers(serial):
             return await self._catch_up(serial)
@@ -248,23 +249,11 @@ class Events:
     def _answer(self, serial: int, changes: list[dict[str, Any]], *, lost: bool) -> dict[str, Any]:
         return {"position": [serial, self.steps, self.life], "changes": changes, "lost": lost}
 
-    async def _news(self, seconds: float) -> bool:
-        """Wait until something happens; False if nothing did within the time."""
-        if seconds <= 0:
-            return False
+    def _news(self) -> Deferred[None]:
+        """Fire when something happens; may be canceled."""
         news: Deferred[None] = Deferred(lambda this: self._waiting.remove(this) if this in self._waiting else None)
         self._waiting.append(news)
-        timer = self._runtime.clock.callLater(seconds, news.cancel)
-        try:
-            await news
-        except CancelledError:
-            if timer.active():
-                raise
-            return False
-        finally:
-            if timer.active():
-                timer.cancel()
-        return True
+        return news
 
     def _name(self, key: str, name: str | None) -> str | None:
         """Keep the name of an object for when it is gone; give the one that it has or had."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 
 from gnt.daemon.runtime import Clock
 from gnt.masterd.jobs.fields import plain
@@ -43,15 +43,15 @@ async def changed(
         found = seen(values, live.shown, False, serial)
         if live.shown.final or found[1] or found[0] != previous:
             return found
-        if not await _news(clock, live, until - clock.seconds()):
+        if not await come(clock, live.news, until - clock.seconds()):
             return None
 
 
-async def _news(clock: Clock, live: LiveJob, seconds: float) -> bool:
-    """Wait for news of a job; False if there was none within the time."""
+async def come(clock: Clock, wait: Callable[[], Deferred[None]], seconds: float) -> bool:
+    """Wait for news, which `wait` gives once and lets one cancel; False if there was none within the time."""
     if seconds <= 0:
         return False
-    news = live.news()
+    news = wait()
     timer = clock.callLater(seconds, news.cancel)
     try:
         await news

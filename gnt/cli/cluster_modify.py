@@ -6,10 +6,18 @@ from typing import Any, Final
 
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Option, from_opcode, option, unsupported
-from gnt.cli.init_options import POLICY_OPTIONS, policy_of
 from gnt.cli.jobs import run_command
 from gnt.cli.options import CHANGING
-from gnt.cli.values import comma_list, group_key_values, ident_key_values, key_values, uid_pool, yes_no
+from gnt.cli.parameter_options import (
+    GROUPED,
+    POLICY_OPTIONS,
+    STATES,
+    disk_parameters,
+    grouped,
+    hypervisor_parameters,
+    policy_of,
+)
+from gnt.cli.values import comma_list, key_values, uid_pool, yes_no
 from gnt.model.errors import WRONG_INPUT, Refused
 
 MODIFY_OP: Final = "OP_CLUSTER_SET_PARAMS"
@@ -18,7 +26,6 @@ _KEY_VALUES: Final[dict[str, Any]] = {"metavar": "K=V,...", "parse": key_values}
 _WORDS: Final[dict[str, Any]] = {"metavar": "NAME,...", "parse": comma_list}
 _UIDS: Final[dict[str, Any]] = {"metavar": "N-M,...", "parse": uid_pool}
 _YES_NO: Final[dict[str, Any]] = {"metavar": "yes|no", "parse": yes_no}
-_STATE: Final[dict[str, Any]] = {"metavar": "NAME:K=V,...", "parse": ident_key_values, "repeat": True}
 
 
 def collectors_on(text: str) -> dict[str, bool]:
@@ -88,44 +95,14 @@ _PLAIN: Final[tuple[Option, ...]] = (
     ),
     _cluster_wide("force", "-f", "--force"),
 )
-_HYPERVISORS: Final = option(
-    "-H",
-    "--hypervisor-parameters",
-    metavar="HV:K=V,...",
-    parse=group_key_values,
-    repeat=True,
-    dest="hvparams",
-    help="changes of a hypervisor's parameters; the value default takes one back",
-)
 
 
 def _modify(call: Call) -> int:
-    fields: dict[str, Any] = {
-        "hvparams": grouped(call, "hvparams", "-H"),
-        "diskparams": grouped(call, "diskparams", "-D"),
-        "hv_state": grouped(call, "hv_state", "--hypervisor-state"),
-        "disk_state": grouped(call, "disk_state", "--disk-state"),
-        "ipolicy": policy_of(call),
-    }
+    fields = {name: grouped(call, name, flag) for name, flag in GROUPED.items()} | {"ipolicy": policy_of(call)}
     given = {name: value for name, value in fields.items() if value is not None}
     if not given and not call.fields_of(MODIFY_OP).keys() - {"force"}:
         raise Refused(WRONG_INPUT, "Please give at least one parameter to change", hint="gnt-cluster modify --help")
     return run_command(call, call.opcode(MODIFY_OP, **given))
-
-
-def grouped(call: Call, dest: str, flag: str) -> dict[str, Any] | None:
-    """Put the values of a repeated option together by their name."""
-    given = call.option(dest)
-    if given is None:
-        return None
-    found: dict[str, Any] = {}
-    for ident, values in given:
-        if values is None:
-            raise Refused(WRONG_INPUT, f"{flag} no_{ident}: parameters are taken back one by one: {ident}:NAME=default")
-        if ident in found:
-            raise Refused(WRONG_INPUT, f"{flag} {ident} is given twice")
-        found[ident] = values
-    return found
 
 
 MODIFY: Final = Command(
@@ -134,18 +111,9 @@ MODIFY: Final = Command(
     run=_modify,
     options=(
         *_PLAIN,
-        _HYPERVISORS,
-        option(
-            "-D",
-            "--disk-parameters",
-            metavar="TEMPLATE:K=V,...",
-            parse=ident_key_values,
-            repeat=True,
-            dest="diskparams",
-            help="changes of the parameters of a disk template",
-        ),
-        option("--hypervisor-state", **_STATE, dest="hv_state", help="figures that a hypervisor keeps for itself"),
-        option("--disk-state", **_STATE, help="figures on the space of a storage"),
+        hypervisor_parameters("changes of a hypervisor's parameters; the value default takes one back"),
+        disk_parameters("changes of the parameters of a disk template"),
+        *STATES,
         *(one for one in POLICY_OPTIONS if one.name.startswith("--ipolicy-")),
         *(
             unsupported(one.name, hint="--ipolicy-bounds-specs and --ipolicy-std-specs")
@@ -198,15 +166,7 @@ MODIFY_OS: Final = Command(
     help="change what goes with a guest OS: parameters, and whether it is shown and may be used",
     run=_modify_os,
     options=(
-        option(
-            "-H",
-            "--hypervisor-parameters",
-            metavar="HV:K=V,...",
-            parse=group_key_values,
-            repeat=True,
-            dest="hvparams",
-            help="hypervisor parameters for this OS; no_HV takes all of them away",
-        ),
+        hypervisor_parameters("hypervisor parameters for this OS; no_HV takes all of them away"),
         option("-O", "--os-parameters", **_KEY_VALUES, dest="osparams", help="parameters of the OS definition"),
         option(
             "--os-parameters-private",

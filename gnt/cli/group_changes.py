@@ -6,16 +6,15 @@ import shlex
 from typing import Any, Final
 
 from gnt.cli.call import Call
-from gnt.cli.cluster_modify import grouped
 from gnt.cli.cluster_rename import policy_words
 from gnt.cli.command import Argument, Command, Option, from_opcode, option, unsupported
 from gnt.cli.failures import OK
-from gnt.cli.init_options import POLICY_OPTIONS, policy_of
 from gnt.cli.jobs import run_command
 from gnt.cli.lists import query_objects
 from gnt.cli.options import CHANGING, NEVER_USED
+from gnt.cli.parameter_options import POLICY_OPTIONS, disk_parameters, grouped, policy_of
 from gnt.cli.terminal import say
-from gnt.cli.values import ident_key_values, key_values
+from gnt.cli.values import key_values
 
 ADD: Final = "OP_GROUP_ADD"
 MODIFY: Final = "OP_GROUP_SET_PARAMS"
@@ -26,15 +25,7 @@ def _parameters(opcode: str) -> tuple[Option, ...]:
     return (
         from_opcode(opcode, "alloc_policy", "--alloc-policy", metavar="POLICY"),
         from_opcode(opcode, "ndparams", "--node-parameters", metavar="K=V,...", parse=key_values),
-        option(
-            "-D",
-            "--disk-parameters",
-            metavar="TEMPLATE:K=V,...",
-            parse=ident_key_values,
-            repeat=True,
-            dest="diskparams",
-            help="parameters of a disk template",
-        ),
+        disk_parameters("parameters of a disk template"),
         *(one for one in POLICY_OPTIONS if one.name.startswith("--ipolicy-") and "-std-" not in one.name),
         *(
             unsupported(one.name, hint="--ipolicy-bounds-specs")

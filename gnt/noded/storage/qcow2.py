@@ -21,13 +21,12 @@ from gnt.model.errors import NodeFailure
 from gnt.model.specs import DiskSpec
 from gnt.noded.handler import CallContext, Place
 from gnt.noded.storage.allowed import AllowedDirectories
-from gnt.noded.storage.answers import one_by_one
 from gnt.noded.storage.interface import Contents, IDiskTemplate
 from gnt.noded.storage.marked_files import Draft, MarkedFiles
 from gnt.noded.storage.marked_tree import MIB
+from gnt.noded.storage.one_file import OneFile
 from gnt.noded.storage.programs import Programs, said
-from gnt.wire.calls import SLOW, DiskDevice, DiskFacts
-from gnt.wire.disk_calls import DiskState
+from gnt.wire.calls import SLOW
 
 FORMAT: Final = "qcow2"
 # docs/interop/qcow2.txt of QEMU: magic, then at byte 24 the size of the disk, big endian.
@@ -46,13 +45,12 @@ def image_size(handle: int) -> int:
 
 
 @implementer(IDiskTemplate)
-class Images:
+class Images(OneFile):
     """Disks of the template `qcow2`: logical_id (driver, path); parameter `backing`."""
 
     def __init__(self, place: Place, programs: Programs) -> None:
-        self._files = MarkedFiles(place.layout, FORMAT, image_size)
+        super().__init__(MarkedFiles(place.layout, FORMAT, image_size), place.runtime.pools("storage"))
         self._allowed = AllowedDirectories(place.layout, FORMAT)
-        self._pool = place.runtime.pools("storage")
         self._programs = programs
 
     async def create(self, disk: DiskSpec, context: CallContext | None = None) -> None:
@@ -66,34 +64,6 @@ class Images:
         argv = ["qemu-img", "create", "-q", "-f", FORMAT, *words, f"./{draft.name}", f"{disk.size}M"]
         await self._fill(draft, argv, context)
 
-    async def remove(self, disk: DiskSpec, context: CallContext | None = None) -> None:
-        """Remove image and mark: `IDiskTemplate.remove`."""
-        await self._pool.run(self._files.remove, disk)
-
-    async def assemble(self, disk: DiskSpec, primary: bool, context: CallContext | None = None) -> DiskDevice:
-        """Check that the image is there: `IDiskTemplate.assemble`."""
-        return DiskDevice(path=await self._pool.run(self._files.path, disk))
-
-    async def release(self, disk: DiskSpec, context: CallContext | None = None) -> None:
-        """Nothing to do, since an image is not held: `IDiskTemplate.release`."""
-        await self._pool.run(self._files.check_path, disk)
-
-    async def find(self, disk: DiskSpec, context: CallContext | None = None) -> DiskFacts | None:
-        """Find the image, and read its size in its header: `IDiskTemplate.find`."""
-        return await self._pool.run(self._files.find, disk)
-
-    async def find_many(self, disks: Sequence[DiskSpec], context: CallContext | None = None) -> list[DiskState]:
-        """Look at each image: `IDiskTemplate.find_many`."""
-        return await one_by_one(disks, self.find)
-
-    async def promote(self, disk: DiskSpec, shared: bool, context: CallContext | None = None) -> None:
-        """Check that the image is there: `IDiskTemplate.promote`."""
-        await self._pool.run(self._files.path, disk)
-
-    async def demote(self, disk: DiskSpec, context: CallContext | None = None) -> None:
-        """Nothing to do, since an image is not held: `IDiskTemplate.demote`."""
-        await self._pool.run(self._files.check_path, disk)
-
     async def grow(self, disk: DiskSpec, size: int, backing: bool, context: CallContext | None = None) -> None:
         """Let QEMU enlarge the image; `busy` while a guest has it open: `IDiskTemplate.grow`."""
         if not backing:
@@ -102,14 +72,6 @@ class Images:
         found = await self.find(disk, context)
         if found is not None and found.size < size:
             await self._images(["qemu-img", "resize", "-q", "-f", FORMAT, found.path, f"{size}M"], context)
-
-    async def check_grow(self, disk: DiskSpec, size: int, context: CallContext | None = None) -> None:
-        """Check that the file system is not too small: `IDiskTemplate.check_grow`."""
-        await self._pool.run(self._files.check_grow, disk, size)
-
-    async def rename(self, disk: DiskSpec, target: DiskSpec, context: CallContext | None = None) -> None:
-        """Move the image and its mark: `IDiskTemplate.rename`."""
-        await self._pool.run(self._files.rename, disk, target)
 
     async def snapshot(self, disk: DiskSpec, target: DiskSpec, context: CallContext | None = None) -> None:
         """Share the data with a new image where the file system can; else copy it, which needs a guest that is down.
@@ -130,10 +92,6 @@ class Images:
         if draft is not None:
             argv = ["qemu-img", "convert", "-q", "-f", FORMAT, "-O", FORMAT, path, f"./{draft.name}"]
             await self._fill(draft, argv, context)
-
-    async def label(self, disk: DiskSpec, text: str, context: CallContext | None = None) -> None:
-        """Nothing to do, since a file bears no text beside its mark: `IDiskTemplate.label`."""
-        await self._pool.run(self._files.path, disk)
 
     async def contents(self, disk: DiskSpec, context: CallContext | None = None) -> Contents:
         """Give the image: `IDiskTemplate.contents`."""

@@ -117,6 +117,9 @@ class World:
         self.down: set[str] = set()
         self.slow: set[str] = set()
         self.lost: set[str] = set()
+        # Nodes whose answers come when told, and those answers.
+        self.late: set[str] = set()
+        self.answers: list[Deferred[None]] = []
         self.held: list[tuple[str, Deferred[None]]] = []
         self.calls: list[tuple[str, NodeCall[Any]]] = []
         self.connecting: dict[str, list[Deferred[None]]] = {}
@@ -162,6 +165,10 @@ class World:
         answer = await replica.handlers()[type(call)](call, context)
         if node in self.lost:
             raise InDoubt("the answer was lost")
+        if node in self.late:
+            coming: Deferred[None] = Deferred()
+            self.answers.append(coming)
+            await coming
         return answer
 
     def when_connected(self, node: str) -> Deferred[None]:

@@ -151,6 +151,24 @@ def test_several_appends_are_on_their_way_at_once() -> None:
     assert [result(one).serial for one in waiting] == [3, 4, 5, 6]
 
 
+def test_an_answer_that_was_overtaken_takes_nothing_back() -> None:
+    """What a candidate has stored is not less because an earlier answer comes later."""
+    world = World("ab")
+    journal = world.journal()
+    world.late = {"b"}
+    waiting = []
+    for value in range(2):
+        waiting.append(journal.enqueue([meta("x", value)]))
+        world.turn()
+    first, second = world.answers
+    second.callback(None)
+    world.turn()
+    assert [result(one).serial for one in waiting] == [3, 4]
+    first.callback(None)
+    world.turn()
+    assert journal._candidates.matched == {"b": 4}
+
+
 def test_appends_that_arrive_out_of_order_or_whose_answer_is_lost_are_sent_again() -> None:
     """The stream begins again at the common point; nothing is lost, doubled or cut off."""
     world = World("ab")

@@ -20,7 +20,7 @@ MOST_WORKERS = 12
 FIRST = ("tests/real_disks", "tests/noded/hypervisors", "tests/end_to_end", "tests/demo", "tests/sim", "tests/clients")
 
 # Folders whose modules share what is built once for all of them.
-TOGETHER = ("tests/real_disks",)
+TOGETHER = ("tests/real_disks", "tests/real_ceph")
 
 
 def workers() -> int:

@@ -61,9 +61,10 @@ MINIMUM_VG_HINT: Final = "--vg-name GROUP, or leave out the templates plain and 
 
 
 class InitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What `gnt-cluster init` hands over; None where nothing was given."""
+    """What `gnt-cluster init` hands over; None where nothing was given. `plan`: check, and only say what would be."""
 
     cluster_name: str
+    plan: bool = False
     enabled_hypervisors: list[str] | None = None
     enabled_disk_templates: list[str] | None = None
     vg_name: str | None = None
@@ -167,6 +168,8 @@ class ClusterInit:
         cluster_address = self._cluster_address(address)
         self._check_port(address)
         cluster = self._configuration(address, secondary, cluster_address)
+        if self._request.plan:
+            return {"plan": self._steps(cluster)}
         with ExitStack() as undo:
             cluster = self._make_files(undo, cluster, address)
             self._start(undo, address)
@@ -295,6 +298,24 @@ class ClusterInit:
         return str(uuid.UUID(int=self._source.getrandbits(128), version=4))
 
     # Making
+
+    def _steps(self, cluster: Cluster) -> list[str]:
+        """Say what would be made, with what was chosen for it."""
+        layout, settings, node = self._layout, cluster.settings, cluster.master
+        places = [settings.file_storage_dir, settings.shared_file_storage_dir]
+        chosen = [
+            f"hypervisors {' '.join(settings.enabled_hypervisors)}",
+            f"disk templates {' '.join(settings.enabled_disk_templates)}",
+            *([f"volume group {settings.volume_group_name}"] if settings.volume_group_name else []),
+            *([f"files in {' '.join(filter(None, places))}"] if any(places) else []),
+        ]
+        raised = settings.master_ip != node.primary_ip
+        return [
+            f"{layout.data}: an authority of its own for {settings.cluster_name}, certificates of {node.name}",
+            f"{layout.config_db}: {node.name} ({node.primary_ip}) as master and first node; {'; '.join(chosen)}",
+            f"start {' '.join(ALL)}",
+            *([f"raise the cluster's address {settings.master_ip} on {settings.master_netdev}"] if raised else []),
+        ]
 
     def _make_files(self, undo: ExitStack, cluster: Cluster, address: str) -> Cluster:
         """Write certificates, the store and the views of it; gives the configuration with its certificate."""

@@ -312,6 +312,21 @@ def test_what_there_is_not_is_refused_by_name(run: Run, layout: Layout) -> None:
         refuse(run, layout, "no volume group xenvg", enabled_disk_templates=["plain"])
 
 
+def test_what_would_be_made_can_be_asked(run: Run, layout: Layout, daemons: PretendedDaemons) -> None:
+    """Where, with what was chosen, and whether an address is raised; nothing is made. Refusals are the same."""
+    before = state(layout)
+    made = run(plan=True)["plan"]
+    assert made[0].startswith(f"{layout.data}: an authority of its own for demo, certificates of node1")
+    assert "node1 (" in made[1]
+    assert "as master and first node; hypervisors fake; disk templates " in made[1]
+    assert made[2] == "start gnt-noded gnt-masterd gnt-rapi"
+    assert state(layout) == before
+    assert daemons.as_daemons().pid("gnt-masterd") is None
+    refuse(run, layout, "vmware", enabled_hypervisors=["vmware"], plan=True)
+    run()
+    refuse(run, layout, "belongs to a cluster already", plan=True)
+
+
 def test_what_is_not_carried_out_is_refused_by_name(run: Run, layout: Layout) -> None:
     """Options of later versions are refused, never ignored; their harmless values pass."""
     refuse(run, layout, "modify_etc_hosts is not supported", Unsupported, modify_etc_hosts=True)

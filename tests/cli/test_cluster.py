@@ -92,6 +92,14 @@ def test_init_says_what_bootstrap_understands(gnt: Run, bootstrap: Bootstrap) ->
     assert msgspec.json.decode(kept.read_bytes(), type=InitRequest).cluster_name == "c1"
 
 
+def test_init_can_be_planned(gnt: Run, bootstrap: Bootstrap) -> None:
+    """The same request with a word more; the steps are shown."""
+    kept = bootstrap({"result": {"plan": ["make", "start"]}})
+    assert gnt("cluster", "init", "--plan", "c1") == (0, "no job and no lock\n  1 make\n  2 start\n", "")
+    assert json.loads(kept.read_text())["plan"] is True
+    assert json.loads(gnt("cluster", "init", "--plan", "--json", "c1").out) == {"result": {"plan": ["make", "start"]}}
+
+
 def test_init_that_fails(gnt: Run, bootstrap: Bootstrap) -> None:
     """The error of the program is the error of the command; one without an answer is said."""
     bootstrap({"error": {"code": "wrong_state", "text": "there is a cluster", "hint": "destroy it"}})

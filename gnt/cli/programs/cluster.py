@@ -34,8 +34,13 @@ DESTROY: Final = "OP_CLUSTER_DESTROY"
 
 
 def _init(call: Call) -> int:
-    result = run_bootstrap(call, "init", init_request(call))
-    if call.json:
+    plan = {"plan": True} if call.option("plan") else {}
+    result = run_bootstrap(call, "init", {**init_request(call), **plan})
+    if call.option("plan") and not call.json:
+        say("no job and no lock")
+        for number, text in enumerate(result["plan"], 1):
+            say(f"  {number} {text}")
+    elif call.json:
         call.print_json({"result": result})
     return OK
 
@@ -172,7 +177,7 @@ PROGRAM = Program(
             name="init",
             help="make a cluster whose first node and master is this machine",
             run=_init,
-            options=INIT_OPTIONS,
+            options=(*INIT_OPTIONS, PLAN),
             arguments=(Argument("cluster-name"),),
             examples=("gnt-cluster init --enabled-hypervisors kvm --nic-parameters link=br0 cluster.example.com",),
             text='Says on standard error what it does. With --json: {"result"} in the end.',

@@ -259,7 +259,7 @@ def test_an_undo_that_is_lost_anywhere_is_made_up_for_in_order(name: str, after:
     """A call fails, one of those that undo the rest is lost: when the node has paid, all disks are whole."""
     template, parameters = CHANGES[name]
     for moment, ground in lost_undos(
-        lambda: stopped(template, disks=2), MODIFY, after=after, instance_name="web1", **parameters
+        lambda: stopped(template), MODIFY, after=after, instance_name="web1", **parameters
     ):
         ground.tidy()
         for disk in ground.journal.head.disks_of(ground.instance()):

@@ -16,10 +16,10 @@ from tests.masterd.operations.test_new_disks import DiskGround
 REPLACE = "OP_INSTANCE_REPLACE_DISKS"
 
 
-def running(**parameters: Any) -> DiskGround:
-    """Give a cluster with a mirrored instance of two disks that runs."""
+def running(disks: int = 2, **parameters: Any) -> DiskGround:
+    """Give a cluster with a mirrored instance of two disks, or so many, that runs."""
     ground = DiskGround()
-    assert ground.drbd(disks=[{"size": 1024}, {"size": 1024}], **parameters).error is None
+    assert ground.drbd(disks=[{"size": 1024}] * disks, **parameters).error is None
     ground.nodes.made.clear()
     return ground
 
@@ -257,7 +257,7 @@ def test_a_master_that_dies_anywhere_leaves_whole_mirrors(name: str, after: bool
 def test_an_undo_that_is_lost_anywhere_is_made_up_for_in_order(name: str, after: bool) -> None:
     """A call fails, one of those that undo the rest is lost: when the node has paid, no volume has another's name."""
     count = 0
-    for moment, ground in lost_undos(running, REPLACE, after=after, instance_name="web1", **MODES[name]):
+    for moment, ground in lost_undos(lambda: running(1), REPLACE, after=after, instance_name="web1", **MODES[name]):
         count += 1
         ground.tidy()
         assert not ground.world.wrongs, moment

@@ -1,18 +1,21 @@
 """How long a cluster needs after a daemon was killed, and for another master.
 
-`python -m bench.recovery [rounds]`: a cluster of three nodes on loopback addresses, as `make cluster` makes it. Goals:
-clean within 2 s of the restart of any daemon that was killed (SIGKILL) with jobs under way; another master within 3 s.
-Clean means: no job runs that did before, no lock is held, no node owes anything.
+`python -m bench.recovery [ROUNDS] [--first]`: a cluster of three nodes on loopback addresses, as `make cluster` makes
+it. Goals: clean within 2 s of the restart of any daemon that was killed (SIGKILL) with jobs under way; another master
+within 3 s. Clean means: no job runs that did before, no lock is held, no node owes anything. Prints the table of
+`docs/recovery.md`.
 """
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 
+from bench.figures.machine import before_others
 from gnt.bootstrap.daemons import ALL, MASTERD, NODED, RAPI
 from gnt.store.changes import Space
 from gnt.store.reading import Reader
@@ -119,22 +122,28 @@ def until_master(live: Live, here: str, there: str, *, dead: bool) -> float:
 
 
 def measure(what: str, goal: float, rounds: int, one: Callable[[int], float]) -> None:
-    """Measure so often, and print."""
+    """Measure so often, and print a row."""
     found = sorted(one(number) for number in range(rounds))
-    each = " ".join(f"{seconds:.2f}" for seconds in found)
-    print(f"{what:<52} {statistics.median(found):6.2f} s   goal {goal:.0f} s   ({each})", flush=True)
+    median = statistics.median(found)
+    spread = f"{found[0]:.2f} to {found[-1]:.2f} s"
+    verdict = "met" if median <= goal else "NOT MET"
+    print(f"| {what} | {median:.2f} s | {spread} | at most {goal:.0f} s | {verdict} |", flush=True)
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, *, first: bool) -> None:
     """Measure all of it on one cluster."""
+    load = os.getloadavg()[0]
     with live_cluster(3) as live:
-        measure("kill -9 gnt-masterd, restart until clean", 2, rounds, lambda _: until_clean(live, MASTERD, "node1"))
-        measure("kill -9 gnt-noded with a call under way", 2, rounds, lambda _: until_clean(live, NODED, "node2"))
-        measure("kill -9 gnt-noded of the master", 2, rounds, lambda _: until_clean(live, NODED, "node1"))
-        measure("kill -9 gnt-rapi, restart until it answers", 2, rounds, lambda _: until_rapi(live))
+        if first:
+            before_others(live)
+        print("| what | median | lowest to highest | goal |  |\n| --- | --- | --- | --- | --- |")
+        measure("gnt-masterd killed: clean after", 2, rounds, lambda _: until_clean(live, MASTERD, "node1"))
+        measure("gnt-noded of a node killed: clean after", 2, rounds, lambda _: until_clean(live, NODED, "node2"))
+        measure("gnt-noded of the master killed: clean after", 2, rounds, lambda _: until_clean(live, NODED, "node1"))
+        measure("gnt-rapi killed: answers after", 2, rounds, lambda _: until_rapi(live))
         pair = ("node1", "node2")
         measure(
-            "master-failover, hand-over",
+            "master-failover, the old one hands over",
             3,
             rounds,
             lambda n: until_master(live, pair[n % 2], pair[1 - n % 2], dead=False),
@@ -142,12 +151,21 @@ def main(rounds: int) -> None:
         if rounds % 2:
             until_master(live, "node2", "node1", dead=False)
         measure(
-            "master-failover, dead master",
+            "master-failover, the old one is dead",
             3,
             rounds,
             lambda n: until_master(live, pair[n % 2], pair[1 - n % 2], dead=True),
         )
+    print(f"\n{rounds} rounds; the load of the machine before, by others, was {load:.1f}")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="how long a cluster needs after a daemon was killed")
+    parser.add_argument("rounds", type=int, nargs="?", default=ROUNDS)
+    parser.add_argument("--first", action="store_true", help="run before everything else on this machine (root)")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
+    ARGUMENTS = _arguments()
+    main(ARGUMENTS.rounds, first=ARGUMENTS.first)

@@ -53,6 +53,35 @@ def _has_name(op: dict[str, Any], _world: SimWorld, cluster: Cluster) -> bool:
     return cluster.instances.by_name(op["new_name"]) is not None
 
 
+def _has_template(op: dict[str, Any], _world: SimWorld, cluster: Cluster) -> bool:
+    return bool(cluster.disk_template(cluster.instance(op["instance_name"])) == op["disk_template"])
+
+
+def _is_mirrored_there(op: dict[str, Any], _world: SimWorld, cluster: Cluster) -> bool:
+    secondaries = cluster.secondaries(cluster.instance(op["instance_name"]))
+    return op["remote_node"] in {node.name for node in secondaries}
+
+
+def _has_disks(count: int) -> Goal:
+    def goal(op: dict[str, Any], _world: SimWorld, cluster: Cluster) -> bool:
+        return len(cluster.instance(op["instance_name"]).disks) == count
+
+    return goal
+
+
+def goal_of(op: dict[str, Any], before: Callable[[], Cluster]) -> Goal | None:
+    """Give when an opcode has come about; None: when its job ended well. `before` gives the cluster as it is now."""
+    if op["OP_ID"] == "OP_INSTANCE_REPLACE_DISKS" and "remote_node" in op:
+        return _is_mirrored_there
+    if op["OP_ID"] == "OP_INSTANCE_SET_PARAMS" and "disk_template" in op:
+        return _has_template
+    if op["OP_ID"] == "OP_INSTANCE_SET_PARAMS" and "disks" in op:
+        words = [change[0] for change in op["disks"]]
+        count = len(before().instance(op["instance_name"]).disks)
+        return _has_disks(count + words.count("add") - words.count("remove"))
+    return GOALS.get(op["OP_ID"])
+
+
 def running(world: SimWorld) -> set[str]:
     """Give the names of all guests that run, wherever."""
     return {guest.name for node in world.nodes.values() for guest in world.guests(node)}
@@ -67,6 +96,7 @@ GOALS: Final[dict[str, Goal]] = {
     "OP_INSTANCE_SHUTDOWN": _is_down,
     "OP_INSTANCE_MIGRATE": _has_moved,
     "OP_INSTANCE_FAILOVER": _has_moved,
+    "OP_INSTANCE_MOVE": _has_moved,
     "OP_INSTANCE_RENAME": _has_name,
     "OP_INSTANCE_REMOVE": _is_gone,
 }

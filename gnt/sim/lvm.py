@@ -64,7 +64,7 @@ class SimLvm:
         self._is_open = is_open
         self.volumes: dict[str, SimVolume] = {}
         self.lost: set[str] = set()
-        """What has gone with its physical volume, and was not made again yet."""
+        """What has gone with its physical volume: it need not be there."""
 
     def make_pool(self, group: str, name: str = POOL, size: int = POOL_SIZE) -> None:
         """Have a thin pool of so many MiB, as an administrator makes it."""
@@ -191,7 +191,6 @@ class SimLvm:
             return _failed(f'Volume group "{group}" has insufficient free space: {extents}')
         made = SimVolume(group, name, size, kind=kind, tags=[tag] if tag else [], origin=source, pool=pool)
         self.volumes[made.key] = made
-        self.lost.discard(made.key)
         self._fill(made, origin)
         return _said(f'  Logical volume "{name}" created.')
 

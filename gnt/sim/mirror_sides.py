@@ -96,6 +96,11 @@ class Side:
         return found
 
     @property
+    def known_key(self) -> str:
+        """Give group and name of the metadata volume."""
+        return self.meta.key if self.meta is not None else ""
+
+    @property
     def path(self) -> Path:
         """Give the file of the data volume."""
         if self.data is None:

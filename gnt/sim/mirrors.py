@@ -277,6 +277,16 @@ class SimMirrors:
         if side.primary and side.good_peer is None:
             raise KernelRefusal(NO_GOOD_DATA)
         self._refuse_to_leave(side)
+        self._let_go(side)
+
+    def broken(self, machine: MirrorMachine) -> None:
+        """Hear that volumes of a machine are gone: a mirror on one of them lets go, as after an error of its disk."""
+        for side in machine.sides.values():
+            if side.data is not None and not {side.data.key, side.known_key} <= machine.lvm.volumes.keys():
+                self._let_go(side)
+
+    def _let_go(self, side: Side) -> None:
+        """Have a side without its volumes."""
         self._end_sync(side)
         side.known.primary = False
         side.data, side.meta, side.paths, side.disk, side.seen = None, None, ("", ""), DISKLESS, {}

@@ -66,6 +66,11 @@ class SimStorage:
         if self.machine.sides:
             self.mirrors.written(self.machine)
 
+    def lose_volumes(self, tag: str) -> None:
+        """Have the volumes with a tag go with the physical volume that they were on."""
+        self.lvm.lose(tag)
+        self.mirrors.broken(self.machine)
+
     def lose_power(self) -> None:
         """Forget what was in memory."""
         self.mirrors.power_lost(self.machine)

@@ -24,7 +24,7 @@ from gnt.sim import checkers, setup
 from gnt.sim.checkers.jobs import check_durable
 from gnt.sim.client import Client, JobEnd
 from gnt.sim.clock import Stuck
-from gnt.sim.goals import GOALS, running
+from gnt.sim.goals import goal_of, running
 from gnt.sim.lives import ConnectionLost
 from gnt.sim.machine import SimNode
 from gnt.sim.story import Step, Story
@@ -107,7 +107,7 @@ class Teller:
     def insist(self, ops: Sequence[dict[str, Any]], what: str) -> None:
         """Have a job come about, and see after each try that everything is clean."""
         op = ops[-1]
-        goal = GOALS.get(op["OP_ID"])
+        goal = goal_of(op, lambda: checkers.cluster_of(self.world))
         for _ in range(TRIES):
             end = self.job(ops)
             self.client.settle()
@@ -396,7 +396,7 @@ def lose(teller: Teller, step: Step) -> None:
     for disk in map(cluster.disks.__getitem__, instance.disks):
         for part in disk.children or (disk,):
             for node in teller.world.nodes.values():
-                node.storage.lvm.lose(f"{UUID_TAG}{part.uuid}")
+                node.storage.lose_volumes(f"{UUID_TAG}{part.uuid}")
 
 
 @verb("jump", "NODE SECONDS")

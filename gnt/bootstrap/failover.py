@@ -156,7 +156,9 @@ class Failover:
             raise Refused(
                 WRONG_STATE,
                 f"{self._host} is the master already",
-                hint="start its daemon: gnt-masterd; gnt-masterd --no-voting if too few candidates answer",
+                hint="its daemon runs, so nothing is to be done"
+                if self._daemons.pid(MASTERD) is not None
+                else "start its daemon: gnt-masterd; gnt-masterd --no-voting if too few candidates answer",
             )
         if self._daemons.pid(NODED) is None:
             raise Refused(WRONG_STATE, "gnt-noded does not run here", hint="start it first")

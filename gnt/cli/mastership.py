@@ -30,8 +30,8 @@ def _failover(call: Call) -> int:
 
 def _foretell(call: Call, found: dict[str, Any]) -> int:
     """Say who would be asked, who does not answer, and what would be done; a failure where it would be refused."""
-    old, missing = found["old_master"], found["missing"]
-    possible = found["majority"] or bool(call.option("no_voting"))
+    old, missing, unheard = found["old_master"], found["missing"], found["unheard"]
+    possible = (found["majority"] and not unheard) or bool(call.option("no_voting"))
     if call.json:
         call.print_json({"plan": found})
         return OK if possible else FAILURE
@@ -42,6 +42,7 @@ def _foretell(call: Call, found: dict[str, Any]) -> int:
         else f"{old} hands over: its jobs come to rest, its daemons end",
         f"{call.host} has the others promise to obey it, and takes what it lacks of the log from them",
         *([] if found["majority"] else [f"{' '.join(missing)} flagged offline; what only they have is lost"]),
+        *([f"{' '.join(unheard)} will not obey until gnt-node add --readd takes them back"] if unheard else []),
         f"every other node that answers ends what it does for {old}, with its outcome",
         f"the cluster's address is raised on {call.host}, and the remote API started",
     ]
@@ -50,8 +51,10 @@ def _foretell(call: Call, found: dict[str, Any]) -> int:
     sys.stdout.flush()
     if missing:
         note(f"These do not answer: {' '.join(missing)}")
+    if unheard:
+        note(f"These have not heard that {call.host} is a master candidate, as far as is known: {' '.join(unheard)}")
     if not possible:
-        note("Too few answer: start gnt-noded there; --no-voting goes without them, once they are switched off.")
+        note("It would be refused: start gnt-noded there; --no-voting goes without them, once they are switched off.")
     return OK if possible else FAILURE
 
 

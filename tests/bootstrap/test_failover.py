@@ -207,6 +207,16 @@ def test_who_cannot_take_over(tmp_path: Path, host: str, text: str) -> None:
         Place(tmp_path, others="d").run(host)
 
 
+def test_the_master_itself_is_told_what_is_left_to_do(tmp_path: Path) -> None:
+    """Nothing while its daemon runs; else to start that."""
+    place = Place(tmp_path)
+    for running, hint in (({NODED, MASTERD}, "nothing is to be done"), ({NODED}, "start its daemon: gnt-masterd")):
+        place.daemons.running = running
+        with pytest.raises(Refused) as caught:
+            place.run("node-a")
+        assert hint in caught.value.hint
+
+
 def test_a_node_without_a_store_or_a_daemon_cannot_take_over(tmp_path: Path) -> None:
     """It has nothing to lead with, or cannot be followed."""
     place = Place(tmp_path)

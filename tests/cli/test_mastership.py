@@ -43,12 +43,19 @@ def test_a_failover_can_be_planned(gnt: Run, bootstrap: Bootstrap) -> None:
     bootstrap({"result": {**SURVEY, "old_master": "node1"}})
     ran = gnt("cluster", "master-failover", "--plan")
     assert (ran.status, len(ran.out.splitlines())) == (1, 1)
-    assert "These do not answer: node1 node3\nToo few answer" in ran.err
+    assert "These do not answer: node1 node3\nIt would be refused" in ran.err
     ran = gnt("cluster", "master-failover", "--plan", "--no-voting")
     assert ran.status == 0
     assert "node1 does not answer: it ends when it hears of this" in ran.out
     assert "node1 node3 flagged offline; what only they have is lost" in ran.out
     assert json.loads(gnt("cluster", "master-failover", "--plan", "--json").out)["plan"]["needed"] == 2
+    bootstrap({"result": {**SURVEY, "majority": True, "missing": [], "old_master": "node2", "unheard": ["node3"]}})
+    ran = gnt("cluster", "master-failover", "--plan")
+    assert (ran.status, len(ran.out.splitlines())) == (1, 1)
+    assert "These have not heard that node1 is a master candidate, as far as is known: node3\n" in ran.err
+    ran = gnt("cluster", "master-failover", "--plan", "--no-voting")
+    assert ran.status == 0
+    assert "node3 will not obey until gnt-node add --readd" in ran.out
 
 
 def test_without_voting_the_truth_is_told_first(gnt: Run, bootstrap: Bootstrap) -> None:

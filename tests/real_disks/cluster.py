@@ -82,6 +82,8 @@ class RealCluster(Live):
     def reboot(self, node: str) -> None:
         """Switch a machine without power on again, and start its node daemon."""
         machine = self.machines[node]
+        # As on any node, what is in there does not outlive the power.
+        shutil.rmtree(self.layout(node).run)
         machine.switch_on()
         machine.take_addresses()
         machine.shell(f"vgchange -qay {GROUP}")
@@ -94,6 +96,10 @@ class RealCluster(Live):
             self.reboot(node)
         if off:
             self.wait_for_noded(*off)
+        for machine in self.machines.values():
+            machine.go_on()
+        for name in self.instances():
+            self.command("node1", "gnt-instance", "remove", "-f", "--ignore-failures", name)
         for machine in self.machines.values():
             machine.empty(GROUP)
 

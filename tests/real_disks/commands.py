@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
+from gnt.masterd.operations.disk_steps import holders
 from tests.live import wait_until
-from tests.real_disks.cluster import RealCluster
+from tests.real_disks.cluster import GROUP, RealCluster
 
 ADD: Final = ("--no-install", "-o", "none", "--no-nics", "--ignore-ipolicy")
 ADD_DRBD: Final = ("gnt-instance", "add", "-t", "drbd", "-n", "node2:node3")
@@ -71,3 +72,44 @@ def nothing_is_left(real: RealCluster) -> None:
 def until_paid(real: RealCluster, node: str, count: int) -> None:
     """Wait until a machine has so many volumes: what it owes is paid then."""
     wait_until(lambda: len(volumes(real, node)) == count, f"{node} has {volumes(real, node)}", PAID_TIME)
+
+
+def wanted_volumes(real: RealCluster, node: str) -> list[str]:
+    """Give the names of all volumes that the configuration says a machine has, in order."""
+    model = real.model()
+    [uuid] = [each.uuid for each in model.nodes.values() if each.name == node]
+    found: list[str] = []
+    for disk in model.disks.values():
+        owner = model.owner(disk.uuid)
+        places = disk.nodes if owner is None else holders(owner, disk)
+        if uuid in places:
+            found += [str(part.logical_id[1]) for part in disk.children or (disk,)]
+    return sorted(found)
+
+
+def until_true(real: RealCluster) -> None:
+    """Wait until every machine has the volumes that the configuration says, and no others: what is owed is paid."""
+    for node in real.machines:
+
+        def is_true(node: str = node) -> bool:
+            return volumes(real, node) == wanted_volumes(real, node)
+
+        try:
+            wait_until(is_true, "", PAID_TIME)
+        except AssertionError:
+            assert volumes(real, node) == wanted_volumes(real, node), f"{node} owes still"
+
+
+def one_writer(real: RealCluster) -> None:
+    """See that no mirror is open for writing on two machines."""
+    opened = [line for node in real.machines for line in roles(real, node) if line.startswith("ro:Primary")]
+    assert not any(line.startswith("ro:Primary/Primary") for line in opened), opened
+
+
+def data_of_other_side(real: RealCluster, name: str) -> str:
+    """Give the checksum of the beginning of the first disk's volume on the secondary node of an instance."""
+    model = real.model()
+    [instance] = [each for each in model.instances.values() if each.name == name]
+    disk = model.disks_of(instance)[0]
+    [node] = model.secondaries(instance)
+    return read(real, node.name, f"/dev/{GROUP}/{disk.children[0].logical_id[1]}")

@@ -83,6 +83,10 @@ class Machine:
         """Let the command of LVM or DRBD stand still that is the so-manieth to match a pattern of the shell."""
         self.shell(f"rm -f /run/matched /run/held; echo '{number} {pattern}' >/run/hold")
 
+    def go_on(self) -> None:
+        """Let no command stand still any more; one that does is ended."""
+        self.shell("rm -f /run/matched /run/held /run/hold; /bin/busybox pkill -f '^sleep 100000'; true")
+
     def held(self) -> str:
         """Give the command that stands still; empty if none does."""
         return self.shell("cat /run/held 2>/dev/null; true").strip()

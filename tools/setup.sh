@@ -4,6 +4,7 @@
 #   packages  Debian packages of the demo: libvirt, QEMU, ... (root; otherwise says what that costs)
 #   tests     Debian packages that only tests use: guest OS definitions, schema checker
 #   ceph      Debian packages for tests/real_ceph (70 MB to download, so only when asked for)
+#   disk-kernel  .cache/disk-kernel: an ordinary kernel for emulated machines with real disks (70 MB, when asked for)
 #   guest     .cache/guest: kernel and initrd of the small guest
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
@@ -165,6 +166,10 @@ setup_client() {
     mv .cache/client.new .cache/client
 }
 
+setup_disk_kernel() {
+    tools/disk_kernel.sh || note "cost: the tests with emulated machines are skipped, by name"
+}
+
 setup_guest() {
     tools/demo/guest.sh || note "cost: no real guests here; make cluster and the tests without guests work all the same"
 }
@@ -172,6 +177,7 @@ setup_guest() {
 for part in "${@:-venv}"; do
     case $part in
     venv | packages | tests | ceph | guest) "setup_$part" ;;
-    *) die "setup.sh knows no part $part" "parts: venv packages tests ceph guest" ;;
+    disk-kernel) setup_disk_kernel ;;
+    *) die "setup.sh knows no part $part" "parts: venv packages tests ceph disk-kernel guest" ;;
     esac
 done

@@ -26,7 +26,7 @@ from gnt.store.reading import Reader
 from gnt.wire.calls import NodeCall
 from gnt.wire.envelope import Answer, Request, decode_answer, encode_request
 from tests.live import Live, add_rapi_user, lay_out, wait_until
-from tests.real_disks.machine import DISK, Machine
+from tests.real_disks.machine import Machine
 from tests.real_disks.room import HOST, MIRRORS, NETWORK, Room
 
 R = TypeVar("R")
@@ -73,7 +73,8 @@ class RealCluster(Live):
             return all(boot for _, boot in rows)
 
         try:
-            wait_until(connected, f"the master does not reach {' '.join(nodes)}", START_TIME)
+            patience = max(self.machines[node].patience for node in nodes)
+            wait_until(connected, f"the master does not reach {' '.join(nodes)}", START_TIME * patience)
         except AssertionError as failure:
             seen = [f"{node}: {self.log(node, 'gnt-noded')[-1500:]}" for node in nodes]
             seen += [self.machines[node].shell("ps axo pid,time,stat,args; free -m") for node in nodes]
@@ -82,6 +83,10 @@ class RealCluster(Live):
     def reboot(self, node: str) -> None:
         """Switch a machine without power on again, and start its node daemon."""
         machine = self.machines[node]
+        # Its connections have no other end any more.
+        if self._driver is not None:
+            self._driver.end()
+            self._driver = None
         # As on any node, what is in there does not outlive the power.
         shutil.rmtree(self.layout(node).run)
         machine.switch_on()
@@ -234,14 +239,14 @@ def _prepare(cluster: RealCluster) -> None:
 
 
 @contextmanager
-def real_cluster(nodes: int = 2) -> Iterator[RealCluster]:
-    """Give a running cluster of node1 (the master, without volumes) and machines node2, node3, ..."""
+def real_cluster(nodes: int = 2, kind: type[Machine] = Machine) -> Iterator[RealCluster]:
+    """Give a running cluster of node1 (the master, without volumes) and machines node2, node3, ... of this kind."""
     base = Path(tempfile.mkdtemp(prefix="gnt.", dir="/tmp"))
     names = tuple(f"node{number}" for number in range(1, nodes + 2))
     cluster = RealCluster(base, NETWORK, names)
     try:
         lay_out(cluster)
-        cluster.machines = {name: Machine(cluster.room, base, int(name.removeprefix("node"))) for name in names[1:]}
+        cluster.machines = {name: kind(cluster.room, base, int(name.removeprefix("node"))) for name in names[1:]}
         booting = [threading.Thread(target=_boot, args=(machine,)) for machine in cluster.machines.values()]
         for thread in booting:
             thread.start()
@@ -265,4 +270,4 @@ def real_cluster(nodes: int = 2) -> Iterator[RealCluster]:
 
 def _boot(machine: Machine) -> None:
     machine.switch_on()
-    machine.shell(f"pvcreate -q {DISK} && vgcreate -q {GROUP} {DISK}")
+    machine.shell(f"pvcreate -q {machine.device} && vgcreate -q {GROUP} {machine.device}")

@@ -16,20 +16,23 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from tests.real_disks.room import MIRRORS, NETWORK, Room
 
 HERE: Final = Path(__file__).parent
 LINUX: Final = Path("/usr/bin/linux.uml")
-MODULES: Final = Path("/usr/lib/uml/modules")
 BOOT_TIME: Final = 60.0
 COMMAND_TIME: Final = 120.0
-DISK: Final = "/dev/ubda"
 
 
 class Machine:
-    """A node `nodeN` below `base`; its disk `/dev/ubda` and its tree `base/nodeN` outlive the loss of its power."""
+    """A node `nodeN` below `base`; its disk and its tree `base/nodeN` outlive the loss of its power."""
+
+    device: ClassVar[str] = "/dev/ubda"
+    modules: ClassVar[Path] = Path("/usr/lib/uml/modules")
+    patience: ClassVar[float] = 1.0
+    """How much longer than for a process of this machine one waits for one of its."""
 
     def __init__(self, room: Room, base: Path, number: int, *, size: int = 24 << 10, memory: int = 256) -> None:
         self.name = f"node{number}"
@@ -48,7 +51,7 @@ class Machine:
         modules = base / "mods/lib"
         modules.mkdir(parents=True, exist_ok=True)
         if not (modules / "modules").is_symlink():
-            (modules / "modules").symlink_to(MODULES)
+            (modules / "modules").symlink_to(self.modules)
 
     @property
     def calls_card(self) -> str:
@@ -105,31 +108,9 @@ class Machine:
         self._room.tap(self.calls_card, "br0")
         self._room.tap(self.mirror_card, "br1")
         self._line, far = socket.socketpair()
-        hardware = f"fe:fd:00:00:{{}}:{self._number:02x}"
-        arguments = {
-            "mem": f"{self._memory}M",
-            "umid": f"{self._base.name}-{self.name}",
-            "uml_dir": f"{self._base}/",
-            "root": "none",
-            "rootfstype": "hostfs",
-            "rootflags": "/",
-            "ubda": self.disk,
-            "eth0": f"tuntap,{self.calls_card},{hardware.format('00')}",
-            "eth1": f"tuntap,{self.mirror_card},{hardware.format('01')}",
-            "con": "null",
-            "con0": "null,fd:1",
-            "ssl0": f"fd:{far.fileno()}",
-            "init": HERE / "init.sh",
-            "node": self.name,
-            "work": self._base,
-            "mods": self._base / "mods",
-            "python": sys.executable,
-            "agent": HERE / "agent.py",
-        }
-        words = [f"{name}={value}" for name, value in arguments.items()]
         with self.console.open("ab") as console:
             self._process = subprocess.Popen(
-                self._room.enter(["env", "TMPDIR=/dev/shm", LINUX, *words, "ro", "quiet"]),
+                self._room.enter(self._command(far.fileno())),
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,
@@ -137,7 +118,43 @@ class Machine:
             )
         far.close()
         threading.Thread(target=self._hear, args=(self._line,), daemon=True).start()
-        self._wait_for(0, BOOT_TIME, "does not boot")
+        self._wait_for(0, BOOT_TIME * self.patience, "does not boot")
+
+    def _hardware(self, card: int) -> str:
+        """Give the hardware address of one of its two network cards."""
+        return f"fe:fd:00:00:{card:02x}:{self._number:02x}"
+
+    def _words(self, **more: str | Path) -> list[str]:
+        """Give what `init.sh` is told on the kernel's command line."""
+        told = {
+            "init": HERE / "init.sh",
+            "node": self.name,
+            "work": self._base,
+            "mods": self._base / "mods",
+            "python": sys.executable,
+            "agent": HERE / "agent.py",
+            **more,
+        }
+        return [f"{name}={value}" for name, value in told.items()]
+
+    def _command(self, line: int) -> list[str | Path]:
+        """Give the command line of the machine, run in the room; its serial line is this descriptor."""
+        hardware = {
+            "mem": f"{self._memory}M",
+            "umid": f"{self._base.name}-{self.name}",
+            "uml_dir": f"{self._base}/",
+            "root": "none",
+            "rootfstype": "hostfs",
+            "rootflags": "/",
+            "ubda": self.disk,
+            "eth0": f"tuntap,{self.calls_card},{self._hardware(0)}",
+            "eth1": f"tuntap,{self.mirror_card},{self._hardware(1)}",
+            "con": "null",
+            "con0": "null,fd:1",
+            "ssl0": f"fd:{line}",
+        }
+        words = [f"{name}={value}" for name, value in hardware.items()]
+        return ["env", "TMPDIR=/dev/shm", LINUX, *words, *self._words(line="/dev/ttyS0"), "ro", "quiet"]
 
     def take_addresses(self) -> None:
         """Bring the networks up."""
@@ -154,8 +171,7 @@ class Machine:
         """End the machine at once: nothing is written any more, as when the power goes."""
         if self._process is None:
             return
-        # The kernel is the leader of a group of processes, as which its own processes run.
-        self._room.run("kill", "-KILL", "--", f"-{self._pid()}")
+        self._kill()
         self._process.wait(10)
         self._process = None
         assert self._line is not None
@@ -164,9 +180,10 @@ class Machine:
             self._answers.clear()
             self._changed.notify_all()
 
-    def _pid(self) -> int:
-        """Give the kernel's process, as the room numbers it."""
-        return int((self._base / f"{self._base.name}-{self.name}/pid").read_text())
+    def _kill(self) -> None:
+        """End all of its processes at once: its own run in the group whose leader the kernel is."""
+        kernel = int((self._base / f"{self._base.name}-{self.name}/pid").read_text())
+        self._room.run("kill", "-KILL", "--", f"-{kernel}")
 
     @property
     def is_on(self) -> bool:
@@ -183,7 +200,7 @@ class Machine:
     ) -> subprocess.CompletedProcess[str]:
         """Run a program in the node; a failure is an error if `check`."""
         number = self.send(*argv, given=given, env=env)
-        answer = self._wait_for(number, seconds, f"{argv} does not end")
+        answer = self._wait_for(number, seconds * self.patience, f"{argv} does not end")
         words = [str(word) for word in argv]
         done = subprocess.CompletedProcess(
             words, int(answer["status"]), _text(answer["stdout"]), _text(answer["stderr"])

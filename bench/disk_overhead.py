@@ -1,24 +1,28 @@
-"""What disks as logical volumes cost over the bare commands: create, assemble, remove, one disk and four side by side.
+"""What disks as logical volumes cost over the bare commands, and what many of them cost together.
 
-As root, on loop devices without device-mapper (the metadata only, so the commands are at their quickest and the
-overhead at its largest), or in the volume group that GNT_TEST_VG names. Prints the medians in milliseconds.
+Create, assemble and remove, one disk and four side by side; the disks of 200 instances assembled as after the start of
+a node; 1,000 found by one look. As root, on loop devices without device-mapper (the metadata only, so the commands are
+at their quickest and the overhead at its largest), or in the volume group that GNT_TEST_VG names, which must be empty
+and is empty afterwards. Prints medians in milliseconds.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, gatherResults
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -36,16 +40,24 @@ from tests.noded.storage.lvm_room import LvmRoom, loop_group, real_group
 ROUNDS = int(os.environ.get("ROUNDS", "15"))
 GOAL = 15.0
 PAUSE = 0.4
+SIDE_BY_SIDE = 4
+STEPS = ("create", "assemble", "remove")
+INSTANCES = int(os.environ.get("INSTANCES", "200"))
+# As many as run at once for a master whose jobs activate them.
+JOBS = 20
+VOLUMES = int(os.environ.get("VOLUMES", "1000"))
 
 
 def main() -> None:
-    """Measure, and say whether the goal is met."""
+    """Measure, and say whether the goals are met."""
     with tempfile.TemporaryDirectory() as kept, group_in(Path(kept)) as room:
         turning: Any = reactor
-        Deferred.fromCoroutine(measure(Path(kept), room)).addErrback(lambda failure: failure.printTraceback()).addBoth(
-            lambda _: turning.stop()
-        )
+        failures: list[Any] = []
+        Deferred.fromCoroutine(measure(Path(kept), room)).addErrback(failures.append).addBoth(lambda _: turning.stop())
         turning.run()
+        if failures:
+            failures[0].printTraceback()
+            raise SystemExit(1)
 
 
 @contextmanager
@@ -55,44 +67,123 @@ def group_in(place: Path) -> Iterator[LvmRoom]:
     if real is not None:
         yield real
     else:
-        yield from loop_group(place, "gnt-bench")
+        yield from loop_group(place, "gnt-bench", size=8192)
 
 
 async def measure(root: Path, room: LvmRoom) -> None:
-    """Take turns between the bare commands and the template, so that both see the same machine."""
+    """Measure all, and print it."""
     turning: Any = reactor
     pools: Any = ThreadPools(reactor)
-    runtime = Runtime(clock=turning, pools=pools, random=__import__("random").SystemRandom())
+    runtime = Runtime(clock=turning, pools=pools, random=random.SystemRandom())
     place = Place(layout=Layout(root), name="bench", runtime=runtime)
     processes: Any = Processes(place, turning, spares=4)
-    template = LogicalVolumes(place, Programs(processes, {**os.environ, **room.environ}))
-    bare, ours = Bare(room), Ours(template, room)
-    times: dict[str, list[float]] = {}
-    for number in range(ROUNDS + 1):
-        for name, work in (("bare", bare), ("ours", ours)):
-            for step in ("create", "assemble", "remove"):
-                # The gates for the next programs start meanwhile, on whosever time that would be.
-                await runtime.sleep(PAUSE)
-                begun = time.perf_counter()
-                await getattr(work, step)(number)
-                if number:
-                    times.setdefault(f"{step} {name}", []).append((time.perf_counter() - begun) * 1000)
+    try:
+        bench = Bench(room, place, Counted(processes))
+        await bench.steps()
+        await bench.start_of_a_node()
+        await bench.scan()
+    finally:
+        processes.stop()
+        await pools.stop()
+
+
+class Bench:
+    """Takes turns between the bare commands and the template, so that both see the same machine."""
+
+    def __init__(self, room: LvmRoom, place: Place, runs: Counted) -> None:
+        self._room = room
+        self._runtime = place.runtime
+        self._runs = runs
+        template = LogicalVolumes(place, Programs(runs, {**os.environ, **room.environ}))
+        self._both = (("bare", Bare(room)), ("ours", Ours(template, room)))
+        self._times: dict[str, list[float]] = {}
+
+    async def steps(self) -> None:
+        """Create, assemble and remove, one disk and four side by side."""
+        for turn in range(ROUNDS + 1):
+            several = range(1000 + turn * SIDE_BY_SIDE, 1000 + (turn + 1) * SIDE_BY_SIDE)
+            for kind, numbers in (("one", range(turn, turn + 1)), ("four", several)):
+                for step in STEPS:
+                    for name, whose in self._both:
+                        await self._timed(f"{kind} {step} {name}", whose.all(step, numbers), counts=turn > 0)
+        for work in (f"{kind} {step}" for kind in ("one", "four") for step in STEPS):
+            bare, ours, over = self._compared(work)
+            met = "met" if over <= GOAL else "MISSED"
+            print(f"{work:13} bare {bare:7.1f} ms   ours {ours:7.1f} ms   over {over:6.1f} %   goal {GOAL:.0f} % {met}")
+
+    async def start_of_a_node(self) -> None:
+        """Assemble the disks of many instances, none of which is active."""
+        fill(self._room, INSTANCES)
+        for turn in range(3):
+            for name, whose in self._both:
+                if self._room.activates:
+                    self._room.run("lvchange", "-an", self._room.group)
+                self._runs.names.clear()
+                await self._timed(f"many {name}", whose.all("assemble", range(INSTANCES), JOBS), counts=turn > 0)
+        bare, ours, over = self._compared("many")
+        print(f"{INSTANCES} disks assembled, {JOBS} at once: bare {bare:.0f} ms   ours {ours:.0f} ms", end="   ")
+        print(f"over {over:.1f} %   in {len(self._runs.names)} commands")
+        self._room.clear()
+
+    async def scan(self) -> None:
+        """Find very many disks by one look."""
+        fill(self._room, VOLUMES)
+        for turn in range(4):
+            for name, whose in self._both:
+                self._runs.names.clear()
+                await self._timed(f"scan {name}", whose.scan(VOLUMES), counts=turn > 0)
+        bare, ours, _ = self._compared("scan")
+        names = " ".join(self._runs.names)
+        print(f"{VOLUMES} volumes found: bare {bare:.0f} ms   ours {ours:.0f} ms   in {len(self._runs.names)}: {names}")
+        self._room.clear()
+
+    async def _timed(self, name: str, work: Awaitable[Any], *, counts: bool) -> None:
+        # The gates for the next programs start meanwhile, on whosever time that would be.
+        await self._runtime.sleep(PAUSE)
         begun = time.perf_counter()
-        await four(ours.create, number)
-        if number:
-            times.setdefault("four side by side ours", []).append((time.perf_counter() - begun) * 1000)
-        await four(ours.remove, number)
-    report({name: statistics.median(found) for name, found in times.items()})
-    await pools.stop()
+        await work
+        if counts:
+            self._times.setdefault(name, []).append((time.perf_counter() - begun) * 1000)
+
+    def _compared(self, work: str) -> tuple[float, float, float]:
+        """Give both medians in milliseconds, and by how many percent ours is longer."""
+        bare, ours = (statistics.median(self._times[f"{work} {name}"]) for name in ("bare", "ours"))
+        return bare, ours, 100 * (ours - bare) / bare
 
 
-def four(work: Callable[[int], Awaitable[None]], number: int) -> Deferred[Any]:
-    """Do something with four disks at once."""
+def fill(room: LvmRoom, count: int) -> None:
+    """Have so many volumes of one extent each, from a description: to make them one by one would take minutes."""
+    with tempfile.NamedTemporaryFile("r+") as backup:
+        room.run("vgcfgbackup", "-f", backup.name, room.group)
+        # The group is a section, without any for volumes while it has none; its end is the end of the description.
+        group = backup.read().rstrip().removesuffix("}")
+        volumes = "".join(_described(number) for number in range(count))
+        backup.seek(0)
+        backup.write(f"{group}logical_volumes {{\n{volumes}}}\n}}\n")
+        backup.flush()
+        room.run("vgcfgrestore", "-y", "-f", backup.name, room.group)
 
-    async def one(which: int) -> None:
-        await work(1000 + number * 4 + which)
 
-    return gatherResults([Deferred.fromCoroutine(one(which)) for which in range(4)])
+def _described(number: int) -> str:
+    uuid = f"{number:06d}-0000-0000-0000-0000-0000-000000"
+    return (
+        f'ours{number} {{\nid = "{uuid}"\nstatus = ["READ", "WRITE", "VISIBLE"]\nflags = []\n'
+        f'tags = ["gnt.disk.u{number}"]\nsegment_count = 1\nsegment1 {{\nstart_extent = 0\nextent_count = 1\n'
+        f'type = "striped"\nstripe_count = 1\nstripes = [\n"pv0", {number}\n]\n}}\n}}\n'
+    )
+
+
+class Counted:
+    """Notes the names of the programs that are run."""
+
+    def __init__(self, processes: Any) -> None:
+        self._processes = processes
+        self.names: list[str] = []
+
+    def run(self, argv: Sequence[str], **options: Any) -> Any:
+        """Run a program."""
+        self.names.append(argv[0])
+        return self._processes.run(argv, **options)
 
 
 class Bare:
@@ -105,20 +196,33 @@ class Bare:
         env = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", **self._room.environ}
         subprocess.run(argv, env=env, check=True, capture_output=True)
 
-    async def create(self, number: int) -> None:
+    async def all(self, step: str, numbers: Sequence[int], at_once: int = SIDE_BY_SIDE) -> None:
+        """Do a step with disks, some at once."""
+        name = "ours" if at_once == JOBS else "bare"
+        if len(numbers) == 1:
+            getattr(self, step)(f"{name}{numbers[0]}")
+            return
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(getattr(self, step), [f"{name}{number}" for number in numbers]))
+
+    def create(self, name: str) -> None:
         """Look for room, and make a volume."""
-        room = self._room
         self._run("pvs", "--noheadings", "-opv_name,vg_name,pv_free,pv_attr,pv_size")
-        self._run("lvcreate", "-Wn", "-L8m", f"-nbare{number}", "-i1", "--addtag", "x", room.group)
+        self._run("lvcreate", "-Wn", "-L8m", f"-n{name}", "-i1", "--addtag", "x", self._room.group)
 
-    async def assemble(self, number: int) -> None:
+    def assemble(self, name: str) -> None:
         """Look at the volume, and activate it."""
-        self._run("lvs", "--noheadings", "-ovg_name,lv_name,lv_attr", f"{self._room.group}/bare{number}")
-        self._run("lvchange", "-ay", f"{self._room.group}/bare{number}")
+        self._run("lvs", "--noheadings", "-ovg_name,lv_name,lv_attr", f"{self._room.group}/{name}")
+        self._run("lvchange", "-ay", f"{self._room.group}/{name}")
 
-    async def remove(self, number: int) -> None:
+    def remove(self, name: str) -> None:
         """Remove the volume."""
-        self._run("lvremove", "-f", f"{self._room.group}/bare{number}")
+        self._run("lvremove", "-f", f"{self._room.group}/{name}")
+
+    async def scan(self, count: int) -> None:
+        """List all volumes."""
+        del count
+        self._run("lvs", "--noheadings", "-ovg_name,lv_name,lv_size,lv_attr,lv_tags", self._room.group)
 
 
 class Ours:
@@ -132,28 +236,28 @@ class Ours:
         name = (self._room.group, f"ours{number}")
         return DiskSpec(index=0, uuid=f"u{number}", dev_type=DiskTemplate.PLAIN, size=8, logical_id=name)
 
-    async def create(self, number: int) -> None:
-        """Make a disk."""
-        await self._template.create(self._disk(number))
+    async def all(self, step: str, numbers: Sequence[int], at_once: int = SIDE_BY_SIDE) -> None:
+        """Do a step with disks, some at once."""
+        turns = DeferredSemaphore(at_once)
+        steps: dict[str, Callable[[DiskSpec], Awaitable[Any]]] = {
+            "create": self._template.create,
+            "assemble": lambda disk: self._template.assemble(disk, True),
+            "remove": self._template.remove,
+        }
 
-    async def assemble(self, number: int) -> None:
-        """Assemble it."""
-        await self._template.assemble(self._disk(number), True)
+        def one(number: int) -> Deferred[Any]:
+            return turns.run(lambda: Deferred.fromCoroutine(_doing(steps[step](self._disk(number)))))
 
-    async def remove(self, number: int) -> None:
-        """Remove it."""
-        await self._template.remove(self._disk(number))
+        await gatherResults([one(number) for number in numbers], consumeErrors=True)
+
+    async def scan(self, count: int) -> None:
+        """Find all disks."""
+        states = await self._template.find_many([self._disk(number) for number in range(count)])
+        assert all(state.facts is not None for state in states)
 
 
-def report(medians: dict[str, float]) -> None:
-    """Print a table."""
-    for step in ("create", "assemble", "remove"):
-        bare, ours = medians[f"{step} bare"], medians[f"{step} ours"]
-        over = 100 * (ours - bare) / bare
-        met = "met" if over <= GOAL else "MISSED"
-        print(f"{step:9} bare {bare:7.1f} ms   ours {ours:7.1f} ms   over {over:6.1f} %   goal {GOAL:.0f} % {met}")
-    alone, together = medians["create ours"], medians["four side by side ours"]
-    print(f"four disks made side by side {together:7.1f} ms, one {alone:7.1f} ms")
+async def _doing(work: Awaitable[Any]) -> Any:
+    return await work
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from tests.real_disks.commands import (
     ADD,
     ADD_DRBD,
     IN_STEP,
+    PAID_TIME,
     data_of_other_side,
     device,
     gnt,
@@ -87,7 +88,8 @@ def lose_power_during(real: RealCluster, cut: Cut, words: Sequence[str]) -> int:
 def test_while_disks_are_made(real: RealCluster, cut: Cut) -> None:
     """Nothing of the instance is left on either node, or all of it; it can be added again."""
     status = lose_power_during(real, cut, (*DRBD, "web1"))
-    assert ("web1" in real.instances()) is (status == 0)
+    # Its name stays taken until everything is paid.
+    wait_until(lambda: ("web1" in real.instances()) is (status == 0), f"{status}: {real.instances()}", PAID_TIME)
     until_true(real)
     if status:
         nothing_is_left(real)

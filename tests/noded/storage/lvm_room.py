@@ -53,14 +53,14 @@ def skip_without_lvm() -> None:
         pytest.skip("needs the package lvm2")
 
 
-def loop_group(place: Path, group: str, devices: int = 2) -> Iterator[LvmRoom]:
-    """Make a volume group on loop devices below a directory; it goes afterwards."""
+def loop_group(place: Path, group: str, devices: int = 2, *, size: int = SIZE_MIB) -> Iterator[LvmRoom]:
+    """Make a volume group on loop devices of `size` MiB below a directory; it goes afterwards."""
     loops: list[str] = []
     try:
         for number in range(devices):
             image = place / f"pv{number}"
             with image.open("wb") as file:
-                file.truncate(SIZE_MIB << 20)
+                file.truncate(size << 20)
             made = subprocess.run(["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False)
             if made.returncode != 0:
                 pytest.skip(f"this machine has no loop devices to give: {made.stderr.strip()}")

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -48,6 +49,7 @@ PIPE_WAIT: Final = 1.0
 KEEP: Final = 65536
 
 _GATE_FD: Final = 3
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # A shell in a session of its own, which reads what it is to become from its descriptor 3.
 _GATE: Final = ("/usr/bin/setsid", "/bin/sh", f"/proc/self/fd/{_GATE_FD}")
 
@@ -196,11 +198,15 @@ class _Child(ProcessProtocol):
 
 def _script(cwd: Path, argv: Sequence[str], env: Mapping[str, str]) -> str:
     """Say what a gate is to become. Half of it is no script: a daemon that dies while it writes has opened nothing."""
-    variables = [f"{name}={value}" for name, value in env.items()]
-    # What has a "=" in it, `env` would take for a variable.
-    program = ["/usr/bin/nice", "-n", "0", *argv] if "=" in argv[0] else argv
-    words = shlex.join(["/usr/bin/env", "-i", "--", *variables, *program])
-    return f"{{ exec {_GATE_FD}<&-; umask 022; cd -- {shlex.quote(str(cwd))} || exit 127; exec {words}\n}}\n"
+    exported = [f"{name}={shlex.quote(value)}" for name, value in env.items() if _VARIABLE.fullmatch(name)]
+    others = [f"{name}={value}" for name, value in env.items() if not _VARIABLE.fullmatch(name)]
+    # A shell has no variables of such names. `env` has, but would take a program with a "=" in it for one.
+    words = ["/usr/bin/env", *others, *(["/usr/bin/nice", "-n", "0"] if "=" in argv[0] else []), *argv]
+    export = f"export {' '.join(exported)}; " if exported else ""
+    return (
+        f"{{ exec {_GATE_FD}<&-; umask 022; cd -- {shlex.quote(str(cwd))} || exit 127; unset PWD OLDPWD SHLVL\n"
+        f"{export}exec {shlex.join(words if others else argv)}\n}}\n"
+    )
 
 
 def _keep(kept: bytearray, data: bytes, limit: int) -> None:

@@ -72,6 +72,10 @@ class ProcessesTests(TestCase):
         done = await self.start("/usr/bin/env", "-0", env={"A": "x=y\nz", "LEER": "", "Ü": "é"})
         assert sorted(done.output.split("\0")) == ["", "A=x=y\nz", "LEER=", "Ü=é"]
 
+    async def test_no_environment_at_all(self) -> None:
+        """Nothing is there then."""
+        assert (await self.start("/usr/bin/env", env={})).output == ""
+
     async def test_directory_arguments_umask_signals_and_descriptors(self) -> None:
         """The working directory is the one given, nothing of ours is inherited."""
         script = 'echo "$PWD" "$1"; umask; grep SigIgn /proc/self/status; ls /proc/self/fd'
@@ -118,7 +122,6 @@ class ProcessesTests(TestCase):
         done = await self.start("/no/such/program")
         assert done.status == 127
         assert "/no/such/program" in done.errors
-        assert "No such file or directory" in done.errors
         assert (await self.start("true", cwd=Path("/no/such"))).status == 127
 
     async def test_arguments_are_what_they_are(self) -> None:

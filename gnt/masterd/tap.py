@@ -181,7 +181,7 @@ class MasterService(Service):
         providers = Providers(
             host=host,
             # What folds the log in beside the writing does so much earlier.
-            vault=FileVault(layout.config_db, room=ROOM, fold_at=4 * FOLD_AT),
+            vault=FileVault(layout.config_db, fold_at=4 * FOLD_AT),
             connect=self._connect,
             listen=self._listen,
             takeover=order,
@@ -205,6 +205,11 @@ class MasterService(Service):
         self._luxi.start(self._reactor)
         readiness.ready(os.environ, f"{self._host} is the master")
         log.info("{host} is ready", host=self._host)
+        # Now: nobody should have to wait for it.
+        Deferred.fromCoroutine(self._daemon.make_room(ROOM)).addErrback(self._no_room)
+
+    def _no_room(self, failure: Failure) -> None:
+        log.failure("the write-ahead log has no room of its own", failure=failure)
 
     def _failed(self, failure: Failure) -> None:
         """End: a daemon that cannot start must not look as if it ran."""

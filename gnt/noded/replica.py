@@ -7,9 +7,11 @@ for each call, so a master daemon that starts here gets it at once, and a call t
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from gnt.daemon.files import remove_durably
@@ -45,6 +47,9 @@ class Replica:
     def __init__(self, place: Place, vault: Vault | None = None) -> None:
         self._name = place.name
         self._vault = vault or _own_vault(place)
+        # What the log of a store that is newly opened gets once its first changes are answered.
+        self._room = ROOM if vault is None else 0
+        self._roomless = False
         self._authority_key = place.layout.authority_key
         self._pool = place.runtime.pools("log")
         self._database: Database | None = None
@@ -106,7 +111,18 @@ class Replica:
             self._keep_aside(would_be_cut(database, call.previous, entries))
             return _append(database, call, entries, context.epoch)
 
-        return await self._with_database(work)
+        answer = await self._with_database(work)
+        if self._roomless and answer.stored:
+            self._roomless = False
+            Deferred.fromCoroutine(self._make_room()).addErrback(
+                lambda failure: log.failure("the write-ahead log has no room of its own", failure=failure)
+            )
+        return answer
+
+    async def _make_room(self) -> None:
+        """Let the log have its room now: whoever asked has been answered."""
+        with suppress(NodeFailure):  # the master daemon has taken the store; its log has room
+            await self._with_database(lambda database: database is not None and database.make_room(self._room))
 
     async def _read(self, call: LogRead, _context: CallContext) -> LogPiece:
         def work(database: Database | None) -> LogPiece:
@@ -151,6 +167,7 @@ class Replica:
             self._keep_aside(uncommitted(old, new))
             self._close()
         self._database = database = self._vault.install(call.transfer, new)
+        self._roomless = bool(self._room)
         for known in (promised, epoch):
             if known is not None and known.number > database.promised.number:
                 database.promise(known)
@@ -173,6 +190,7 @@ class Replica:
             self._database = None
         if self._database is None and self._vault.exists():
             self._database = self._vault.open()
+            self._roomless = bool(self._room)
         if self._database is not None:
             self._database.refresh()
         return self._database
@@ -217,7 +235,7 @@ def _own_vault(place: Place) -> Vault:
     # Candidates store the same, commit by commit: each folds its log in at a moment of its own, so that they do not all
     # do it while the master waits for a majority.
     fold_at = place.runtime.random.randint(FOLD_AT * 3 // 4, FOLD_AT * 5 // 4)
-    return FileVault(place.layout.config_db, room=ROOM, fold_at=fold_at)
+    return FileVault(place.layout.config_db, fold_at=fold_at)
 
 
 def _append(database: Database, call: LogAppend, entries: list[Entry], epoch: Epoch | None) -> AppendAnswer:

@@ -19,9 +19,10 @@ from gnt.store.reading import Reader, connect
 IN_USE: Final = "in_use"
 """Code of the error when another daemon holds the store."""
 
-ROOM: Final = 6 * 2**20
 FOLD_AT: Final = 1000
 """What SQLite does if it is not told otherwise: 4 MiB."""
+ROOM: Final = 6 * 2**20
+"""What the write-ahead log of a daemon has of the disk before it is needed (`Database.make_room`), in bytes."""
 
 
 class Snapshot(Protocol):
@@ -105,16 +106,15 @@ class FileSnapshot:
 class FileVault:
     """A store in a file. The lock is a file of its own: closing a file drops all of a process's locks on it.
 
-    `database_type` is what it opens; the simulator has one whose transactions it can cut. `room`: what the write-ahead
-    log has of the disk from the beginning, in bytes; a commit folds it in at `fold_at` pages.
+    `database_type` is what it opens; the simulator has one whose transactions it can cut. A commit folds the
+    write-ahead log in at `fold_at` pages.
     """
 
     database_type: type[Database] = Database
 
-    def __init__(self, path: Path, limits: Limits | None = None, *, room: int = 0, fold_at: int = FOLD_AT) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None, *, fold_at: int = FOLD_AT) -> None:
         self.path = path
         self._limits = limits
-        self._room = room
         self._fold_at = fold_at
         self._lock: int | None = None
 
@@ -137,8 +137,11 @@ class FileVault:
             holder = os.read(descriptor, 100).decode(errors="replace").strip() or "another process"
             os.close(descriptor)
             raise ConfigError(f"{self.path} is in use by {holder}", code=IN_USE) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{owner} (pid {os.getpid()})\n".encode(), 0)
+        ours = f"{owner} (pid {os.getpid()})\n".encode()
+        # A node daemon comes for each entry of the log: mostly nobody else has been here since.
+        if os.pread(descriptor, len(ours) + 1, 0) != ours:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, ours, 0)
         self._lock = descriptor
 
     def release(self) -> None:
@@ -160,8 +163,6 @@ class FileVault:
 
     def _ready(self, database: Database) -> Database:
         database.fold_by_itself(self._fold_at)
-        if self._room:
-            database.make_room(self._room)
         return database
 
     def reader(self, database: Database) -> Reader:  # noqa: ARG002

@@ -41,6 +41,9 @@ class _Part:
 
     methods = door = None
 
+    async def make_room(self, _size: int) -> None:
+        """Have room."""
+
     async def start(self) -> None:
         """Be ready."""
         assert not gc.isenabled()

@@ -15,7 +15,7 @@ from gnt.noded.handler import CallContext
 from gnt.noded.replica import Replica
 from gnt.store.changes import Entry, encode_entry
 from gnt.store.database import Database
-from gnt.store.vault import FileVault
+from gnt.store.vault import ROOM, FileVault
 from gnt.wire.log_calls import AppendAnswer, LogAppend, LogDiscard, LogSnapshot, LogState
 from tests.noded.places import place_below
 from tests.store.support import FIRST, SECOND, at, entry, job
@@ -215,3 +215,18 @@ def test_stopping_leaves_one_file(node: Node, tmp_path: Path) -> None:
     node.ask(append(at(2), entry(3, job(3))))
     node.run(node.replica.stop())
     assert sorted(path.name for path in node.path.parent.iterdir()) == ["config.db", "config.db.lock"]
+
+
+def test_the_log_gets_its_room_once_the_first_changes_are_answered(node: Node, tmp_path: Path) -> None:
+    """Whoever sends a copy of the store, or looks where it ends, does not wait for that; nor does it come twice."""
+    source = tmp_path / "master.db"
+    Database.create(source, UUID).append(START, [entry(1, job(1))], epoch=FIRST, committed=1)
+    for call in pieces(source, "t1"):
+        node.ask(call)
+    wal = Path(f"{node.path}-wal")
+    assert not wal.exists() or wal.stat().st_size < ROOM // 2
+    assert node.ask(append(at(1), entry(2, job(2)), committed=1)).stored
+    assert wal.stat().st_size > ROOM // 2
+    before = wal.stat().st_size
+    assert node.ask(append(at(2), entry(3, job(3)), committed=2)).stored
+    assert wal.stat().st_size == before

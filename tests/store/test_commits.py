@@ -193,8 +193,9 @@ def test_a_disk_without_room_is_no_reason_not_to_open(path: Path) -> None:
 
 def test_the_log_begins_anew_once_it_is_folded_in(path: Path) -> None:
     """Beside the writing, and then the rest of it: it does not grow however much is written."""
-    vault = FileVault(path, room=ROOM, fold_at=10**6)
+    vault = FileVault(path, fold_at=10**6)
     database = vault.open()
+    assert database.make_room(ROOM)
     room = log_size(path)
     serial = 1
     for _ in range(4):

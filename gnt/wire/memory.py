@@ -18,13 +18,13 @@ from gnt.model.errors import GntError, InDoubt, NotReached
 from gnt.wire.contract import (
     Caller,
     INodeDaemon,
-    Listener,
     NodeEvent,
     StopListening,
     decode_event,
     encode_event,
 )
 from gnt.wire.envelope import Answer, Request, decode_answer, encode_request
+from gnt.wire.link_end import LinkEnd
 from gnt.wire.timing import Clock
 
 
@@ -111,24 +111,19 @@ class MemoryNetwork:
             link.check(reason)
 
 
-class MemoryLink:
+class MemoryLink(LinkEnd):
     """A link to one node: `gnt.wire.contract.Link` in memory."""
 
     def __init__(self, network: MemoryNetwork, caller: Caller, name: str, uuid: str, source: str) -> None:
-        self.name = name
-        self.uuid = uuid
+        super().__init__(name, uuid)
         self._network = network
         self._caller = caller
         self._source = source
         self._daemon: Any = None
         self._started = False
-        self._stopped = False
         self._dead = False
         self._problem = ""
         self._stop_listening: StopListening | None = None
-        self._waiting: list[Deferred[None]] = []
-        self._listeners: list[Listener] = []
-        self._connected_listeners: list[Callable[[], None]] = []
         self._open: list[Deferred[bytes]] = []
 
     @property
@@ -151,9 +146,7 @@ class MemoryLink:
         self._stopped, self._started = True, False
         self._network.forget(self)
         self._lose("the link was closed")
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.errback(NotReached(f"the link to {self.name} was closed"))
+        self._fail_waiting(NotReached(f"the link to {self.name} was closed"))
         return defer.succeed(None)
 
     def abandon(self) -> None:
@@ -166,25 +159,6 @@ class MemoryLink:
         stop, self._stop_listening = self._stop_listening, None
         if stop is not None:
             stop()
-
-    def when_connected(self) -> Deferred[None]:
-        """Fire when calls can be sent."""
-        if self.connected:
-            return defer.succeed(None)
-        if self._stopped:
-            return defer.fail(NotReached(f"the link to {self.name} was closed"))
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        return waiting
-
-    def on_connected(self, listener: Callable[[], None]) -> None:
-        """Hear of each time that calls can be sent."""
-        self._connected_listeners.append(listener)
-
-    def listen(self, listener: Listener) -> StopListening:
-        """Tell `listener` of the node's events."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
 
     async def call(self, request: Request) -> Answer:
         """Make a call; see `gnt.wire.contract.Link`."""
@@ -232,11 +206,7 @@ class MemoryLink:
         self._daemon = daemon
         self._problem = ""
         self._stop_listening = daemon.listen(self._hear)
-        for listener in self._connected_listeners:
-            listener()
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
+        self._tell_connected()
 
     def _lose(self, reason: str) -> None:
         self._daemon = None

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 import random
 import struct
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -27,8 +26,9 @@ from zope.interface import implementer
 
 from gnt.model.errors import GntError, InDoubt, NotReached
 from gnt.wire import pb_broker
-from gnt.wire.contract import Listener, StopListening, decode_event
+from gnt.wire.contract import decode_event
 from gnt.wire.envelope import PROTOCOL, Answer, Request, decode_answer, encode_request
+from gnt.wire.link_end import LinkEnd
 from gnt.wire.pb_broker import BoundedBroker, Hello
 from gnt.wire.timing import Clock, or_passed
 from gnt.wire.tls import ClientTls
@@ -44,7 +44,7 @@ LONGEST_RETRY: Final = 2.0
 """A node that comes back is at work again within 2 s; an attempt that is refused costs next to nothing."""
 
 
-class NodeLink:
+class NodeLink(LinkEnd):
     """A link to one node: `gnt.wire.contract.Link` over Perspective Broker and mutual TLS.
 
     `reactor` makes connections (None: the clock is the reactor, as in a daemon); `source` scatters the retries.
@@ -62,8 +62,7 @@ class NodeLink:
         source: random.Random,
         reactor: Any = None,
     ) -> None:
-        self.name = name
-        self.uuid = uuid
+        super().__init__(name, uuid)
         self._clock = clock
         self._source = source
         self._problem = ""
@@ -71,12 +70,8 @@ class NodeLink:
         # The connection there is, and the same once both ends have greeted.
         self._adopted: BoundedBroker | None = None
         self._broker: BoundedBroker | None = None
-        self._waiting: list[Deferred[None]] = []
-        self._listeners: list[Listener] = []
-        self._connected_listeners: list[Callable[[], None]] = []
         self._transfers = itertools.count(1)
         self._ping: IDelayedCall | None = None
-        self._stopped = False
         endpoint = _Watched(self, _endpoint(reactor if reactor is not None else clock, address, port, tls))
         factory: Any = _BrokerFactory(self)
         self._service = ClientService(endpoint, factory, retryPolicy=self._delay, clock=clock)  # type: ignore[arg-type]
@@ -104,25 +99,6 @@ class NodeLink:
         if self._adopted is not None:
             self._adopted.drop("the link is closed")
         return stopping.addCallback(lambda _: None)
-
-    def when_connected(self) -> Deferred[None]:
-        """Fire when calls can be sent."""
-        if self.connected:
-            return defer.succeed(None)
-        if self._stopped:
-            return defer.fail(NotReached(f"the link to {self.name} was closed"))
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
-        return waiting
-
-    def on_connected(self, listener: Callable[[], None]) -> None:
-        """Hear of each time that calls can be sent."""
-        self._connected_listeners.append(listener)
-
-    def listen(self, listener: Listener) -> StopListening:
-        """Tell `listener` of the node's events."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
 
     async def call(self, request: Request) -> Answer:
         """Make a call; see `gnt.wire.contract.Link`."""
@@ -189,11 +165,7 @@ class NodeLink:
         self._problem = ""
         log.info("connected to {name}", name=self.name)
         self._schedule_ping(broker)
-        for listener in self._connected_listeners:
-            listener()
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(None)
+        self._tell_connected()
 
     def _not_greeted(self, failure: Failure, broker: BoundedBroker) -> None:
         """End a connection whose greeting went wrong."""
@@ -250,11 +222,6 @@ class NodeLink:
             broker.drop("no answer to a ping")
 
         or_passed(self._clock, PING_TIME, broker.ask("root", pb_broker.PING), _Passed).addCallbacks(alive, dead)
-
-    def _fail_waiting(self, error: GntError) -> None:
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.errback(error)
 
 
 class _Passed(Exception):

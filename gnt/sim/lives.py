@@ -22,6 +22,7 @@ from gnt.noded.service import Providers as NodeProviders
 from gnt.sim.clock import LifeClock
 from gnt.sim.disk import CutCallTable, SimVault, Tear
 from gnt.sim.faults import Fault, Kind
+from gnt.sim.lock_order import watch_grants
 from gnt.sim.providers import SimProcesses, ends_well
 from gnt.sim.runtime import AFTER, BEFORE, sim_runtime
 from gnt.sim.storage import sim_templates
@@ -242,6 +243,7 @@ class MasterdLife:
     def _started(self, _: object) -> None:
         self.up = True
         self.number = self.daemon.epoch.number if self.daemon.epoch is not None else 0
+        watch_grants(self.daemon.parts.locks, self._machine.world.wrong)
         self._machine.masterd_is_up(self)
 
     def _failed(self, failure: Failure) -> None:

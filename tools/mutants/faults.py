@@ -274,4 +274,16 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         ("run", f"{_STORIES}/replaced_disks.txt"),
         "is removed before the new side is in step",
     ),
+    Mutant(
+        "overtaken in line",
+        (
+            Edit(
+                "gnt/masterd/jobs/locks.py",
+                "            if not behind and self.free(waiter.part):\n",
+                "            if self.free(waiter.part):\n",
+            ),
+        ),
+        ("run", f"{_STORIES}/job_queue.txt"),
+        "which waited first",
+    ),
 )

@@ -312,6 +312,10 @@ class LockManager:
                 )
         return facts
 
+    def waiting_in(self, level: Level) -> list[tuple[Claim, dict[str, bool]]]:
+        """Give who waits in a level, in order, and for what: names with their mode (exclusive or not)."""
+        return [(waiter.claim, waiter.part) for waiter in self._levels[level].queue]
+
     # What `Held` calls
 
     def give(self, held: Held, level: Level, part: dict[str, bool]) -> None:

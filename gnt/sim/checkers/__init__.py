@@ -6,7 +6,7 @@ Each checker gives lines about what is wrong; none: all is well. The invariants 
   after every event; `things` and `storage` at rest; what guests wrote is there: `gnt.sim.ledger`, all the time;
 * I2, no lost acknowledgement: `jobs.check_acknowledged`, and `jobs.check_durable` when it is given;
 * I3, one master in a term, nothing done for an old one: `gnt.sim.door.Witness`;
-* I4, locks: `locks.check_holders` while jobs run, `locks.check_free` when none does;
+* I4, locks: `gnt.sim.lock_order` at each grant, `locks.check_holders` while jobs run, `locks.check_free` afterwards;
 * I5, ways that jobs go: `jobs.JobsLog`;
 * I6, nothing left half-way: `things`, `storage`, `jobs.check_open`;
 * I7, one effect for each call: `things.check_scripts`, `things.check_call_table`;

@@ -6,7 +6,7 @@ VENV := .venv/bin
 # Bytecode is kept, whatever the environment says: tests start thousands of programs, and rewrite each test's assertions.
 export PYTHONDONTWRITEBYTECODE :=
 # All tests: by several workers, in the order of tests/side_by_side.py. A worker that dies ends the run.
-SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart=0
+SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart=0 --durations=15
 
 .PHONY: help setup demo cluster demo-stop test test-disks simulate mutants lint bench man
 

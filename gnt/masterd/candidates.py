@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from typing import Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.replication import Follower, Peers, Source
-from gnt.masterd.voting import agreed
+from gnt.masterd.voting import agreed, majority
+
+HELD_FOR: Final = 0.02
+"""Seconds that candidates which no majority needs may be behind."""
+SURE_AFTER: Final = 0.003
+"""Seconds that even the quickest candidate has for an answer before others are asked."""
 
 
 @dataclass
@@ -26,6 +33,12 @@ class Candidates:
     def __init__(self, runtime: Runtime, peers: Peers, source: Source, me: str) -> None:
         self.matched: dict[str, int] = {}
         self._me = me
+        self._clock = runtime.clock
+        self._look_due: IDelayedCall | None = None
+        # Who was asked for the newest entries, and since when others have not been; what all asked should have by now.
+        self._asked: list[str] = []
+        self._announced = self._awaited = 0
+        self._held_since = self._used_to = 0.0
         self._make: Callable[[str], Follower] = lambda node: Follower(runtime, peers, source, node)
         self._followers: dict[str, Follower] = {}
         self._learners: dict[str, _Learner] = {}
@@ -44,11 +57,44 @@ class Candidates:
         """End all streams."""
         self._learners = {}
         self.follow(())
+        if self._look_due is not None:
+            self._look_due.cancel()
+            self._look_due = None
 
     def wake(self) -> None:
         """Tell all streams that there is something new."""
         for follower in list(self._followers.values()):
             follower.wake()
+
+    def announce(self, voters: Collection[str], end: int) -> None:
+        """Tell the streams of new entries, up to `end`: at once those that a majority needs, a moment later the others.
+
+        The quickest are asked first. The others get what comes meanwhile along with it, which is less work for all;
+        when one of the first takes longer than it used to, they are asked at once.
+        """
+        able = [follower for follower in self._followers.values() if follower.node in voters and not follower.problem]
+        able.sort(key=lambda follower: (follower.pace, follower.node))
+        needed = majority(len(voters)) - 1
+        for place, follower in enumerate(able):
+            follower.held = place >= needed
+        self._asked, self._announced = [follower.node for follower in able[:needed]], end
+        if self._look_due is None and len(able) > needed:
+            self._held_since, self._awaited = self._clock.seconds(), end
+            self._used_to = max([SURE_AFTER, *(3 * follower.pace for follower in able[:needed])])
+            self._look_due = self._clock.callLater(self._used_to, self._look)
+        self.wake()
+
+    def _look(self) -> None:
+        """See whether those who were asked have what was new a moment ago; the others are not left behind for long."""
+        self._look_due = None
+        late = any(self.matched.get(node, 0) < self._awaited for node in self._asked)
+        if not late and self._clock.seconds() - self._held_since < HELD_FOR:
+            self._awaited = self._announced
+            self._look_due = self._clock.callLater(self._used_to, self._look)
+            return
+        for follower in self._followers.values():
+            follower.held = False
+        self.wake()
 
     def agreed(self, voters: Collection[str], mine: int) -> int:
         """Give the serial up to which a majority of the voters and this node itself (`mine`) have the log."""

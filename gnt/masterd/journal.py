@@ -300,7 +300,7 @@ class Journal:
         if self._unwritten:
             self._writing = True
             Deferred.fromCoroutine(self._write()).addErrback(self._broken)
-            self._candidates.wake()
+            self._candidates.announce(self._voters, self._tail.end.serial)
 
     def _make_batch(self) -> None:
         """Make one entry of what has gathered, up to a size; a change of voters is an entry of its own."""

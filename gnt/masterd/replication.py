@@ -28,6 +28,8 @@ APPEND_BYTES: Final = 256 * 1024
 PIECE_BYTES: Final = 256 * 1024
 # A candidate learns that its newest entries are committed with the next append; without one, after this (seconds).
 TELL_AFTER: Final = 0.5
+# About so many of the last appends say how quick a candidate is.
+PACE_OVER: Final = 8
 RETRY_FIRST: Final = 0.5
 RETRY_LAST: Final = 15.0
 
@@ -88,11 +90,17 @@ class _Flight:
 
 
 class Follower:
-    """Keeps one candidate's log like ours until it is stopped. `problem` says why it is not; empty when it is."""
+    """Keeps one candidate's log like ours until it is stopped. `problem` says why it is not; empty when it is.
+
+    `held`: new entries are not sent now, and others may come with them. `pace`: what an append takes, in seconds,
+    smoothed.
+    """
 
     def __init__(self, runtime: Runtime, peers: Peers, source: Source, node: str) -> None:
         self.node = node
         self.problem = "has not answered yet"
+        self.held = False
+        self.pace = 0.0
         self._runtime = runtime
         self._peers = peers
         self._source = source
@@ -178,7 +186,7 @@ class Follower:
                 if flight.problem is not None:
                     raise flight.problem
                 return
-            entries = self._source.newest_after(flight.sent, APPEND_BYTES)
+            entries = () if self.held else self._source.newest_after(flight.sent, APPEND_BYTES)
             if entries is None:
                 entries = await self._source.entries_after(flight.sent, APPEND_BYTES)
                 if entries is None:
@@ -201,10 +209,11 @@ class Follower:
             flight.sent = entries[-1][0]
         flight.count += 1
         sending = Deferred.fromCoroutine(self._append(previous, [entry for _, entry in entries]))
-        sending.addBoth(self._answered, flight)
+        sending.addBoth(self._answered, flight, flight.sent_at)
 
-    def _answered(self, answer: Any, flight: _Flight) -> None:
+    def _answered(self, answer: Any, flight: _Flight, sent_at: float) -> None:
         flight.count -= 1
+        self.pace += (self._runtime.clock.seconds() - sent_at - self.pace) / PACE_OVER
         if flight is not self._flight:
             return  # a late answer to a stream that was given up: the one of now knows better
         if isinstance(answer, AppendAnswer):

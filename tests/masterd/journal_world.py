@@ -123,6 +123,7 @@ class World:
         self.held: list[tuple[str, Deferred[None]]] = []
         self.calls: list[tuple[str, NodeCall[Any]]] = []
         self.connecting: dict[str, list[Deferred[None]]] = {}
+        self.master: Any = None
         cluster = cluster_of(candidates, others)
         first = initial_changes(cluster)
         entry = Entry(Position(epoch=FIRST, serial=1), self.clock.seconds(), first, (0,) * len(first))

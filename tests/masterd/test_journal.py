@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from gnt.masterd.candidates import HELD_FOR, SURE_AFTER
 from gnt.masterd.journal import PATIENCE
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
@@ -220,7 +221,7 @@ def test_a_candidate_too_far_behind_gets_a_copy() -> None:
     result_of = journal.enqueue([filler])
     for value in range(400):
         result_of = journal.enqueue([meta("x", value)])
-        world.turn()
+        world.turn(HELD_FOR)
     assert result(result_of)
     world.heal("c")
     world.turn(20)
@@ -572,3 +573,93 @@ def test_what_was_patient_ends_with_its_term() -> None:
     assert isinstance(error(done), NoMajority)
     world.turn(PATIENCE)
     assert "x" not in world.content("a")
+
+
+# Which candidates are asked first
+
+
+def appended(world: World, node: str) -> list[int]:
+    """Give how many entries each append to a node has carried since the last look."""
+    counts = [len(call.entries) for to, call in world.calls if to == node and isinstance(call, LogAppend)]
+    world.calls = [(to, call) for to, call in world.calls if to != node]
+    return [count for count in counts if count]
+
+
+def settled(candidates: str = "abc") -> World:
+    """Give a master whose candidates have all that there is."""
+    world = World(candidates)
+    world.master = world.journal()
+    world.turn(1)
+    assert world.master.missing() == []
+    world.calls.clear()
+    return world
+
+
+@pytest.mark.parametrize(("candidates", "first", "later"), [("ab", "b", ""), ("abc", "b", "c"), ("abcde", "bc", "de")])
+def test_as_many_candidates_as_a_majority_needs_are_asked_at_once(candidates: str, first: str, later: str) -> None:
+    """The others get what comes meanwhile along with it, and are not behind for long."""
+    world = settled(candidates)
+    for value in range(3):
+        done = world.master.enqueue([meta("x", value)])
+        world.turn()
+        result(done)
+    assert [appended(world, node) for node in first] == [[1, 1, 1]] * len(first)
+    assert [appended(world, node) for node in later] == [[]] * len(later)
+    world.turn(HELD_FOR + SURE_AFTER)
+    assert [appended(world, node) for node in later] == [[3]] * len(later)
+    assert world.master.missing() == []
+    assert {node: world.content(node)["x"] for node in candidates} == dict.fromkeys(candidates, b"2")
+
+
+def test_the_others_are_asked_when_the_first_takes_its_time() -> None:
+    """Nobody waits for one candidate where another one will do."""
+    world = settled()
+    world.slow.add("b")
+    done = world.master.enqueue([meta("x")])
+    world.turn()
+    assert waits(done)
+    world.turn(SURE_AFTER)
+    assert result(done)
+    assert appended(world, "c") == [1]
+
+
+def test_who_was_slow_is_not_asked_first_any_more() -> None:
+    """The quickest are."""
+    world = settled()
+    world.slow.add("b")
+    world.master.enqueue([meta("x")])
+    world.turn()
+    world.turn(0.2)
+    world.slow.clear()
+    world.deliver()
+    world.turn(1)
+    appended(world, "b")
+    appended(world, "c")
+    done = world.master.enqueue([meta("y")])
+    world.turn()
+    assert result(done)
+    assert (appended(world, "b"), appended(world, "c")) == ([], [1])
+
+
+def test_a_candidate_that_is_away_is_not_counted_on() -> None:
+    """The other one is asked at once."""
+    world = settled()
+    world.cut("b")
+    world.master.enqueue([meta("x")])
+    world.turn()
+    world.turn(1)
+    appended(world, "c")
+    done = world.master.enqueue([meta("y")])
+    world.turn()
+    assert result(done)
+    assert appended(world, "c") == [1]
+
+
+def test_a_master_that_stops_leaves_no_timer_behind() -> None:
+    """Nothing is sent after its term."""
+    world = settled()
+    world.master.enqueue([meta("x")])
+    world.turn()
+    result(Deferred.fromCoroutine(world.master.stop()))
+    world.turn(1)
+    assert appended(world, "c") == []

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import base64
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from gnt.model.objects import Disk, DiskTemplate, Instance
 from gnt.model.specs import DiskSpec, disk_spec
-from gnt.wire.calls import NodeCall
+from gnt.wire.calls import DiskAssemble, DiskFind, DiskRelease, DiskRemove, NodeCall
+from gnt.wire.disk_calls import (
+    DiskDemote,
+    DiskGrow,
+    DiskGrowCheck,
+    DiskLabel,
+    DiskPromote,
+    DiskRename,
+    DiskSnapshot,
+    DiskStates,
+    DiskWipe,
+)
 from tests.live import wait_until
 from tests.noded.storage.mirror_contract import MirrorPair
 from tests.real_disks.cluster import GROUP, RealCluster
@@ -99,3 +110,66 @@ def mirror(
     )
     instance = Instance(uuid=another_uuid(), name="web1", primary_node=one.uuid)
     return RealPair(real, disk_spec(cluster, instance, disk, 0), nodes)
+
+
+class OneSide:
+    """The disk template `drbd` of one machine, as far as node calls reach: what its contract talks to."""
+
+    def __init__(self, real: RealCluster, node: str) -> None:
+        self._real = real
+        self._node = node
+
+    def _ask(self, call: NodeCall[Any]) -> Any:
+        return self._real.ask(self._node, call)
+
+    def find(self, disk: DiskSpec) -> Any:
+        """Find it."""
+        return self._ask(DiskFind(disk=disk))
+
+    def find_many(self, disks: Sequence[DiskSpec]) -> Any:
+        """Find many."""
+        return self._ask(DiskStates(disks=list(disks)))
+
+    def remove(self, disk: DiskSpec) -> None:
+        """Remove it."""
+        self._ask(DiskRemove(disk=disk))
+
+    def assemble(self, disk: DiskSpec, primary: bool) -> Any:
+        """Set it up."""
+        return self._ask(DiskAssemble(disk=disk, primary=primary))
+
+    def release(self, disk: DiskSpec) -> None:
+        """Take it down."""
+        self._ask(DiskRelease(disk=disk))
+
+    def promote(self, disk: DiskSpec, shared: bool) -> None:
+        """Open it."""
+        self._ask(DiskPromote(disk=disk, shared=shared))
+
+    def demote(self, disk: DiskSpec) -> None:
+        """Close it."""
+        self._ask(DiskDemote(disk=disk))
+
+    def grow(self, disk: DiskSpec, size: int, backing: bool) -> None:
+        """Grow it."""
+        self._ask(DiskGrow(disk=disk, size=size, backing=backing))
+
+    def check_grow(self, disk: DiskSpec, size: int) -> None:
+        """See whether it could grow."""
+        self._ask(DiskGrowCheck(disk=disk, size=size))
+
+    def rename(self, disk: DiskSpec, target: DiskSpec) -> None:
+        """Rename it."""
+        self._ask(DiskRename(disk=disk, target=target))
+
+    def snapshot(self, disk: DiskSpec, target: DiskSpec) -> None:
+        """Make a snapshot."""
+        self._ask(DiskSnapshot(disk=disk, target=target))
+
+    def label(self, disk: DiskSpec, text: str) -> None:
+        """Label it."""
+        self._ask(DiskLabel(disk=disk, text=text))
+
+    def contents(self, disk: DiskSpec) -> None:
+        """Write to what is in it."""
+        self._ask(DiskWipe(disk=disk, offset=0, size=1))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from gnt.model.errors import NodeFailure
+from gnt.model.specs import DiskSpec
 from gnt.wire.calls import DiskRemove
 from gnt.wire.disk_calls import DiskDemote, MirrorList
+from tests.noded.storage.contract import TemplateContract
 from tests.noded.storage.mirror_contract import MirrorContract
 from tests.real_disks.cluster import RealCluster
 from tests.real_disks.commands import READ, WRITE
-from tests.real_disks.mirrors import RealPair, mirror
+from tests.real_disks.mirrors import OneSide, RealPair, mirror
 
 
 def test_what_is_written_on_one_side_is_read_on_the_other(real: RealCluster) -> None:
@@ -52,3 +54,25 @@ class TestRealMirrors(MirrorContract):
     def pair(self, real: RealCluster) -> RealPair:
         """Give two machines with a mirror described."""
         return mirror(real)
+
+
+@pytest.mark.long_disks
+class TestOneSide(TemplateContract):
+    """What every disk template promises of disks that are not there, by node calls; the interface is seen elsewhere."""
+
+    test_provides_the_interface = None  # type: ignore[assignment]
+
+    @pytest.fixture
+    def template(self, real: RealCluster) -> OneSide:
+        """Give the template of a machine."""
+        return OneSide(real, "node2")
+
+    @pytest.fixture
+    def disk(self, real: RealCluster) -> DiskSpec:
+        """Give a mirror."""
+        return mirror(real).spec
+
+    @pytest.fixture
+    def other(self, real: RealCluster) -> DiskSpec:
+        """Give another."""
+        return mirror(real, 1).spec

@@ -33,6 +33,7 @@ from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
 from gnt.noded.handler import Place
 from gnt.noded.processes import Processes
+from gnt.noded.service import SPARE_GATES
 from gnt.noded.storage.plain import LogicalVolumes
 from gnt.noded.storage.programs import Programs
 from tests.noded.storage.lvm_room import LvmRoom, loop_group, real_group
@@ -56,8 +57,7 @@ def main() -> None:
         Deferred.fromCoroutine(measure(Path(kept), room)).addErrback(failures.append).addBoth(lambda _: turning.stop())
         turning.run()
         if failures:
-            failures[0].printTraceback()
-            raise SystemExit(1)
+            failures[0].raiseException()
 
 
 @contextmanager
@@ -76,7 +76,7 @@ async def measure(root: Path, room: LvmRoom) -> None:
     pools: Any = ThreadPools(reactor)
     runtime = Runtime(clock=turning, pools=pools, random=random.SystemRandom())
     place = Place(layout=Layout(root), name="bench", runtime=runtime)
-    processes: Any = Processes(place, turning, spares=4)
+    processes: Any = Processes(place, turning, spares=SPARE_GATES)
     try:
         bench = Bench(room, place, Counted(processes))
         await bench.steps()
@@ -153,15 +153,14 @@ class Bench:
 
 def fill(room: LvmRoom, count: int) -> None:
     """Have so many volumes of one extent each, from a description: to make them one by one would take minutes."""
-    with tempfile.NamedTemporaryFile("r+") as backup:
-        room.run("vgcfgbackup", "-f", backup.name, room.group)
+    with tempfile.TemporaryDirectory() as place:
+        backup = Path(place, "backup")
+        room.run("vgcfgbackup", "-f", str(backup), room.group)
         # The group is a section, without any for volumes while it has none; its end is the end of the description.
-        group = backup.read().rstrip().removesuffix("}")
+        group = backup.read_text().rstrip().removesuffix("}")
         volumes = "".join(_described(number) for number in range(count))
-        backup.seek(0)
-        backup.write(f"{group}logical_volumes {{\n{volumes}}}\n}}\n")
-        backup.flush()
-        room.run("vgcfgrestore", "-y", "-f", backup.name, room.group)
+        backup.write_text(f"{group}logical_volumes {{\n{volumes}}}\n}}\n")
+        room.run("vgcfgrestore", "-y", "-f", str(backup), room.group)
 
 
 def _described(number: int) -> str:

@@ -43,7 +43,7 @@ from gnt.store.vault import Vault
 
 log: Final = Logger()
 
-SPARE_GATES: Final = 4
+SPARE_GATES: Final = 8
 """An instance's disks are handled side by side: so many programs begin at once, often."""
 
 

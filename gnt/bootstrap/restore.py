@@ -36,9 +36,10 @@ from gnt.model.objects import ConfigObject, Node
 from gnt.model.ssconf import ssconf_files
 from gnt.store.changes import Change, Entry, Put, Remove, Space
 from gnt.store.configuration import object_changes
-from gnt.store.database import Database, sync_directory
+from gnt.store.database import Database
 from gnt.store.reading import Reader
 from gnt.store.schema import VERSION
+from gnt.store.syncing import sync_directory
 from gnt.wire import certificates
 from gnt.wire.calls import Membership
 from gnt.wire.errors import to_job_error

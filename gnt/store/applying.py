@@ -290,8 +290,8 @@ def _put_back(connection: sqlite3.Connection, space: str, key: str, value: bytes
     return 0
 
 
-def forget_secrets(connection: sqlite3.Connection, committed: int) -> None:
-    """Take secrets whose removal is committed out of the log too: their puts become removals."""
+def forget_secrets(connection: sqlite3.Connection, committed: int) -> bool:
+    """Take secrets whose removal is committed out of the log too: their puts become removals. False: there are none."""
     gone = connection.execute(
         "SELECT serial, key FROM secret_log WHERE removed <= ? ORDER BY serial", (committed,)
     ).fetchall()
@@ -312,3 +312,4 @@ def forget_secrets(connection: sqlite3.Connection, committed: int) -> None:
         clean = encode_entry(msgspec.structs.replace(entry, changes=changes))
         connection.execute("UPDATE log SET data = ? WHERE serial = ?", (clean, serial))
     connection.execute("DELETE FROM secret_log WHERE removed <= ?", (committed,))
+    return bool(gone)

@@ -8,18 +8,20 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Self
 
 from gnt.model.epoch import START, Epoch, Position
 from gnt.model.errors import ConfigError, StaleEpoch
+from gnt.store import write_ahead
 from gnt.store.applying import Standing, apply_entry, cut_after, forget_secrets, is_plain, prepare
 from gnt.store.changes import Entry, Put, Space
 from gnt.store.migrations import RESTORE_HINT, check_identity, migrate
 from gnt.store.reading import Reader, State, connect
 from gnt.store.schema import APPLICATION_ID, TABLES, VERSION
+from gnt.store.syncing import sync_directory, sync_file
 
 MEMORY: Final = ":memory:"
 LOG_ENTRIES: Final = 10_000
@@ -59,6 +61,10 @@ class Database(Reader):
         self._seen_version = -1
         self._history_trimmed = 0.0
         self._secrets = False
+        # Secrets were taken out of the log in this transaction; what they left on the disk is yet to be wiped away.
+        self._forgot = False
+        self._residue = False
+        self._room = 0
         self._bytes = 0
         self._end = START
         prepare(connection)
@@ -143,35 +149,12 @@ class Database(Reader):
         self._connection.close()
 
     def make_room(self, size: int) -> bool:
-        """Let the write-ahead log have `size` bytes of the disk before they are needed; False if the disk is full.
-
-        What is written where the file has its blocks already is on disk with one write; a file that grows needs the
-        file system's own log too, which takes three times as long, and waits for whatever else was written there.
-        SQLite keeps the room: to write over a log that was folded in is nothing new to it. Raises `ConfigError`.
-        """
-        log = Path(f"{self.path}-wal")
-        if self.path == MEMORY or (log.exists() and log.stat().st_size >= size):
+        """Let the write-ahead log have `size` bytes of the disk before they are needed: `gnt.store.write_ahead`."""
+        self._room = size
+        if self.path == MEMORY:
             return True
-        connection = self._connection
         with _told(self.path):
-            (pages,) = connection.execute("PRAGMA cache_size").fetchone()
-            # What the cache cannot hold goes into the log, and is nothing once it is rolled back.
-            connection.execute("PRAGMA cache_size = -64")
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.execute("CREATE TABLE room (filler BLOB)")
-                connection.execute("INSERT INTO room VALUES (zeroblob(?))", (size,))
-            except sqlite3.OperationalError as error:
-                # Who changes something is told; until then nobody wants more than to look.
-                if error.sqlite_errorname != "SQLITE_FULL":
-                    raise
-                return False
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                connection.execute(f"PRAGMA cache_size = {pages}")
-            sync_file(log)
-        return True
+            return write_ahead.make_room(self._connection, self.path, size)
 
     def fold_by_itself(self, pages: int) -> None:
         """Let a commit fold the write-ahead log in when it has so many pages, if nobody has done it before."""
@@ -184,6 +167,8 @@ class Database(Reader):
         """
         with _told(self.path):
             self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        if self._residue:
+            self._wipe()
 
     def abandon(self) -> None:
         """End the connection without folding in more than SQLite does by itself."""
@@ -361,7 +346,7 @@ class Database(Reader):
         if committed != self.committed:
             self._connection.execute("DELETE FROM before WHERE serial <= ?", (committed,))
             if self._secrets:
-                forget_secrets(self._connection, committed)
+                self._forgot = forget_secrets(self._connection, committed)
         state = self._state
         self._next = State(state.cluster_uuid, promised, committed, state.base)
 
@@ -427,6 +412,15 @@ class Database(Reader):
         self._state, self._end, self._bytes = self._next, self._next_end, self._next_bytes
         if self.path == MEMORY:
             self._seen_version = self._version()
+        elif self._forgot:
+            self._forgot, self._residue = False, True
+            with suppress(ConfigError):  # the transaction is on the disk whatever becomes of this; the next fold tells
+                self._wipe()
+
+    def _wipe(self) -> None:
+        """Wipe away what secrets that are gone left in the write-ahead log; while somebody reads there it waits."""
+        with _told(self.path):
+            self._residue = not write_ahead.wipe(self._connection, self.path, self._room)
 
     def _version(self) -> int:
         """Give a number that moves when others write; in memory all share one connection, and its count of changes."""
@@ -481,21 +475,3 @@ def storage_error(path: str, error: sqlite3.Error) -> ConfigError:
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return ConfigError(f"{path} is damaged: {error}", code="damaged", hint=RESTORE_HINT)
     return ConfigError(f"cannot write {path}: {error}", code="write_failed")
-
-
-def sync_file(path: Path) -> None:
-    """Bring a file's content to disk."""
-    _sync(path, os.O_RDONLY)
-
-
-def sync_directory(path: Path) -> None:
-    """Bring a directory's names to disk, so that a rename in it lasts."""
-    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

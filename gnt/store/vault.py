@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gnt.model.errors import ConfigError
-from gnt.store.database import Database, Limits, storage_error, sync_directory, sync_file
+from gnt.store.database import Database, Limits, storage_error
 from gnt.store.reading import Reader, connect
+from gnt.store.syncing import sync_directory, sync_file
 
 IN_USE: Final = "in_use"
 """Code of the error when another daemon holds the store."""

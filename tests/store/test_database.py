@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -348,8 +349,34 @@ def test_a_secret_leaves_the_file_with_its_row(tmp_path: Path) -> None:
         entry(2, gone(Space.SECRET, "1/x")),
         entry(3),
     ]
+    assert b"hunter2hunter2" not in _log_bytes(path)
     database.close()
     assert b"hunter2hunter2" not in _log_bytes(path)
+
+
+def test_a_secret_leaves_the_write_ahead_log_when_nobody_reads_there(tmp_path: Path) -> None:
+    """A commit does not wait for a reader: the next fold wipes it away. The log keeps the room that it had."""
+    path = tmp_path / "config.db"
+    database = Database.create(path, UUID)
+    assert database.make_room(2**20)
+    room = Path(f"{path}-wal").stat().st_size
+    database.append(START, [entry(1, Put(Space.SECRET, "1/x", b"hunter2hunter2"), job(1))])
+    database.append(at(1), [entry(2, gone(Space.SECRET, "1/x"))])
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM log").fetchone()
+    before = time.monotonic()
+    assert database.append(at(2), [entry(3)], committed=2).stored
+    assert database.append(at(3), [entry(4)], committed=3).stored
+    assert time.monotonic() - before < 5
+    assert b"hunter2hunter2" in _log_bytes(path)
+    reader.execute("COMMIT")
+    database.fold()
+    assert b"hunter2hunter2" not in _log_bytes(path)
+    assert Path(f"{path}-wal").stat().st_size >= room
+    assert database.append(at(4), [entry(5)], committed=4).stored
+    reader.close()
+    database.close()
 
 
 def test_everything_is_there_after_closing_and_copying_the_file(tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ def filled(live: Live, **contents: int) -> None:
 
 
 def under_load(live: Live, sizes: Sizes, *, big: bool) -> Figures:
-    """Load a master in every way."""
+    """Load a master in every way, once it is at rest: what it does after a start is measured by itself."""
+    machine.wait_for_rest(live.pid("node1", "gnt-masterd"))
     found = load.many_at_once(live, sizes.at_once)
     load.tidy(live)
     found |= load.one_by_one(live, sizes.one_by_one)

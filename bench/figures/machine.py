@@ -113,6 +113,16 @@ def cpu_seconds(pid: int) -> float:
     return nanoseconds / 1e9
 
 
+def wait_for_rest(pid: int) -> None:
+    """Wait until a process uses less than a twentieth of a processor; no longer than a minute."""
+    end = time.monotonic() + 60
+    busy = True
+    while busy and time.monotonic() < end:
+        before = cpu_seconds(pid)
+        time.sleep(0.5)
+        busy = cpu_seconds(pid) - before > 0.025
+
+
 def resident_mib(pid: int) -> float:
     """Give the memory that a process has in use, in MiB."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -44,7 +44,12 @@ def _disk(index: int, given: dict[str, Any]) -> dict[str, Any]:
         if "size" in given:
             raise Refused(WRONG_INPUT, f"{where}: size and adopt exclude each other")
     elif "size" not in given:
-        raise Refused(WRONG_INPUT, f"{where}: no size is given", hint=f"--disk {index}:size=SIZE")
+        if "provider" not in given:
+            _refuse_unknown(where, given, _DISK_KEYS)
+        # A provider may have any parameters; one that looks like the size most likely is not its own.
+        meant = [key for key in given if key not in _DISK_KEYS and _nearest(key, frozenset({"size"}))]
+        hint = f"--disk {index}:size=SIZE" + (f"; is {meant[0][:40]} meant to be it?" if meant else "")
+        raise Refused(WRONG_INPUT, f"{where}: no size is given", hint=hint)
     return disk_values(where, given)
 
 
@@ -101,9 +106,18 @@ def _by_index(described: Described, option: str, most: int) -> list[dict[str, An
 def _refuse_unknown(where: str, given: dict[str, Any], known: frozenset[str]) -> None:
     for key in given:
         if key not in known:
+            hint = f"there are: {', '.join(sorted(known))}"
+            near = _nearest(key, known)
             raise Refused(
-                WRONG_INPUT, f"{where}: there is no {key[:40]!r}", hint=f"there are: {', '.join(sorted(known))}"
+                WRONG_INPUT, f"{where}: there is no {key[:40]!r}", hint=f"is {near} meant? {hint}" if near else hint
             )
+
+
+def _nearest(word: str, known: frozenset[str]) -> str:
+    """Give the known word that looks like another one; empty if none does."""
+    from difflib import get_close_matches  # noqa: PLC0415  (a list does not wait for it)
+
+    return next(iter(get_close_matches(word[:40], sorted(known), n=1)), "")
 
 
 def _text(where: str, key: str, value: Any) -> str:

@@ -8,9 +8,10 @@ the word `default` removing an override. Each raises `Refused` (`wrong_input`) i
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, Refused
@@ -364,11 +365,16 @@ def check_disk(template: str, given: Params, current: Params | None = None) -> d
     return result
 
 
+_POOL: Final = re.compile(r"[A-Za-z0-9_.+][A-Za-z0-9_.+-]*")
+
+
 def disk_problems(template: str, params: Params) -> list[str]:
     """Say what is wrong with disk parameters, complete or partial."""
     found = []
     if params.get("access", "kernelspace") not in {"kernelspace", "userspace"}:
         found.append(f"{template} parameter access must be kernelspace or userspace")
+    if not _POOL.fullmatch(params.get("pool", "rbd")):
+        found.append(f"{template} parameter pool must be a name: letters, digits and _ . + -, but no - first")
     if params.get("protocol", "C") not in {"A", "B", "C"}:
         found.append(f"{template} parameter protocol must be A, B or C")
     barriers = params.get("disk-barriers", "n")

@@ -191,12 +191,29 @@ def test_short_ways_to_say_it(gnt: Run, master: FakeMaster) -> None:
 
 
 @pytest.mark.parametrize(
+    ("disk", "hint"),
+    [
+        ("0:siez=1g", "is size meant? there are: access, adopt"),
+        ("0:siez=1g,provider=x", "--disk 0:size=SIZE; is siez meant to be it?"),
+        ("0:colour=red,provider=x", "--disk 0:size=SIZE"),
+        ("0:size=1g,colour=red", "there are: access, adopt"),
+    ],
+)
+def test_a_key_that_was_mistyped(gnt: Run, disk: str, hint: str) -> None:
+    """The one that looks like it is named; a provider of external storage may have keys of its own."""
+    ran = gnt("instance", "add", "-t", "ext", "-n", "node1", "-o", "noop", "--disk", disk, "web1")
+    assert ran.status == 1
+    assert ran.err.splitlines()[1].strip().startswith(hint)
+
+
+@pytest.mark.parametrize(
     ("words", "status", "said"),
     [
         (("--disk", "0:size=0"), 1, "--disk 0: size is 0"),
         (("--disk", "0:size=1048576t"), 1, "1 EiB or more"),
         (("--disk", "0:size=x"), 1, "--disk 0: size 'x' is not a size"),
         (("--disk", "0:mode=rw"), 1, "--disk 0: no size is given"),
+        (("--disk", "0:siez=1g"), 1, "--disk 0: there is no 'siez'"),
         (("--disk", "0:size=1g,mode=x"), 1, "--disk 0: mode is 'x'"),
         (("--disk", "0:size=1g,sice=2"), 1, "--disk 0: there is no 'sice'"),
         (("--disk", "0:size=1g,adopt=lv"), 1, "size and adopt exclude each other"),

@@ -462,6 +462,9 @@ def test_disk_parameters_have_bounds() -> None:
     ):
         with pytest.raises(Refused, match=next(iter(bad))):
             check_disk(template, bad)
+    for pool in ("", "a b", "-p", "a/b"):
+        with pytest.raises(Refused, match="rbd parameter pool must be a name"):
+            check_disk("rbd", {"pool": pool})
     with pytest.raises(Refused, match="size is not a file disk parameter"):
         check_disk("file", {"size": 1})
     with pytest.raises(Refused, match="mixed is not a disk template"):

@@ -66,7 +66,7 @@ class GrowDisk(Operation[InstanceGrowDisk]):
         instance, disk = self._disk(cluster)
         grown = self._grown(disk)
         known = cluster.put(grown)
-        notes = policy_notes(known, instance, ignore=self.op.ignore_ipolicy)
+        notes = policy_notes(known, instance, ignore=self.op.ignore_ipolicy, before=cluster)
         (before,) = laid(cluster, instance, [disk])
         (after,) = laid(known, instance, [grown])
         active = instance.disks_active

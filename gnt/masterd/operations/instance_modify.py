@@ -116,7 +116,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
         policy: tuple[Note, ...] = ()
         if self.op.disks or self.op.nics or self.op.beparams:
             after = self._after(known, changed, changes)
-            policy = policy_notes(after, after.instances[changed.uuid], ignore=self.op.ignore_ipolicy)
+            policy = policy_notes(after, after.instances[changed.uuid], ignore=self.op.ignore_ipolicy, before=cluster)
         steps = self._disks(known, changed, changes, seen) if self.op.disks else ()
         nics = exchange_nics(cluster, instance, known, changed)[0] if seen.plugs else ()
         return Plan((*policy, *nics, *kept, *steps, *notes), result=[*settings.said, *changes.said])
@@ -292,7 +292,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
         for disk in new:
             known = known.put(disk)
         known = known.put(replace(instance, disks=tuple(disk.uuid for disk in new)))
-        policy = policy_notes(known, known.instances[instance.uuid], ignore=self.op.ignore_ipolicy)
+        policy = policy_notes(known, known.instances[instance.uuid], ignore=self.op.ignore_ipolicy, before=cluster)
         convert = to_mirror if in_place else by_copy
         return (head, *policy, *noted, *convert(cluster, instance, new, once=not self.op.wait_for_sync))
 

@@ -89,10 +89,16 @@ def bridges_of(spec: InstanceSpec) -> list[str]:
     return sorted({nic.link for nic in spec.nics if nic.mode is NicMode.BRIDGED and nic.link})
 
 
-def policy_notes(cluster: Cluster, instance: Instance, *, ignore: bool) -> tuple[Note, ...]:
-    """Refuse an instance (as it stands in this model) that is outside its group's policy, or warn of it."""
+def policy_notes(
+    cluster: Cluster, instance: Instance, *, ignore: bool, before: Cluster | None = None
+) -> tuple[Note, ...]:
+    """Refuse an instance (as it stands in this model) that is outside its group's policy, or warn of it.
+
+    `before` is the model without the change: what was outside of the policy there already is not held against it.
+    """
     policy = fill_ipolicy(cluster, cluster.group_of(cluster.nodes[instance.primary_node]))
-    found = policy_violations(policy, needs_of(cluster, instance))
+    known = policy_violations(policy, needs_of(before, before.instances[instance.uuid])) if before is not None else []
+    found = [text for text in policy_violations(policy, needs_of(cluster, instance)) if text not in known]
     if found and not ignore:
         raise Refused(
             WRONG_INPUT, f"Instance policy violated: {'; '.join(found)}", hint="--ignore-ipolicy, or other sizes"

@@ -247,7 +247,10 @@ class NewDisks:
         return replace(disk, logical_id=("manual", self.adopted_name(given)))
 
     def _image(self, disk: Disk, index: int, given: Described) -> Disk:
-        params = {key: given[key] for key in ("access",) if key in given}
+        # The pool is recorded: an image does not move when another pool is chosen for new ones.
+        group = self._cluster.group_of(self._cluster.nodes[self._lie.nodes[0]])
+        params = {"pool": fill_disk(self._cluster, group, DiskTemplate.RBD, {})["pool"]}
+        params |= {key: given[key] for key in ("access",) if key in given}
         return replace(disk, logical_id=("rbd", f"{disk.uuid}.rbd.disk{index}"), params=params)
 
     def _provided(self, disk: Disk, index: int, given: Described) -> Disk:

@@ -337,3 +337,8 @@ def test_an_instance_outside_the_policy_may_still_change_what_that_does_not_boun
     assert "policy violated" in ground.refused(MODIFY, instance_name="web1", beparams={"memory": 99_999})
     assert modify(ground, beparams={"memory": 99_999}, ignore_ipolicy=True)
     assert ground.instance().beparams["maxmem"] == 99_999
+    assert modify(ground, disks=[["add", -1, {"size": 1024}]])
+    text = ground.refused(MODIFY, instance_name="web1", disks=[["add", -1, {"size": 1}]])
+    assert "disk-size 4 is not" in text or "disk-size 1 is not" in text
+    assert "nic-count" not in text, "that was so before"
+    assert ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=1024).error is None

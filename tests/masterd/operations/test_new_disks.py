@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import AdminState, DiskTemplate, HypervisorName
+from gnt.model.specs import disk_spec
 from gnt.wire.calls import DiskAssemble, OsCreate
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.disk_world import DiskWorld, Volume, all_disks
@@ -199,7 +200,7 @@ def test_devices_images_and_providers_have_names_of_their_own_kind() -> None:
     )
     assert (block.logical_id, block.size) == (("manual", "/dev/disk/by-id/x"), 2048)
     assert image.logical_id == ("rbd", f"{image.uuid}.rbd.disk0")
-    assert image.params == {"access": "userspace"}
+    assert image.params == {"pool": "rbd", "access": "userspace"}
     assert given.logical_id == ("san", f"{given.uuid}.ext.disk0")
     assert given.params == {"provider": "san", "tier": "gold"}
 
@@ -345,3 +346,18 @@ def test_ports_are_shared_with_consoles_and_leave_the_pool() -> None:
     assert ground.instance("one").network_port == 11000
     assert {disk.logical_id[2], ground.instance("two").network_port} == {11001, 11002}
     assert ground.journal.head.settings.tcpudp_port_pool == ()
+
+
+def test_an_image_stays_in_its_pool() -> None:
+    """The pool is recorded with the disk: choosing another one for new images does not lose those that are there."""
+    ground = DiskGround()
+    ground.nodes.answers.update({tag: lambda _n, _c: None for tag in ("disk_create", "disk_assemble")})
+    ground.add("image", disk_template="rbd", disks=[{"size": 1024}])
+    ground.run("OP_CLUSTER_SET_PARAMS", diskparams={"rbd": {"pool": "fast"}})
+    ground.add("image2", disk_template="rbd", disks=[{"size": 1024}])
+    specs = [
+        disk_spec(ground.journal.head, instance, disk, 0)
+        for instance in (ground.instance("image"), ground.instance("image2"))
+        for disk in ground.journal.head.disks_of(instance)
+    ]
+    assert [spec.params["pool"] for spec in specs] == ["rbd", "fast"]

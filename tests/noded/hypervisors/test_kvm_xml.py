@@ -110,6 +110,11 @@ GOLDEN: dict[str, tuple[InstanceSpec, KvmHost, str | None]] = {
         HOST,
         "rbd:rbd/web1-disk0:conf=/etc/ceph/ceph.conf",
     ),
+    "kvm-rbd-user": (
+        instance("kvm", template=DiskTemplate.RBD),
+        HOST,
+        "rbd:rbd/web1-disk0:id=gnt:conf=/etc/ceph/ceph.conf",
+    ),
     "kvm-gluster": (instance("kvm", template=DiskTemplate.GLUSTER), HOST, "gluster://192.0.2.7:24007/volume/web1.0"),
 }
 

@@ -37,7 +37,7 @@ test-disks: ## real volumes and mirrors in machines of their own, images of a re
 	@tools/setup.sh venv tests </dev/null
 	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 tests/real_disks tests/real_ceph </dev/null
 
-simulate: ## a cluster in one process: SEEDS=n runs by chance; SEED=n tells one; neither: a fault at each point (an hour)
+simulate: ## a cluster in one process: SEEDS=n runs by chance; SEED=n tells one; neither: a fault at each point (many minutes)
 	@tools/setup.sh venv </dev/null
 	@$(VENV)/python -m gnt.sim $(if $(SEED),seed $(SEED),$(if $(SEEDS),seeds $(SEEDS),exhaust)) </dev/null
 

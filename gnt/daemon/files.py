@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
+import secrets
 from pathlib import Path
 from typing import Final
 
 from gnt.model.errors import ENVIRONMENT, Refused
 from gnt.model.layout import Layout
 
-# What `mkstemp` makes of the prefix and the suffix below.
+# What `write_atomically` writes to before the file is whole.
 _UNFINISHED: Final = re.compile(r"\..+\.[a-z0-9_]{8}\.new")
 
 # spec/daemons.md, section 7. The socket directory is open to the group that may talk to the master.
@@ -36,7 +36,8 @@ def write_atomically(path: Path, data: bytes | str, mode: int) -> None:
     The file never has a wider mode than `mode`, not even for a moment. Raises OSError; nothing is left behind then.
     """
     content = data.encode() if isinstance(data, str) else data
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".new", dir=path.parent)
+    temporary = f"{path.parent}/.{path.name}.{secrets.token_hex(4)}.new"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)

@@ -13,7 +13,8 @@ What there is, from the ground up:
 Two ways to use it:
 
 * *Stories* (`story`, `telling`; files in `tests/scenarios`): steps one after the other, told once (`run`), with one
-  fault (`run --strike "commit 7: master dies after"`), or with each fault at each point in turn (`exhaust`). A story
+  fault (`run --strike "commit 7: master dies after"`), or with each fault at each point in turn (`exhaust`; `alike` and
+  `rests` say what comes to the same and is told once: `docs/decisions/what-is-told-once.md`). A story
   is a text file whose verbs are a table (`@verb` in `telling`, listed by `verbs`); `goals` says when a job has come
   about.
 * *Runs by chance* (`seeds`, `administrator`, `operations`): a hundred operations drawn from the table of what clients

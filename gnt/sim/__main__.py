@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.logger import globalLogBeginner
 
-from gnt.sim.exhaust import Outcome, chance, choose, count, exhaust, sample, strike
+from gnt.sim.exhaust import Known, Outcome, chance, choose, exhaust, part, strike, survey
 from gnt.sim.faults import Fault, Kind, Strike
 from gnt.sim.seeds import run_seed, run_seeds
 from gnt.sim.story import Story, read_story
@@ -41,21 +41,19 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _exhaust(arguments: argparse.Namespace) -> int:
     """Tell stories with one fault at each point."""
-    status = 0
     stories = [read_story(path) for path in arguments.stories or sorted(_STORIES.glob("*.txt"))]
-    for story in stories:
-        if story.alone and not arguments.stories:
-            continue
-        status |= _exhaust_one(story, arguments)
-    return status
+    stories = [story for story in stories if arguments.stories or not story.alone]
+    known = None if arguments.each else Known()
+    bad = [_exhaust_one(story, arguments, known) for story in sorted(stories, key=lambda story: -len(story.steps))]
+    return 1 if any(bad) else 0
 
 
-def _exhaust_one(story: Story, arguments: argparse.Namespace) -> int:
-    faults = count(story, arguments.seed)
+def _exhaust_one(story: Story, arguments: argparse.Namespace, known: Known | None) -> bool:
+    faults, alike = survey(story, arguments.seed)
     kinds = [Kind(name) for name in arguments.kind or Kind]
     strikes = choose(faults, kinds=kinds, only=[Fault(name) for name in arguments.fault or ()])
     if arguments.runs:
-        strikes = sample(strikes, arguments.runs)
+        strikes = part(strikes, alike, arguments.runs)
     points = {kind: len(texts) for kind, texts in faults.points.items()}
     _say(f"{story.name}: {len(strikes)} faults to fall")
 
@@ -64,14 +62,21 @@ def _exhaust_one(story: Story, arguments: argparse.Namespace) -> int:
             _say(f"  {done} of {of}, {bad} went wrong")
 
     findings = exhaust(
-        story, arguments.seed, strikes, points=points, processes=arguments.processes, tell_progress=progress
+        story,
+        arguments.seed,
+        strikes,
+        points=points,
+        processes=arguments.processes,
+        tell_progress=progress,
+        alike=None if arguments.each else alike,
+        known=known,
     )
     for outcome in findings.bad[: arguments.show]:
         _say(f"{outcome.strike}\n    " + "\n    ".join(_short(problem) for problem in outcome.problems))
     for text, number in Counter(_kind_of(outcome) for outcome in findings.bad).most_common(20):
         _say(f"{number:5} times: {text}")
     _say(f"{story.name}: {findings.summary()}")
-    return 1 if findings.bad else 0
+    return bool(findings.bad)
 
 
 def _seed(arguments: argparse.Namespace) -> int:
@@ -141,7 +146,8 @@ def main() -> int:
     run.set_defaults(do=_run)
     search = verbs.add_parser("exhaust", help="tell stories with one fault at each point where one may fall")
     search.add_argument("stories", type=Path, nargs="*")
-    search.add_argument("--runs", type=int, help="only so many, evenly over all")
+    search.add_argument("--runs", type=int, help="only so many in each story, evenly over all")
+    search.add_argument("--each", action="store_true", help="tell each to the end, those also that come to the same")
     search.add_argument("--kind", action="append", choices=[kind.value for kind in Kind])
     search.add_argument("--fault", action="append", choices=[fault.value for fault in Fault if fault])
     search.add_argument("--processes", type=int, default=os.cpu_count() or 1)

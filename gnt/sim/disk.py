@@ -12,7 +12,8 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+from urllib.parse import quote
 
 from gnt.daemon.runtime import Runtime
 from gnt.model.errors import ConfigError
@@ -23,12 +24,17 @@ from gnt.store.database import Database
 from gnt.store.reading import connect
 from gnt.store.vault import IN_USE, FileVault
 
+FOLD: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
+
 
 class Cut(Protocol):
     """What a transaction asks on its way."""
 
     def __call__(self, moment: str, path: str) -> bool:
         """Come by a moment of a transaction in this file: say whether the daemon still lives."""
+
+    def touched(self) -> None:
+        """Hear that files were changed in another way than by a transaction."""
 
     def full(self) -> bool:
         """Say whether the disk takes nothing more."""
@@ -60,12 +66,8 @@ class CutDatabase(Database):
 
     def prepare_to_reopen(self) -> None:
         """Keep what only this process can read: a file that was removed, or replaced, while it was open."""
-        self._image = None
-        if _number_of(self.path) != self._file:
-            image = bytearray(self._connection.serialize())
-            # Memory has no write-ahead log: these two bytes of the header say that there is one.
-            image[18:20] = b"\x01\x01"
-            self._image = bytes(image)
+        gone = _number_of(self.path) != self._file
+        self._image = _image_of(self._connection) if gone else None
 
     def reopen(self) -> sqlite3.Connection:
         """Use a connection of this process; gives the one of the process that this one came from."""
@@ -106,6 +108,8 @@ class CutCallTable(CallTable):
         super().__init__(path, runtime)
         self._cut = cut
         self._name = str(path)
+        self._file = 0
+        self._image: bytes | None = None
 
     def _commit(self, works: list[Callable[[sqlite3.Connection], Any]]) -> list[Any]:
         if not self._cut(BEFORE, self._name):
@@ -121,10 +125,29 @@ class CutCallTable(CallTable):
         if self._connection is None:
             return []
         old, self._connection = self._connection, None
+        if self._image is not None:
+            self._connection = connect(None)
+            self._connection.deserialize(self._image)
+            return [old]
         # Opening would say of calls under way that they are in doubt, as after a crash.
         self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA synchronous = FULL")
+        self._file = _number_of(self._name)
         return [old]
+
+    def fold_log(self) -> None:
+        """Fold the write-ahead log in."""
+        if self._connection is not None:
+            self._connection.execute(FOLD)
+
+    def prepare_to_reopen(self) -> None:
+        """Keep what only this process can read: a node that has left its cluster has the file no more."""
+        gone = self._connection is not None and _number_of(self._name) != self._file
+        self._image = _image_of(self._connection) if gone and self._connection is not None else None
+
+    def _open(self) -> None:
+        super()._open()
+        self._file = _number_of(self._name)
 
 
 class SimVault(FileVault):
@@ -156,9 +179,31 @@ class SimVault(FileVault):
         """Open the store for writing."""
         return self._watched(super().open())
 
+    def receive(self, transfer: str, offset: int, piece: bytes) -> None:
+        """Take a piece of another node's copy."""
+        super().receive(transfer, offset, piece)
+        self._touched()
+
     def install(self, transfer: str, new: Database) -> Database:
         """Put a received store in place."""
-        return self._watched(super().install(transfer, new))
+        installed = self._watched(super().install(transfer, new))
+        self._touched()
+        return installed
+
+    def discard(self) -> None:
+        """Set the store aside."""
+        super().discard()
+        self._touched()
+
+    def set_aside(self, name: str, content: bytes) -> str:
+        """Keep something beside the store."""
+        where = super().set_aside(name, content)
+        self._touched()
+        return where
+
+    def _touched(self) -> None:
+        if self._cut is not None:
+            self._cut.touched()
 
     def abandon(self) -> None:
         """Let go of everything as a dead process does."""
@@ -166,6 +211,12 @@ class SimVault(FileVault):
         for database in opened:
             database.abandon()
         self.release()
+
+    def fold_logs(self) -> None:
+        """Fold the write-ahead logs of open stores in."""
+        for database in self._opened:
+            if _is_open(database) and _number_of(database.path):
+                database.connection.execute(FOLD)
 
     def prepare_to_reopen(self) -> None:
         """Get ready for `reopen` in another process."""
@@ -198,6 +249,14 @@ def _in_common(one: bytes, other: bytes) -> int:
     return low
 
 
+def _image_of(connection: sqlite3.Connection) -> bytes:
+    """Give a database as bytes that memory can take."""
+    image = bytearray(connection.serialize())
+    # Memory has no write-ahead log: these two bytes of the header say that there is one.
+    image[18:20] = b"\x01\x01"
+    return bytes(image)
+
+
 def _number_of(path: str) -> int:
     """Give what tells a file from any other; 0 where there is none."""
     try:
@@ -212,6 +271,40 @@ def _is_open(database: Database) -> bool:
     except sqlite3.ProgrammingError:
         return False
     return True
+
+
+class Readers:
+    """Connections that read databases of a world past their daemons; one stays open as long as the file is that one.
+
+    They are read-only: closing one folds nothing in and takes nothing away.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[int, sqlite3.Connection]] = {}
+
+    def of(self, path: str) -> sqlite3.Connection:
+        """Give a connection to a database. Raises `sqlite3.OperationalError` where there is none."""
+        number = _number_of(path)
+        known = self._open.get(path)
+        if known is not None:
+            if known[0] == number:
+                return known[1]
+            del self._open[path]
+            known[1].close()
+        fresh = sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+        self._open[path] = (number, fresh)
+        return fresh
+
+    def close(self, below: str = "") -> None:
+        """Close those to files below a directory: they are about to be changed in another way than by SQLite."""
+        for path in [path for path in self._open if path.startswith(below)]:
+            self._open.pop(path)[1].close()
+
+    def forget(self) -> list[sqlite3.Connection]:
+        """Open all anew, in a process that goes on from elsewhere; gives the old ones."""
+        left = [connection for _, connection in self._open.values()]
+        self._open.clear()
+        return left
 
 
 class Tear:

@@ -78,6 +78,10 @@ def _is_promise(request: Request) -> bool:
     return isinstance(request.call, Promise | Fence)
 
 
+def _nothing() -> None:
+    """Let it be."""
+
+
 @implementer(INodeDaemon)
 class SimDoor:
     """What the network calls in place of a node daemon's own door; hands everything on to it.
@@ -94,6 +98,10 @@ class SimDoor:
         self._witness = witness
         self._happen = happen
         self._strike = strike
+        self.arrived: Callable[[], Callable[[], None]] = lambda: _nothing
+        """Called when a request has arrived; gives what is called when its answer leaves."""
+        self.tells: Callable[[], None] = _nothing
+        """Called when the node daemon tells of an event."""
 
     def identity(self) -> tuple[str, str]:
         """Give the node's name and UUID."""
@@ -102,7 +110,12 @@ class SimDoor:
 
     def listen(self, listener: Listener) -> StopListening:
         """Tell `listener` of every event."""
-        stop: StopListening = self._inner.listen(listener)
+
+        def heard(*event: Any) -> None:
+            self.tells()
+            listener(*event)
+
+        stop: StopListening = self._inner.listen(heard)
         return stop
 
     def call(self, request: bytes, caller: Caller) -> Deferred[bytes]:
@@ -114,12 +127,14 @@ class SimDoor:
             return leaving
 
         before = self._witness.promised(self._name)
+        leaves = self.arrived()
 
         def answered(answer: bytes) -> None:
             read = decode_answer(answer)
             self._witness.answered(self._name, decoded, read, before)
             if read.err is not None:
                 self._say(f"{self._name} answers {decoded.id}: {read.err.code}: {read.err.text}")
+            leaves()
             if fault in _AFTERWARDS and not self._strike(fault):
                 return
             leaving.callback(answer)

@@ -66,6 +66,8 @@ class Forks(Generic[R]):
             self._collect()
         for life in _lives(world):
             life.vault.prepare_to_reopen()
+            if isinstance(life, NodedLife) and life.call_table is not None:
+                life.call_table.prepare_to_reopen()
         directory = _fresh_directory()
         _copy("world", f"{directory}/world")
         reading, writing = os.pipe()
@@ -85,7 +87,7 @@ class Forks(Generic[R]):
         try:
             with os.fdopen(self._pipe, "wb") as pipe:
                 pickle.dump(result, pipe)
-            shutil.rmtree(self._directory, ignore_errors=True)
+            _remove(str(self._directory))
         finally:
             # Not one word of the other process' is said twice.
             os._exit(0)
@@ -124,6 +126,7 @@ _left: list[Any] = []
 
 def reopen(world: SimWorld) -> None:
     """Have all databases of a world be those of this process."""
+    _left.extend(world.readers.forget())
     for life in _lives(world):
         _left.extend(life.vault.reopen())
         if isinstance(life, NodedLife) and life.call_table is not None:
@@ -137,6 +140,17 @@ def _lives(world: SimWorld) -> list[NodedLife | MasterdLife]:
 def _fresh_directory() -> Path:
     memory = Path("/dev/shm")  # noqa: S108  (what is there is ours alone: mkdtemp)
     return Path(tempfile.mkdtemp(prefix="gnt-sim-", dir=memory if memory.is_dir() else None))
+
+
+def _remove(directory: str) -> None:
+    """Remove a tree that nobody else knows of."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _remove(entry.path)
+            else:
+                os.unlink(entry.path)  # noqa: PTH108  (as `_copy`)
+    os.rmdir(directory)  # noqa: PTH106
 
 
 def _copy(source: str, target: str) -> None:

@@ -19,6 +19,7 @@ from gnt.noded.call_table import CallTable
 from gnt.noded.handler import Place
 from gnt.noded.service import NodeDaemon
 from gnt.noded.service import Providers as NodeProviders
+from gnt.sim.alike import MASTERD, NODED
 from gnt.sim.clock import LifeClock
 from gnt.sim.disk import CutCallTable, SimVault, Tear
 from gnt.sim.faults import Fault, Kind
@@ -46,6 +47,11 @@ _BY_MOMENT: Final = {
     (AFTER, Fault.POWER_AFTER): "power",
     (AFTER, Fault.POWER_TORN): "torn",
 }
+NO_POINT: Final = -1
+AT_HOME: Final = frozenset({"node", "keys", "files"})
+"""Pools of a node daemon whose work touches no other machine."""
+QUIET: Final = frozenset({"store", "publish", "history", "jobs", "checkpoint", "files", "resolver"})
+"""Pools of a master daemon that only read, or whose work is a transaction each."""
 RECORDED: Final = frozenset({"calls", "log"})
 """Pools of a node daemon whose work is a transaction each: those are points of their own."""
 
@@ -65,6 +71,8 @@ class LifeCut:
         self._life = life
         self._kind = kind
         self._kill = kill
+        self._daemon = MASTERD if kind is Kind.COMMIT else NODED
+        self._point = 0
         self._pending = Fault.NOTHING
         self._tear: Tear | None = None
 
@@ -76,6 +84,10 @@ class LifeCut:
         if moment == BEFORE:
             self._pending = self._machine.world.happen(self._kind, f"{self._machine.name} {name}")
             self._tear = Tear(Path(path)) if self._pending is Fault.POWER_TORN else None
+            self._point = self._machine.world.point
+        else:
+            self.touched()
+            self._machine.world.past(self._kind, self._point)
         if not self._pending:
             return True
         what = _BY_MOMENT.get((moment, self._pending))
@@ -86,6 +98,10 @@ class LifeCut:
         elif what == "torn" and self._tear is not None:
             self._machine.power_cut(torn=self._tear.tear(self._machine.world.source(f"tear/{self._machine.name}")))
         return self._life.alive
+
+    def touched(self) -> None:
+        """Hear that files have changed."""
+        self._machine.world.lets_out(self._machine.name, self._daemon)
 
     def full(self) -> bool:
         """Say whether the machine's disk is full."""
@@ -101,10 +117,12 @@ class NodedLife:
         self.up = False
         self.problem: Failure | None = None
         self._pending = self._program = Fault.NOTHING
+        self._point = self._program_point = 0
         self._machine = machine
         source = world.source(f"{machine.name}/noded/{number}")
         runtime = sim_runtime(self.clock, source, self._watch, lambda: machine.pace)
         place = Place(layout=machine.layout, name=machine.name, runtime=runtime)
+        world.everybody_lets_out()
         calls = world.script_runs.setdefault(machine.name, [])
         cut = self._cut = LifeCut(machine, self.clock, Kind.RECORD, machine.kill_noded)
         self.call_table: CutCallTable | None = None
@@ -112,7 +130,13 @@ class NodedLife:
         machine.hypervisor.begin_life()
         stop_master: Any = machine.hand_over
         processes: Any = SimProcesses(
-            runtime, source, ends_well, calls, storage=machine.storage, watch=self._watch_program
+            runtime,
+            source,
+            ends_well,
+            calls,
+            storage=machine.storage,
+            watch=self._watch_program,
+            runs=world.everybody_lets_out,
         )
         self.transfer = SimTransfer(machine, source, self.clock.callLater)
         hypervisor: Any = machine.hypervisor
@@ -129,6 +153,12 @@ class NodedLife:
             transfer=self.transfer,
         )
         self.daemon = NodeDaemon(place, providers, machine.noded_leaves)
+
+    def fold_logs(self) -> None:
+        """Fold the write-ahead logs in."""
+        self.vault.fold_logs()
+        if self.call_table is not None:
+            self.call_table.fold_log()
 
     def _make_table(self, path: Path, runtime: Runtime) -> CallTable:
         self.call_table = CutCallTable(path, runtime, self._cut)
@@ -151,6 +181,10 @@ class NodedLife:
         if moment == BEFORE:
             words = " ".join(argv[:2])
             self._program = self._machine.world.happen(Kind.COMMAND, f"{self._machine.name} {words}")
+            self._program_point = self._machine.world.point
+        else:
+            self._machine.world.everybody_lets_out()
+            self._machine.world.past(Kind.COMMAND, self._program_point)
         what = _BY_MOMENT.get((moment, self._program))
         if what == "kill":
             self._machine.kill_noded(f"{moment} it ran {argv[0]}")
@@ -164,6 +198,13 @@ class NodedLife:
             return
         if moment == BEFORE:
             self._pending = self._machine.world.happen(Kind.WORK, f"{self._machine.name} {pool}")
+            self._point = self._machine.world.point
+        else:
+            if pool in AT_HOME:
+                self._machine.world.lets_out(self._machine.name, NODED)
+            else:
+                self._machine.world.everybody_lets_out()
+            self._machine.world.past(Kind.WORK, self._point)
         what = _BY_MOMENT.get((moment, self._pending))
         if what == "kill":
             self._machine.kill_noded(f"{moment} work in its pool {pool}")
@@ -191,7 +232,8 @@ class MasterdLife:
         self._links: list[MemoryLink] = []
         self._asked: list[Deferred[Any]] = []
         source = world.source(f"{machine.name}/masterd/{number}")
-        runtime = sim_runtime(self.clock, source, pace=lambda: machine.pace)
+        world.everybody_lets_out()
+        runtime = sim_runtime(self.clock, source, self._watch, pace=lambda: machine.pace)
         cut = LifeCut(machine, self.clock, Kind.COMMIT, lambda why: machine.masterd_dies(self, why))
         self.vault = SimVault(machine.layout.config_db, cut, world.holders)
         providers = MasterProviders(
@@ -203,6 +245,15 @@ class MasterdLife:
         """Begin."""
         Deferred.fromCoroutine(self.daemon.start()).addCallbacks(self._started, self._failed)
 
+    def fold_logs(self) -> None:
+        """Fold the write-ahead log in."""
+        self.vault.fold_logs()
+
+    def _watch(self, pool: str, moment: str) -> None:
+        """See a piece of work done: of what only reads, or is a transaction, nothing else comes out."""
+        if moment == AFTER and pool not in QUIET:
+            self._machine.world.everybody_lets_out()
+
     def ask(self, request: Request) -> Deferred[Any]:
         """Ask as a LUXI client does; fails with `ConnectionLost` when the daemon dies."""
         if not self.up or not self.clock.alive:
@@ -213,12 +264,15 @@ class MasterdLife:
         def heard(result: Any) -> None:
             if answer not in self._asked:
                 return
-            fault = Fault.NOTHING
+            fault, point = Fault.NOTHING, NO_POINT
             if not request.method.startswith("Query"):
                 fault = self._machine.world.happen(Kind.REPLY, f"{self._machine.name} {request.method}")
+                point = self._machine.world.point
             if fault is Fault.MASTER_BEFORE:
                 self._machine.kill_masterd("before it answers its client")
                 return
+            self._machine.world.lets_out(self._machine.name, MASTERD)
+            self._machine.world.past(Kind.REPLY, point)
             self._asked.remove(answer)
             if fault is Fault.MASTER_AFTER:
                 self._machine.kill_masterd("when it has answered its client")

@@ -17,6 +17,7 @@ from gnt.masterd.vote import NOT_MASTER
 from gnt.model.errors import Failed, GntError, StaleEpoch
 from gnt.model.layout import Layout
 from gnt.noded.membership import MembershipFile
+from gnt.sim.alike import NODED as NODED_OUT
 from gnt.sim.clock import MachineTime
 from gnt.sim.door import SimDoor
 from gnt.sim.faults import Fault, Kind
@@ -122,6 +123,7 @@ class SimNode:
             door = SimDoor(
                 self.name, life.daemon.door, world.witness, happen=self._arrival, strike=self._strike, say=world.say
             )
+            door.arrived, door.tells = self._arrived, lambda: world.lets_out(self.name, NODED_OUT)
             world.network.attach(self.uuid, door)
 
     def noded_failed(self, life: NodedLife, failure: Failure) -> None:
@@ -287,6 +289,7 @@ class SimNode:
         self.powered = False
         self.kill_masterd("with its machine")
         self.kill_noded("with its machine")
+        self.world.readers.close(str(self.layout.root))
         if torn is not None:
             torn()
         self.addresses.up.clear()
@@ -328,6 +331,21 @@ class SimNode:
         """Give what the guests that run have open, by the names of the devices."""
         disks = [Path(disk) for guest in self.hypervisor.running() for disk in guest.disks]
         return [str(disk.readlink() if disk.is_symlink() else disk) for disk in disks]
+
+    def master_lives(self) -> list[MasterdLife]:
+        """Give the lives of master daemons that have not ended, those also that are being ended in order."""
+        return [life for life in self.lives if isinstance(life, MasterdLife) and life.clock.alive]
+
+    def _arrived(self) -> Callable[[], None]:
+        """Note that somebody talks to the node daemon; gives what is to be called when its answer leaves."""
+        world, point = self.world, self.world.point
+        world.lets_out(self.name, NODED_OUT)
+
+        def leaves() -> None:
+            world.past(Kind.ARRIVAL, point)
+            world.lets_out(self.name, NODED_OUT)
+
+        return leaves
 
     def _arrival(self, tag: str) -> Fault:
         return self.world.happen(Kind.ARRIVAL, f"{self.name} {tag}")

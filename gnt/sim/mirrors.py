@@ -59,6 +59,10 @@ class SimMirrors:
         self.machines[machine.name] = machine
         return machine
 
+    def any(self) -> bool:
+        """Say whether there is any side."""
+        return any(machine.sides for machine in self.machines.values())
+
     def sides(self) -> Iterator[Side]:
         """Give all sides, by machine and minor."""
         for machine in self.machines.values():

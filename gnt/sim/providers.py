@@ -93,7 +93,7 @@ class SimProcesses:
 
     `ends` gives the end of a program by its words; `calls` gets the id of each call that ran one to change something.
     Those for storage take effect on the machine's `storage`; `watch` is asked before and after one that changes it, and
-    says whether the daemon still lives. A killed daemon's programs are gone with it.
+    says whether the daemon still lives; `runs` is told that one begins. A killed daemon's programs are gone with it.
     """
 
     def __init__(
@@ -105,7 +105,9 @@ class SimProcesses:
         *,
         storage: SimStorage,
         watch: Callable[[str, Sequence[str]], bool],
+        runs: Callable[[], None] = lambda: None,
     ) -> None:
+        self._runs = runs
         self._storage = storage
         self._watch = watch
         self._runtime = runtime
@@ -130,6 +132,7 @@ class SimProcesses:
         """Take some time, then end as the scenario says."""
         if self._storage.knows(argv):
             return await self._store(argv, cwd)
+        self._runs()
         if context is not None and not argv[0].endswith("/verify"):
             self._calls.append(context.id)
         await self._runtime.sleep(self._source.uniform(SHORTEST, LONGEST))

@@ -35,7 +35,12 @@ TRIES: Final = 12
 """How often a step is done again, where several faults fall; with one the second time is the last."""
 LONG: Final = 3600.0
 
+RESTFUL: Final = frozenset({"init", "join", "job", "check"})
+"""Verbs after which the cluster is at rest and was checked."""
+
 Verb = Callable[["Teller", Step], None]
+AtRest = Callable[["Teller", int, bool], None]
+"""Called at rest, with the step that comes next, and whether it was begun already and is done again."""
 
 VERBS: Final[dict[str, Verb]] = {}
 
@@ -58,7 +63,9 @@ def verb(name: str, words: str) -> Callable[[Verb], Verb]:
 class Teller:
     """Tells a story to a world. `problems` is what was found wrong; `labels` are jobs that a story has named."""
 
-    def __init__(self, world: SimWorld, story: Story) -> None:
+    def __init__(self, world: SimWorld, story: Story, at_rest: AtRest | None = None) -> None:
+        self._at_rest = at_rest
+        self._index = 0
         self.world = world
         self.story = story
         self.client = Client(world)
@@ -68,16 +75,30 @@ class Teller:
     def tell(self) -> list[str]:
         """Do all steps; give what is wrong. What cannot go on is wrong too."""
         try:
-            for step in self.story.steps:
+            for index, step in enumerate(self.story.steps):
+                self._index = index
+                if self.world.alike is not None:
+                    self.world.alike.step = index
                 self.world.say(f"== {step}")
+                self.world.fold_logs()
                 VERBS[step.verb](self, step)
                 if self.problems:
                     break
+                if step.verb in RESTFUL:
+                    self.rests(again=False)
         except (Stuck, GntError, AssertionError) as end:
             self.problems.append(f"{type(end).__name__}: {end}")
         found = [*self.problems, *self.world.problems, *self.world.witness.problems]
         self.problems = list(dict.fromkeys(found))
         return self.problems
+
+    def rests(self, *, again: bool) -> None:
+        """Say that the cluster is at rest and has been checked: in the midst of a step, which is done `again`, or not.
+
+        Whoever listens may end the story here, by an exception that is none of ours.
+        """
+        if self._at_rest is not None and not self.problems:
+            self._at_rest(self, self._index if again else self._index + 1, again)
 
     # For verbs
 
@@ -122,6 +143,7 @@ class Teller:
             if reached:
                 return
             self.check(f"{what}, cut off")
+            self.rests(again=True)
             self._repair_what_lost_power(op)
         raise AssertionError(f"{what}: not after {TRIES} tries; at last {end}")
 
@@ -444,6 +466,6 @@ def expect(teller: Teller, step: Step) -> None:
         raise AssertionError(f"{step}: it is {found or 'nowhere'}")
 
 
-def tell(world: SimWorld, story: Story) -> list[str]:
+def tell(world: SimWorld, story: Story, at_rest: AtRest | None = None) -> list[str]:
     """Tell a story to a world; give what is wrong."""
-    return Teller(world, story).tell()
+    return Teller(world, story, at_rest).tell()

@@ -30,6 +30,10 @@ class Ways:
         """Say whether something comes through."""
         return (source, target) not in self._silent
 
+    def all_open(self) -> bool:
+        """Say whether everything comes through everywhere, once and in time."""
+        return not self._silent and not self._bad
+
     def spoil(self, machine: str, source: random.Random) -> None:
         """Have calls to a machine be doubled, late or lost by chance."""
         self._bad[machine] = source

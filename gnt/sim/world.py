@@ -21,7 +21,9 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 
 from gnt.noded.hypervisors.fake import FakeGuest
+from gnt.sim.alike import MASTERD, NODED, Alike
 from gnt.sim.clock import BEGINNING, SimClock, Stuck
+from gnt.sim.disk import Readers
 from gnt.sim.door import Witness
 from gnt.sim.faults import Fault, Faults, Kind, Strikes
 from gnt.sim.ledger import Ledger
@@ -35,6 +37,8 @@ from gnt.wire.memory import Fate, MemoryNetwork, Passage
 NAMES: Final = ("node1", "node2", "node3")
 CLUSTER: Final = "cluster.example.com"
 PATIENCE: Final = 600.0
+NO_POINT: Final = -1
+"""The number of what happens at peace, where no fault may fall."""
 # How long a message is on its way, in simulated seconds: between these.
 QUICKEST: Final = 0.0002
 SLOWEST: Final = 0.003
@@ -61,7 +65,11 @@ class SimWorld:
         self.something_was_lost = False
         self.hypervisors: dict[str, SimHypervisor] = {}
         self.holders: dict[Path, Any] = {}
+        self.readers = Readers()
         self.happened: Counter[str] = Counter()
+        self.let_out: Counter[tuple[str, str]] = Counter()
+        self.alike: Alike | None = None
+        self.point = NO_POINT
         self.ways = Ways()
         self.witness = Witness()
         self._sources: dict[str, random.Random] = {}
@@ -111,8 +119,12 @@ class SimWorld:
     def happen(self, kind: Kind, text: str) -> Fault:
         """Come by a point where a fault may fall."""
         if self._at_peace:
+            self.point = NO_POINT
             return Fault.NOTHING
+        self.point = self.happened[kind]
         self.happened[kind] += 1
+        if self.alike is not None:
+            self.alike.before(self, kind, self.point, text)
         fault = self.faults.at(kind, text)
         if fault:
             self.happened["fault"] += 1
@@ -121,6 +133,21 @@ class SimWorld:
             self.something_was_lost |= fault in {Fault.REQUEST_LOST, Fault.ANSWER_LOST}
             self.say(f"*** {fault}: {kind} {text}")
         return fault
+
+    def past(self, kind: Kind, point: int) -> None:
+        """See a point pass at which no fault fell; `point` is its number, or `NO_POINT`."""
+        if self.alike is not None and point != NO_POINT:
+            self.alike.after(self, kind, point)
+
+    def lets_out(self, machine: str, daemon: str) -> None:
+        """Note that a daemon changes something outside itself, or that somebody talks to it: `gnt.sim.alike`."""
+        self.let_out[machine, daemon] += 1
+
+    def everybody_lets_out(self) -> None:
+        """Note that something changes of which it is not known whom it touches."""
+        for name in self.nodes:
+            self.lets_out(name, NODED)
+            self.lets_out(name, MASTERD)
 
     def befell(self, what: str) -> None:
         """Note that a mishap happens."""
@@ -213,6 +240,13 @@ class SimWorld:
         holders = [node.name for node in self.nodes.values() if node.powered and ip in node.addresses.up]
         return any(self.ways.open(asking, name) and self.ways.open(name, asking) for name in holders)
 
+    def fold_logs(self) -> None:
+        """Have the write-ahead logs of all databases folded in: they are copied at every point of a story."""
+        for node in self.nodes.values():
+            for life in node.lives:
+                if life.clock.alive:
+                    life.fold_logs()
+
     def guests(self, node: SimNode) -> list[FakeGuest]:
         """Look at the guests that run on a node, past its daemons."""
         return node.hypervisor.running()
@@ -232,8 +266,10 @@ class SimWorld:
 
     def _look_at_disks(self) -> None:
         """Have mirrors and guests go on after an event, and see that nobody writes who may not."""
-        self.mirrors.settle()
         self.ledger.turn(self)
+        if not self.mirrors.any():
+            return
+        self.mirrors.settle()
         for problem in two_writers(self.mirrors):
             if problem not in self.problems:
                 self.wrong(problem)
@@ -241,6 +277,10 @@ class SimWorld:
     def hold(self, arrive: Callable[[], None]) -> None:
         """Hold a call back until there is a new master."""
         self._held.append(arrive)
+
+    def holds(self) -> int:
+        """Say how many calls are held back."""
+        return len(self._held)
 
     def let_go(self) -> None:
         """Have the calls arrive that were held back, a moment after a new master serves and when it has had time."""
@@ -267,6 +307,7 @@ class SimWorld:
                 node.noded.daemon.abandon()
                 node.noded.vault.abandon()
             node.masterd = node.noded = None
+        self.readers.close()
         # Whoever still has the world shall not keep all who lived in it.
         self._graveyard.clear()
         self.clock.forget()
@@ -278,6 +319,9 @@ class SimWorld:
     def _fate(self, passage: Passage) -> Fate:
         target = next((node.name for node in self.nodes.values() if node.uuid == passage.target), passage.target)
         fault = self.happen(Kind.SEND, f"{passage.source} {target} {passage.tag}")
+        self.lets_out(passage.source, MASTERD)
+        self.lets_out(passage.source, NODED)
+        self.past(Kind.SEND, self.point)
         there, back = self._delay(), self._delay()
         self.say(f"{passage.source} asks {target} {passage.tag} {passage.id}")
         if fault is Fault.MASTER_BEFORE:

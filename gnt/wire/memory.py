@@ -184,6 +184,10 @@ class MemoryLink(LinkEnd):
         answer.check()
         return answer
 
+    def is_open(self, outcome: object) -> bool:
+        """Say whether somebody still waits for the outcome of a call."""
+        return outcome in self._open
+
     # --- what the network tells it
 
     def connect_soon(self) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
-from urllib.parse import quote
 
 import msgspec
 
@@ -52,8 +50,4 @@ def _end_of_log(node: SimNode) -> Position:
 def store_of(node: SimNode) -> Iterator[Reader]:
     """Read a machine's store for a while, as it is: whether it is one of ours its daemons see to."""
     path = str(node.layout.config_db)
-    reader = Reader(sqlite3.connect(f"file:{quote(path)}?mode=ro", uri=True, isolation_level=None), path)
-    try:
-        yield reader
-    finally:
-        reader.close()
+    yield Reader(node.world.readers.of(path), path)

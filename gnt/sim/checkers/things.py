@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -99,8 +97,8 @@ def check_call_table(node: SimNode) -> list[str]:
     """No call stands as under way on a node."""
     if not node.layout.calls_db.exists():
         return []
-    with contextlib.closing(sqlite3.connect(node.layout.calls_db)) as connection:
-        left = connection.execute("SELECT id, tag FROM calls WHERE state = 'started'").fetchall()
+    calls = node.world.readers.of(str(node.layout.calls_db))
+    left = calls.execute("SELECT id, tag FROM calls WHERE state = 'started'").fetchall()
     return [f"call {call} ({tag}) stands as under way on {node.name}" for call, tag in left]
 
 

@@ -59,7 +59,7 @@ def _lines(client: Client, labels: dict[str, int]) -> Iterator[str]:
     names = _names(rows)
     lines = (f"{_named(key, names)} {_encode(_named(row, names))}" for key, row in rows.items())
     yield from sorted(lines, key=lambda line: _NAMED.sub("", line))
-    yield from sorted(re.sub(r"\d+", "", f"{key} {value.decode()}") for key, value in meta)
+    yield from sorted((_meta(key, value, names) for key, value in meta), key=lambda line: _NAMED.sub("", line))
     ends = {name: client.ends[number].status if number in client.ends else "" for name, number in labels.items()}
     yield f"jobs {sorted(ends.items())} excused {sorted(client.excused())}"
     ledger = (len(world.ledger.lost), len(world.ledger.held))
@@ -110,6 +110,16 @@ def _timer(call: Any) -> str:
     return f"timer {getattr(function, '__qualname__', type(function).__name__)}"
 
 
+def _meta(key: str, value: bytes, names: Mapping[str, str]) -> str:
+    """Tell what stands in a row about the cluster as a whole; some keys begin with a moment."""
+    key = re.sub(r"[0-9.]{6,}/", "", key)
+    try:
+        row = _without_when(msgspec.json.decode(value))
+    except msgspec.DecodeError:
+        row = value.decode(errors="replace")
+    return f"{_named(key, names)} {_encode(_named(row, names))}"
+
+
 def _names(rows: Mapping[str, Any]) -> dict[str, str]:
     """Give objects their names in place of their UUIDs; disks and interfaces by their instance and place."""
     names = {row["uuid"]: f"({row['name']})" for row in rows.values() if row.get("name") and "uuid" in row}
@@ -127,7 +137,11 @@ def _named(row: Any, names: Mapping[str, str]) -> Any:
         return _NAMED.sub(lambda found: names.get(found.group(), found.group()), row)
     if isinstance(row, dict):
         return {_named(name, names): _named(value, names) for name, value in row.items()}
-    return [_named(one, names) for one in row] if isinstance(row, list) else row
+    if isinstance(row, list):
+        named = [_named(one, names) for one in row]
+        # What stands in the order of its UUIDs; disks have their place in their name.
+        return sorted(named) if all(isinstance(one, str) and one in names for one in row) else named
+    return row
 
 
 def _without_when(row: Any) -> Any:

@@ -22,6 +22,9 @@ class Uncut:
         """Live on."""
         return True
 
+    def touched(self) -> None:
+        """Let files change."""
+
     def full(self) -> bool:
         """Have room."""
         return False

@@ -186,9 +186,23 @@ class NodeJoin:
         for path in (layout.authority_key, layout.config_data):
             keep(undo, path)
             path.unlink(missing_ok=True)
+        if self._knows_newer(answer.membership):
+            return
         put_ssconf(undo, layout, answer.files)
         # Last: with it the node belongs.
         put_membership(undo, layout, answer.membership)
+
+    def _knows_newer(self, membership: Membership) -> bool:
+        """Say whether the daemon that ran until now was told, while we asked, what is newer than what we were given.
+
+        Told by this master in this term, who would not tell it again: it has acknowledged who the candidates are.
+        """
+        try:
+            known = msgspec.json.decode(self._layout.membership.read_bytes(), type=Membership)
+        except FileNotFoundError:
+            return False
+        same = (known.cluster_uuid, known.node_uuid) == (membership.cluster_uuid, membership.node_uuid)
+        return same and known.position.epoch == membership.position.epoch and known.position > membership.position
 
     def _start(self, undo: ExitStack, address: str) -> None:
         self._say(f"starting {NODED}")

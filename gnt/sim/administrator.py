@@ -265,6 +265,11 @@ class Administrator:
         for node in out:
             wish = {"offline": False} if node.offline else {"drained": False}
             self.job({"OP_ID": "OP_NODE_SET_PARAMS", "node_name": node.name, "auto_promote": True, **wish})
+        self.client.settle(brief=True)
+        for node in self.nodes():
+            # It was away when the master of now became a candidate, so it is taken in anew, as it is told to be.
+            if node.offline and node.name in {one.name for one in out}:
+                self.take_in(node.name)
         return not out and self.cluster is not None
 
     # Inside

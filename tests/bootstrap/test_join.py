@@ -233,6 +233,23 @@ class Joining(TestCase):
         assert self.daemons.steps[:2] == ["stop gnt-noded", "start gnt-noded"]
         assert not self.layout.authority_key.exists()
 
+    async def test_what_the_old_daemon_was_told_meanwhile_is_kept(self) -> None:
+        """Who the candidates are it has acknowledged, and is not told again. Older words, or of another term, go."""
+        await self.join(await self.offer())
+        old = msgspec.json.decode(self.layout.membership.read_bytes(), type=Membership)
+        position = self.master.truth.position
+        other = msgspec.structs.replace(position.epoch, number=9)
+        for number, epoch, kept in ((8, position.epoch, True), (6, position.epoch, False), (8, other, False)):
+            offer = await self.offer()
+            newer = msgspec.structs.replace(position, serial=number, epoch=epoch)
+            told = msgspec.structs.replace(old, node_uuid=offer.uuid, position=newer, candidates={"b": "digest"})
+            self.layout.membership.write_bytes(msgspec.json.encode(told))
+            self.layout.ssconf("master_candidates").write_text("node-b\n")
+            await self.join(offer, readd=True)
+            now = msgspec.json.decode(self.layout.membership.read_bytes(), type=Membership)
+            assert (now == told) is kept
+            assert (self.layout.ssconf("master_candidates").read_text() == "node-b\n") is kept
+
     async def test_a_failure_while_taking_back_restores_the_old_node(self) -> None:
         """The old files come back, with their modes, and the old daemon runs again."""
         await self.join(await self.offer())

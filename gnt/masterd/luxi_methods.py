@@ -35,7 +35,7 @@ from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.queue import JobQueue
 from gnt.masterd.join_port import Offer
 from gnt.masterd.luxi_foreign import as_foreign
-from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
+from gnt.model.errors import WRONG_INPUT, WRONG_STATE, GntError, JobLost, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
 from gnt.wire.luxi import Request, unknown_method
@@ -230,6 +230,21 @@ class _TokenOptions(msgspec.Struct, forbid_unknown_fields=True):
     group: str | None = None
 
 
+class _Added(msgspec.Struct):
+    """What an opcode as it stands in a job says of a node that is added."""
+
+    OP_ID: str
+    node_name: str = ""
+
+
+def _added(opcode: bytes) -> str:
+    """Give the name of the node that an opcode adds; "" for another opcode."""
+    if b"OP_NODE_ADD" not in opcode:
+        return ""
+    found = msgspec.json.decode(opcode, type=_Added)
+    return found.node_name if found.OP_ID == "OP_NODE_ADD" else ""
+
+
 class _OfferToken(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     name: str
     options: _TokenOptions = msgspec.field(default_factory=_TokenOptions)
@@ -419,6 +434,7 @@ class LuxiMethods:
 
     async def _offer_token(self, args: _OfferToken) -> dict[str, Any]:
         options = args.options
+        self._refuse_twice(args.name)
         offer = await self._tokens.offer(
             args.name, readd=options.readd, secondary_ip=options.secondary_ip, group=options.group
         )
@@ -433,6 +449,14 @@ class LuxiMethods:
             "ssh_port": offer.ssh_port,
             "ends": offer.ends,
         }
+
+    def _refuse_twice(self, name: str) -> None:
+        """Refuse a token for a node that is being added: who joins again gets another identity than is recorded."""
+        for job in self._queue:
+            if not job.final and any(_added(bytes(one.input)) == name for one in job.ops):
+                raise Refused(
+                    WRONG_STATE, f"Job {job.id} is adding {name} already", hint=f"gnt-job watch {job.id} shows its end"
+                )
 
     async def _wait_for_token(self, args: _WaitForToken) -> Mapping[str, Any]:
         return await self._tokens.wait(args.id, min(args.seconds, LONGEST_WAIT))

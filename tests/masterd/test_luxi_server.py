@@ -28,6 +28,7 @@ from gnt.masterd.luxi_methods import LuxiMethods
 from gnt.masterd.luxi_server import LuxiServer
 from gnt.model.errors import UNKNOWN_ENTITY, QueueDrained, Refused
 from gnt.model.layout import Layout
+from gnt.opcodes import node as node_opcodes
 from gnt.opcodes import test as test_opcodes
 from gnt.wire.joining import Token, parse_token
 from gnt.wire.luxi_client import LuxiClient
@@ -494,6 +495,19 @@ class LuxiServerTests(TestCase):
         assert (await client.call("WaitForToken", "id", 500))["result"] == {"state": "id 89"}
         assert (await client.call("WithdrawToken", "id"))["result"] == {"state": "withdrawn id"}
         assert (await client.call("OfferToken", "node2", {"grup": "g"}))["success"] is False
+
+    async def test_a_node_that_is_being_added_gets_no_second_token(self) -> None:
+        """It would get another identity than the one that the job records; other nodes do, and it when that is over."""
+        self.brain.engine.hold = True
+        client = await self.client()
+        self.brain.submit(test_opcodes.TestDelay(duration=0, comment="node/a!"))
+        self.brain.submit(node_opcodes.NodeAdd(node_name="node2", comment="node/a!"), delay())
+        refused = await client.call("OfferToken", "node2", {})
+        assert refused["success"] is False
+        assert "Job 2 is adding node2 already" in str(refused["result"])
+        assert (await client.call("OfferToken", "node3", {}))["success"]
+        await client.call("CancelJob", 2)
+        assert (await client.call("OfferToken", "node2", {}))["success"]
 
     # Where it listens
 

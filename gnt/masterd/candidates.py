@@ -35,10 +35,10 @@ class Candidates:
         self._me = me
         self._clock = runtime.clock
         self._look_due: IDelayedCall | None = None
-        # Who was asked for the newest entries, and since when others have not been; what all asked should have by now.
+        # Who was asked for the newest entries, and what they should have by now; for how long others were not asked.
         self._asked: list[str] = []
         self._announced = self._awaited = 0
-        self._held_since = self._used_to = 0.0
+        self._held_since = self._held_for = self._used_to = 0.0
         self._make: Callable[[str], Follower] = lambda node: Follower(runtime, peers, source, node)
         self._followers: dict[str, Follower] = {}
         self._learners: dict[str, _Learner] = {}
@@ -79,16 +79,20 @@ class Candidates:
             follower.held = place >= needed
         self._asked, self._announced = [follower.node for follower in able[:needed]], end
         if self._look_due is None and len(able) > needed:
-            self._held_since, self._awaited = self._clock.seconds(), end
-            self._used_to = max([SURE_AFTER, *(3 * follower.pace for follower in able[:needed])])
+            self._held_since, self._held_for, self._awaited = self._clock.seconds(), 0.0, end
+            slowest = max((follower.pace for follower in able[:needed]), default=0.0)
+            self._used_to = min(max(SURE_AFTER, 3 * slowest), HELD_FOR)
             self._look_due = self._clock.callLater(self._used_to, self._look)
         self.wake()
 
     def _look(self) -> None:
         """See whether those who were asked have what was new a moment ago; the others are not left behind for long."""
         self._look_due = None
+        # Whatever the clock says, which may be put right meanwhile, there are only so many looks.
+        self._held_for += self._used_to
+        held_for = max(self._held_for, self._clock.seconds() - self._held_since)
         late = any(self.matched.get(node, 0) < self._awaited for node in self._asked)
-        if not late and self._clock.seconds() - self._held_since < HELD_FOR:
+        if not late and held_for < HELD_FOR:
             self._awaited = self._announced
             self._look_due = self._clock.callLater(self._used_to, self._look)
             return

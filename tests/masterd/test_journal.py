@@ -663,3 +663,24 @@ def test_a_master_that_stops_leaves_no_timer_behind() -> None:
     result(Deferred.fromCoroutine(world.master.stop()))
     world.turn(1)
     assert appended(world, "c") == []
+
+
+def test_a_clock_that_jumps_makes_no_candidate_wait_for_long() -> None:
+    """An append that seems to have taken an hour is no measure of how long another may take."""
+    world = settled()
+    world.slow |= {"b", "c"}
+    done = world.master.enqueue([meta("x")])
+    world.turn()
+    world.clock.rightNow += 3600.0
+    world.slow.clear()
+    world.deliver()
+    assert result(done)
+    world.turn(1)
+    world.calls.clear()
+    done = world.master.enqueue([meta("y")])
+    world.turn()
+    assert result(done)
+    for _ in range(3):
+        world.turn(HELD_FOR)
+    assert [appended(world, node) for node in "bc"] == [[1], [1]]
+    assert world.master.missing() == []

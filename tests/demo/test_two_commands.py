@@ -84,6 +84,9 @@ def test_a_cluster_for_anybody(short: Path, directory: str) -> None:
         looked = run(checkout, "sh", "-c", LOOK)
         assert looked.returncode == 0, looked.stderr
         assert [row["name"] for row in json.loads(looked.stdout)] == ["node1", "node2"]
+        told = run(checkout, "sh", "-c", "set -eu; . .demo/env; gnt-cluster command -M 'echo $GNT_HOSTNAME'")
+        lines = [line for line in told.stdout.splitlines() if line.startswith("node")]
+        assert lines == ["node2: node2", "node1: node1"], told.stdout + told.stderr
         if shutil.which("curl"):
             asked = run(checkout, "sh", "-c", "set -eu; . .demo/env; curl -sSfK .demo/curl $GNT_RAPI/2/info")
             assert json.loads(asked.stdout)["name"] == "demo", asked.stderr

@@ -9,7 +9,10 @@ node=$1
 shift
 [ -e "$demo/base" ] || die "no demo runs here" "make demo"
 base=$(cat "$demo/base")
-pid=$(cat "$base/$node/pid" 2>/dev/null) && running "$pid" || die "$node is no node of the running demo" "make demo"
 [ $# -gt 0 ] || set -- bash --norc -i
+as_node=(env GNT_ROOTDIR="$base/$node" GNT_HOSTNAME="$node" PATH="$(cd "$here/../.." && pwd)/.venv/bin:$PATH")
+# In make cluster a node is a tree and its daemons; in make demo it has namespaces of its own.
+[ -e "$base/room.pid" ] || [ ! -d "$base/$node" ] || exec "${as_node[@]}" "$@"
+pid=$(cat "$base/$node/pid" 2>/dev/null) && running "$pid" || die "$node is no node of the running demo" "make demo"
 exec nsenter --target "$pid" --mount --uts --ipc --net --pid="/proc/$pid/ns/pid_for_children" --wd=/ \
-    env GNT_ROOTDIR="$base/$node" GNT_HOSTNAME="$node" PATH="$(cd "$here/../.." && pwd)/.venv/bin:$PATH" "$@"
+    "${as_node[@]}" "$@"

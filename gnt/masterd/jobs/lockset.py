@@ -44,6 +44,9 @@ class Wanted(msgspec.Struct, frozen=True, order=True):
     exclusive: bool
 
 
+_NOTHING_ELSE: Final = (Wanted(Level.CLUSTER, BGL, exclusive=False),)
+
+
 class Locks(msgspec.Struct, frozen=True):
     """What an opcode asks for. `EVERY` in a level stands for all present and future locks of it.
 
@@ -70,6 +73,8 @@ class Locks(msgspec.Struct, frozen=True):
 
     def in_order(self) -> tuple[Wanted, ...]:
         """Give all locks in the order in which they are taken, the cluster lock included."""
+        if not self.wanted:
+            return _NOTHING_ELSE
         if any(lock.level is Level.CLUSTER for lock in self.wanted):
             return tuple(sorted(self.wanted))
         return (Wanted(Level.CLUSTER, BGL, exclusive=False), *sorted(self.wanted))

@@ -64,6 +64,12 @@ class Metadata:
         flags = (self.consistent, not self.outdated, self.primary, False, not self.consistent, False, self.crashed)
         return ":".join([*(f"{number:016X}" for number in numbers), *(str(int(flag)) for flag in flags)])
 
+    def outline(self) -> str:
+        """Tell what matters of it, without the numbers that differ from run to run."""
+        new = self.current == JUST_CREATED
+        flags = (new, bool(self.bitmap), self.consistent, self.outdated, self.primary, self.crashed)
+        return f"{flags} {self.size} {len(self.behind)}"
+
     def _remember(self, number: int) -> None:
         self.history = (number, self.history[0])
 

@@ -18,7 +18,9 @@ import msgspec
 
 from gnt.sim.checkers.reading import master_node, store_of
 from gnt.sim.clock import LifeClock
+from gnt.sim.generations import Metadata
 from gnt.sim.lives import MasterdLife
+from gnt.sim.lvm import SimVolume
 from gnt.sim.machine import SimNode
 from gnt.store.changes import Space
 from gnt.wire.memory import MemoryLink
@@ -82,8 +84,17 @@ def _machine(node: SimNode, order: list[int]) -> Iterator[str]:
     for minor, side in sorted(node.storage.machine.sides.items()):
         state = (side.connection, side.disk, side.primary, side.dual, side.size, side.sync is not None)
         yield f"mirror {minor} {state}"
+    volumes = (f"volume {key} {one.size} {_known(one)}" for key, one in node.storage.lvm.volumes.items())
+    yield from sorted(volumes, key=lambda line: _NAMED.sub("", line))
+    yield f"lost {len(node.storage.lvm.lost)}"
     if node.masterd is not None:
         yield from _peers(node.masterd)
+
+
+def _known(volume: SimVolume) -> str:
+    """Tell what a mirror knows of its data, if this is its metadata volume: what it does when it is set up again."""
+    known = volume.superblock
+    return known.outline() if isinstance(known, Metadata) else ""
 
 
 def _peers(life: MasterdLife) -> Iterator[str]:

@@ -24,7 +24,10 @@ def refuse_template(cluster: Cluster, template: DiskTemplate) -> None:
     """Refuse a template that the cluster does not use, or this version."""
     enabled = cluster.settings.enabled_disk_templates
     if template in NOT_MADE:
-        raise Unsupported(f"Disk template {template} is not supported by this version")
+        hint = (
+            "mount the volume on all nodes, and keep shared files there: -t sharedfile" if template == "gluster" else ""
+        )
+        raise Unsupported(f"Disk template {template} is not supported by this version", hint=hint)
     if template not in enabled:
         raise Refused(WRONG_INPUT, f"Disk template {template} is not enabled", hint=f"enabled are: {' '.join(enabled)}")
 
@@ -53,7 +56,10 @@ def refuse_exclusive_storage(cluster: Cluster, nodes: Sequence[str]) -> None:
     for uuid in nodes:
         node = cluster.nodes[uuid]
         if fill_nd(cluster, node)["exclusive_storage"]:
-            raise Unsupported(f"{node.name} has exclusive storage, which is not supported by this version")
+            raise Unsupported(
+                f"{node.name} has exclusive storage, which is not supported by this version",
+                hint=f"gnt-node modify --node-parameters exclusive_storage=no {node.name}",
+            )
 
 
 async def look_at_space(look: Look, nodes: Sequence[str], groups: Sequence[str]) -> dict[str, NodeFacts]:

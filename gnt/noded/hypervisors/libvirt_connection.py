@@ -14,6 +14,7 @@ from typing import Any, Final
 from twisted.logger import Logger
 
 from gnt.model.errors import NodeFailure
+from gnt.noded.storage.programs import lacks_driver, no_driver
 
 _KEEP_ALIVE: Final = (5, 3)
 """Seconds between two signs of life, and how many may be missed."""
@@ -136,6 +137,8 @@ class LibvirtConnection:
         try:
             yield
         except library.libvirtError as error:
+            if lacks_driver(str(error)):
+                raise no_driver("QEMU") from error
             number = error.get_error_code()
             lost = number in {library.VIR_ERR_RPC, library.VIR_ERR_NO_CONNECT}
             known = "not_running" if number == library.VIR_ERR_NO_DOMAIN else code

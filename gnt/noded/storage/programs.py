@@ -78,9 +78,22 @@ class Programs:
     async def run(self, argv: Sequence[str], context: CallContext | None = None, **options: Any) -> Finished:
         """Run a program that has to end well; else `storage_error` with the last line of what it said."""
         done = await self.try_run(argv, context, **options)
+        if not done.ok and lacks_driver(done.errors):
+            raise no_driver(argv[0])
         if not done.ok:
             raise NodeFailure("storage_error", f"{argv[0]} {done.how}: {said(done)}")
         return done
+
+
+def lacks_driver(text: str) -> bool:
+    """Say whether QEMU says that it knows no RADOS images: Debian has that in a package of its own."""
+    return "Unknown protocol 'rbd'" in text or "Unknown driver 'rbd'" in text
+
+
+def no_driver(who: str) -> NodeFailure:
+    """Say what to install."""
+    text = f"{who} cannot open RADOS images on this node"
+    return NodeFailure("missing_program", text, hint="install the package qemu-block-extra")
 
 
 def said(done: Finished) -> str:

@@ -13,9 +13,10 @@ from zope.interface.verify import verifyObject
 
 from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
-from gnt.noded.hypervisors import libvirt_connection
+from gnt.noded.hypervisors import kvm_devices, libvirt_connection
 from gnt.noded.hypervisors.interface import IHypervisor
 from gnt.noded.hypervisors.registry import SUPPORTED, drivers
+from gnt.wire.calls import DiskDevice
 from gnt.wire.guest_calls import MigrationTicket
 from tests.noded.hypervisors.golden import instance
 from tests.noded.hypervisors.libvirt_room import place_of
@@ -116,3 +117,53 @@ def test_kvm_consoles_without_a_serial_port(tmp_path: Path, given: dict[str, Any
         assert console.display == 11007 - 5900
     if kind == "msg":
         assert console.message == "No serial shell for instance web1.example.com"
+
+
+def test_a_driver_of_qemus_that_is_not_installed() -> None:
+    """The package is named: libvirt passes on only what QEMU says."""
+    libvirt = pytest.importorskip("libvirt", reason="needs the package python3-libvirt")
+    connection = libvirt_connection.LibvirtConnection(lambda: "none:///")
+    said = "internal error: process exited: -blockdev driver=rbd: Unknown driver 'rbd'"
+    with pytest.raises(NodeFailure) as failure, connection.errors("starting web1"):
+        raise libvirt.libvirtError(said)
+    assert (failure.value.code, failure.value.hint) == ("missing_program", "install the package qemu-block-extra")
+
+
+@pytest.mark.parametrize("name", ["xen-pvm", "xen-hvm"])
+def test_guests_that_are_given_no_devices(tmp_path: Path, name: str) -> None:
+    """One clear line for each attempt, with the way out."""
+    driver = drivers(place_of(Layout(tmp_path), "node1"), [name])[name]
+    spec = instance(name)
+    attempts = (
+        lambda: driver.check_plug(spec, "disk"),
+        lambda: driver.plug_disk(spec, spec.disks[0], DiskDevice(path="/dev/x")),
+        lambda: driver.ask_to_unplug(spec.name, spec.uuid, "disk", "u"),
+        lambda: driver.resize_disk(spec.name, spec.uuid, "u", 5),
+    )
+    for attempt in attempts:
+        with pytest.raises(NodeFailure, match="are not given other devices while they do") as failure:
+            attempt()
+        assert failure.value.code == "unsupported"
+        assert "--no-hotplug" in failure.value.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "parameters", "said"),
+    [
+        ("disk", {"disk_type": "ide"}, "disks with disk_type ide"),
+        ("disk", {"disk_type": "sd"}, "disks with disk_type sd"),
+        ("nic", {"nic_type": "ne2k_isa"}, "interfaces with nic_type ne2k_isa"),
+        ("disk", {"disk_type": "scsi-hd"}, ""),
+        ("disk", {"disk_type": "paravirtual"}, ""),
+        ("nic", {"nic_type": "e1000"}, ""),
+    ],
+)
+def test_devices_that_come_only_at_a_start(kind: str, parameters: dict[str, Any], said: str) -> None:
+    """Their buses know of nothing else; what is on others may come and go."""
+    given = instance("kvm", **parameters).hvparams
+    if not said:
+        kvm_devices.refuse_unpluggable(given, kind)
+        return
+    with pytest.raises(NodeFailure, match=said) as failure:
+        kvm_devices.refuse_unpluggable(given, kind)
+    assert failure.value.code == "unsupported"

@@ -301,3 +301,15 @@ def test_a_missing_package_is_named(room: RbdRoom) -> None:
         room.template.create(room.disk(UUID))
     assert (caught.value.code, caught.value.hint) == ("missing_program", "install the package ceph-common")
     assert caught.value.text == "rbd is not installed on this node"
+
+
+def test_a_missing_driver_of_qemus_is_named(room: RbdRoom) -> None:
+    """Debian has it in a package of its own: zeros and copies of images need it."""
+    command = room.root / "bin/qemu-img"
+    command.write_text("#!/bin/sh\necho \"qemu-img: Could not open 'rbd:x/y': Unknown protocol 'rbd'\" >&2\nexit 1\n")
+    command.chmod(0o755)
+    room.programs._env["PATH"] = f"{room.root}/bin:{os.environ['PATH']}"
+    with pytest.raises(NodeFailure) as caught:
+        on_reactor(room.programs.run(["qemu-img", "info", "rbd:x/y"]))
+    assert (caught.value.code, caught.value.hint) == ("missing_program", "install the package qemu-block-extra")
+    assert caught.value.text == "qemu-img cannot open RADOS images on this node"

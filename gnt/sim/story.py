@@ -54,7 +54,8 @@ class Step:
 class Story:
     """A cluster of so many machines, and what is done with it. `pool` None: the usual size of the candidate pool.
 
-    `alone`: what befalls stands in the story itself, and what it expects holds without further faults only.
+    `alone`: what befalls stands in the story itself, and what it expects holds without further faults only; with one,
+    what must always hold must hold, and everything must come right once it is mended.
     """
 
     name: str

@@ -181,7 +181,7 @@ class MasterService(Service):
         providers = Providers(
             host=host,
             # What folds the log in beside the writing does so much earlier.
-            vault=FileVault(layout.config_db, fold_at=4 * FOLD_AT),
+            vault=FileVault(layout.config_db, fold_at=6 * FOLD_AT),
             connect=self._connect,
             listen=self._listen,
             takeover=order,
@@ -206,7 +206,7 @@ class MasterService(Service):
         readiness.ready(os.environ, f"{self._host} is the master")
         log.info("{host} is ready", host=self._host)
         # Now: nobody should have to wait for it.
-        Deferred.fromCoroutine(self._daemon.make_room(ROOM)).addErrback(self._no_room)
+        Deferred.fromCoroutine(self._daemon.make_room(3 * ROOM)).addErrback(self._no_room)
 
     def _no_room(self, failure: Failure) -> None:
         log.failure("the write-ahead log has no room of its own", failure=failure)

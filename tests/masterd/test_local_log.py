@@ -12,11 +12,14 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 
 from gnt.daemon.runtime import Runtime
-from gnt.masterd.local_log import CHECKPOINT_BYTES, COMMIT_BYTES, LocalLog
+from gnt.masterd.local_log import CARRIED, CHECKPOINT_BYTES, COMMIT_BYTES, LocalLog
 from gnt.model.epoch import START
 from gnt.store.database import Database
 from gnt.store.vault import FileVault
 from tests.store.support import FIRST, entry, job
+
+SIZE = 64 * 1024
+"""What an entry is said to have, in bytes."""
 
 
 class Pools:
@@ -79,7 +82,7 @@ def write(local: LocalLog, count: int) -> None:
     """Write so many entries of one job."""
     for _ in range(count):
         serial = local.end.serial + 1
-        written = Deferred.fromCoroutine(local.write([entry(serial, job(serial))], 100, serial))
+        written = Deferred.fromCoroutine(local.write([entry(serial, job(serial))], SIZE, serial))
         assert written.called
         assert local.end.serial == serial
 
@@ -93,7 +96,7 @@ def test_the_log_is_folded_in_beside_the_writing_and_then_begins_anew(
     local: LocalLog, pools: Pools, tmp_path: Path
 ) -> None:
     """Most of it while commits go on, the rest between two of them; afterwards no commit needs more of the disk."""
-    a_round = CHECKPOINT_BYTES // COMMIT_BYTES + 1
+    a_round = CHECKPOINT_BYTES // (COMMIT_BYTES + CARRIED * SIZE) + 1
     write(local, a_round)
     assert folds(pools) == [("checkpoint", "checkpoint")]
     write(local, 20)
@@ -109,13 +112,13 @@ def test_the_log_is_folded_in_beside_the_writing_and_then_begins_anew(
 
 def test_it_is_not_folded_in_twice_at_once(local: LocalLog, pools: Pools) -> None:
     """However long that takes."""
-    write(local, 3 * (CHECKPOINT_BYTES // COMMIT_BYTES))
+    write(local, 3 * (CHECKPOINT_BYTES // (COMMIT_BYTES + CARRIED * SIZE)))
     assert len(folds(pools)) == 1
 
 
 def test_nothing_is_done_to_a_store_that_may_be_closed(local: LocalLog, pools: Pools, database: Database) -> None:
     """What was under way when the master stops ends without the store."""
-    write(local, CHECKPOINT_BYTES // COMMIT_BYTES + 1)
+    write(local, CHECKPOINT_BYTES // (COMMIT_BYTES + CARRIED * SIZE) + 1)
     stopped = Deferred.fromCoroutine(local.stop(local.end.serial))
     assert stopped.called
     database.close()

@@ -32,7 +32,7 @@ from gnt.wire.luxi_client import LuxiClient
 
 BIN = Path(sys.executable).parent
 PORTS = (1811, 1816, 5080)
-PATIENCE = 30.0
+PATIENCE = 60.0
 PASSWORD = "for-this-test-only"
 
 _SSH = """#!/bin/sh
@@ -81,8 +81,8 @@ class Live:
     prefix: str
     names: tuple[str, ...]
     background: list[subprocess.Popen[str]] = field(default_factory=list)
-    # Seconds that a command has.
-    patience: float = 60.0
+    # Seconds that a command has, on a machine that is busy with other things.
+    patience: float = 180.0
 
     # Where things are
 
@@ -107,6 +107,7 @@ class Live:
             "GNT_ROOTDIR": str(self.root(node)),
             "GNT_HOSTNAME": node,
             "GNT_SSH": str(self.base / "ssh"),
+            "LVM_SYSTEM_DIR": str(self.base / "lvm"),
         }
 
     def enter(self, node: str, argv: Sequence[str | Path]) -> list[str | Path]:
@@ -301,6 +302,9 @@ def lay_out(live: Live) -> None:
         root = live.root(node)
         (root / "etc").mkdir(parents=True)
         (root / "etc/hosts").write_text(hosts)
+    # Volume groups of the machine are not the nodes'.
+    (live.base / "lvm").mkdir()
+    (live.base / "lvm/lvm.conf").write_text('devices { filter = [ "r|.*|" ]\n use_devicesfile = 0 }\n')
     ssh = live.base / "ssh"
     ssh.write_text(_SSH.format(base=live.base))
     ssh.chmod(0o755)

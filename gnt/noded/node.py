@@ -229,6 +229,7 @@ class NodeItself:
     # Belonging
 
     async def _configure(self, call: Configure, _context: CallContext) -> None:
+        self._refuse_leaving()
         for name, text in call.files.items():
             _check_ssconf(name, text)
         if call.membership.node_name != self._place.name:
@@ -249,6 +250,7 @@ class NodeItself:
             self._membership.store(call.membership)
 
     async def _install_authority(self, call: InstallAuthority, _context: CallContext) -> None:
+        self._refuse_leaving()
         await self._pool.run(self._write_authority, call)
 
     def _write_authority(self, call: InstallAuthority) -> None:
@@ -278,6 +280,11 @@ class NodeItself:
         if not self._leaving:
             self._leaving = True
             self._runtime.clock.callLater(LEAVE_DELAY, self._end)
+
+    def _refuse_leaving(self) -> None:
+        """Refuse what waited behind the order to leave: it would make this a member again, in part."""
+        if self._leaving:
+            raise NodeFailure("wrong_state", f"{self._place.name} has left its cluster")
 
     def _forget(self) -> None:
         with _Writing():

@@ -107,7 +107,7 @@ def test_jobs_are_listed_shown_and_watched(live: Live) -> None:
 def test_a_queued_job_is_cancelled(live: Live) -> None:
     """What waits for a lock can be taken back, and has changed nothing."""
     add(live, "busy1")
-    delay = {"OP_ID": "OP_TEST_DELAY", "duration": 2, "on_nodes": ["node1"], "on_master": False, "no_locks": False}
+    delay = {"OP_ID": "OP_TEST_DELAY", "duration": 600, "on_nodes": ["node1"], "on_master": False, "no_locks": False}
     holding = live.luxi("SubmitJob", [delay])
     wait_until(lambda: live.rapi(f"/2/jobs/{holding}")[1]["status"] == "running", "the delay does not run")
     said = live.command("node1", "gnt-instance", "remove", "-f", "--submit", "busy1")
@@ -116,7 +116,8 @@ def test_a_queued_job_is_cancelled(live: Live) -> None:
     live.command("node1", "gnt-job", "cancel", waiting)
     assert live.job(waiting)["status"] == "canceled"
     assert "busy1" in live.instances()
-    assert live.job(holding)["status"] == "success"
+    live.command("node1", "gnt-job", "cancel", "--kill", "--yes-do-it", str(holding))
+    assert live.job(holding)["status"] == "error"
 
 
 def test_jobs_of_a_file(live: Live, tmp_path: Path) -> None:

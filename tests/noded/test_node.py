@@ -364,6 +364,19 @@ def test_leaving(kit: Kit) -> None:
     assert kit.ended == [LEAVE_DELAY]
 
 
+def test_what_waited_behind_the_order_to_leave_is_refused(kit: Kit) -> None:
+    """Configuration that was on its way would make the node a member again: it could not be added any more."""
+    kit.membership.store(member())
+    ask(kit.part, LeaveCluster())
+    for late in (
+        Configure(membership=member(9), files={"master_node": "node1"}),
+        InstallAuthority(certificate="", key=""),
+    ):
+        assert refused(kit.part, late).code == "wrong_state"
+    assert not kit.layout.membership.exists()
+    assert not kit.layout.ssconf("master_node").exists()
+
+
 def test_leaving_waits_for_the_thread_that_writes_the_log(kit: Kit) -> None:
     """A store that is being set aside at that moment is found and removed too, with the secrets in it."""
     kit.membership.store(member())

@@ -19,6 +19,7 @@ from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEp
 from gnt.model.objects import ConfigObject
 from gnt.wire.calls import NodeCall
 from gnt.wire.disk_calls import (
+    DiskGrow,
     DiskPromote,
     MirrorAttach,
     MirrorConnect,
@@ -68,9 +69,11 @@ class Debt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_moot(call: StoredCall, failure: GntError) -> bool:
-    """Say whether a call that undoes failed because there is nothing left to undo."""
+    """Say whether a call that is owed failed because what it is about is not set up any more."""
     gone = isinstance(failure, NodeFailure) and failure.code == NOTHING_THERE
-    return gone and isinstance(call.call, _OF_WHAT_IS_SET_UP)
+    # A mirror that is set up again takes the size that its volumes have by then.
+    grows = isinstance(call.call, DiskGrow) and not call.call.backing
+    return gone and (grows or isinstance(call.call, _OF_WHAT_IS_SET_UP))
 
 
 class Calls(Protocol):

@@ -17,7 +17,7 @@ from gnt.masterd.operation import Operation, Stage
 from gnt.masterd.owing import OpenDebts, due, instances_of, locks_of, not_owed
 from gnt.masterd.plan import Forward, Plan, Step, Undoable, on
 from gnt.masterd.segments import StoredCall
-from gnt.masterd.settling import Debt
+from gnt.masterd.settling import Debt, is_moot
 from gnt.masterd.tools import Tools
 from gnt.model.cluster import Cluster
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
@@ -26,7 +26,7 @@ from gnt.model.specs import DiskSpec, disk_spec, instance_spec
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Remove, Space
 from gnt.wire.calls import DiskRelease, DiskRemove, NodeCall
-from gnt.wire.disk_calls import DiskDemote, DiskPromote, DiskWipe, MirrorConnect, MirrorDisconnect
+from gnt.wire.disk_calls import DiskDemote, DiskGrow, DiskPromote, DiskWipe, MirrorConnect, MirrorDisconnect
 from gnt.wire.guest_calls import GuestStart, GuestStop, MigrationFinish
 from tests.masterd.fakes import NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
 
@@ -134,6 +134,15 @@ def test_what_is_not_set_up_any_more_need_not_be_connected_again() -> None:
     world.nodes.answers["mirror_connect"] = lambda _node, _call: NodeFailure("not_found", "it is not set up")
     assert [(len(one.paid), one.open) for one in world.pay()] == [(1, [])]
     assert not world.debts.keys
+
+
+def test_a_mirror_that_is_not_set_up_any_more_need_not_grow() -> None:
+    """Its volumes have grown, and it takes their size when it is set up; volumes that are gone are another matter."""
+    grow = DiskGrow(disk=mirror(), size=256, backing=False)
+    gone = NodeFailure("not_found", "it is not set up")
+    assert is_moot(StoredCall(NODE1, grow), gone)
+    assert not is_moot(StoredCall(NODE1, grow), NodeFailure("no_space", "it is full"))
+    assert not is_moot(StoredCall(NODE1, replace(grow, backing=True)), gone)
 
 
 def test_a_guest_whose_disks_are_not_set_up_any_more_is_not_owed() -> None:

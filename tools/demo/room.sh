@@ -66,7 +66,7 @@ setsid unshare --net --mount --uts --ipc --pid --fork --kill-child --mount-proc 
     "$(readlink -f "$0")" "$base" "$nodes" inside "$subnet" >"$base/room.log" 2>&1 </dev/null &
 room=$!
 echo "$room $(started $room)" >"$base/room.pid"
-for _ in $(seq 250); do
+for _ in $(seq 750); do
     [ -e "$base/room.up" ] && break
     running $room || break
     sleep 0.04
@@ -83,7 +83,7 @@ nsenter -t "$room" -n ip link set host master room0 up
 for n in $(seq "$nodes"); do
     # The process that holds the node's namespaces: tools/demo/enter.sh goes in through it.
     pgrep -P "$(pgrep -P "$room")" -f "node.sh $base $n " >"$base/node$n/pid"
-    for _ in $(seq 250); do
+    for _ in $(seq 750); do
         [ -S "$base/node$n/run/libvirt/libvirt-sock" ] && break
         sleep 0.04
     done

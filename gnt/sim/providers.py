@@ -172,11 +172,11 @@ class SimHypervisor(FakeHypervisor):
         others[str(directory)] = self
 
     def lose_power(self) -> list[str]:
-        """Forget everything; gives the names of the guests that ran."""
-        names = sorted(guest.name for guest in self._guests() if guest.uses_memory)
+        """Forget everything; gives the UUIDs of the guests that ran."""
+        lost = sorted(guest.uuid for guest in self._guests() if guest.uses_memory)
         self._held.clear()
         self._callbacks.clear()
-        return names
+        return lost
 
     def begin_life(self) -> None:
         """Forget who wanted to hear of changes: that daemon is dead."""

@@ -173,7 +173,8 @@ class Teller:
             good = end is not None and end.good
             reached = good if goal is None else goal(op, self.world, checkers.cluster_of(self.world))
             if good and not reached:
-                if op.get("instance_name") in self.world.lost_guests:
+                instance = checkers.cluster_of(self.world).instances.by_name(str(op.get("instance_name")))
+                if instance is not None and instance.uuid in self.world.lost_guests:
                     return  # it was so, until the guest's machine went down
                 raise AssertionError(f"{what}: the job has succeeded, and it is not so")
             if end is not None and not end.good and not self.world.struck():

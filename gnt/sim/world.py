@@ -251,9 +251,9 @@ class SimWorld:
         """Look at the guests that run on a node, past its daemons."""
         return node.hypervisor.running()
 
-    def guests_are_lost(self, names: Iterable[str]) -> None:
-        """Note that guests went down with their machine; `find_lost` for those that run again."""
-        self.lost_guests.update(names)
+    def guests_are_lost(self, uuids: Iterable[str]) -> None:
+        """Note that guests went down with their machine; they may get other names before they run again."""
+        self.lost_guests.update(uuids)
 
     def look_for_twins(self) -> None:
         """See that no guest runs on two nodes at this moment."""

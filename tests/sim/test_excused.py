@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from gnt.sim.client import Client, JobEnd
+from gnt.sim.exhaust import strike
+from gnt.sim.story import read_story
 from gnt.sim.world import SimWorld
 
 STOPPED = ({"OP_ID": "OP_INSTANCE_REBOOT", "instance_name": "web1"}, "error")
@@ -41,3 +43,20 @@ def test_only_a_job_that_starts_the_guest_ends_the_excuse(
         client.log.order.append(number)
     assert client.excused() == excused
     world.close()
+
+
+def test_a_guest_that_went_down_with_its_machine_is_known_under_its_new_name(tmp_path: Path) -> None:
+    """It need not run until it is started, however it is called by then."""
+    story = tmp_path / "renamed.txt"
+    story.write_text(
+        "cluster nodes=2 alone=true\n"
+        "ready\n"
+        "do OP_INSTANCE_CREATE instance_name=web1 mode=create disk_template=diskless disks=[] nics=[] os_type=noop"
+        " pnode=node2 ignore_ipolicy=true\n"
+        "off node2\n"
+        "on node2\n"
+        "wait 120\n"
+        "do OP_INSTANCE_RENAME instance_name=web1 new_name=web2\n"
+        "check\n"
+    )
+    assert strike(read_story(story), 1, None).problems == ()

@@ -43,7 +43,7 @@ class RenameInstance(Operation[InstanceRename]):
         refuse_offline(cluster.nodes[instance.primary_node])
         guest = await look.guest(instance)
         refuse_running(instance, guest, "it cannot be renamed")
-        if instance.disks_active:
+        if instance.disks_active and instance.disks:
             # Their stable links bear the old name.
             raise Refused(
                 WRONG_STATE,

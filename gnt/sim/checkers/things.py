@@ -45,9 +45,10 @@ def check_instances(world: SimWorld, cluster: Cluster, excused: set[str], kept: 
     problems += [f"an empty directory is left: {path.name}" for place in places for path in _empty_directories(place)]
     for name, node in world.nodes.items():
         running = {guest.name for guest in world.guests(node)}
-        world.lost_guests -= running
+        world.lost_guests -= {guest.uuid for guest in world.guests(node)}
+        lost = {instance.name for uuid, instance in cluster.instances.items() if uuid in world.lost_guests}
         wanted = expected_guests[name]
-        missing = wanted - running - excused - world.lost_guests
+        missing = wanted - running - excused - lost
         problems += [f"{guest} should run on {name}" for guest in sorted(missing)]
         problems += [f"{guest} runs on {name} and should not" for guest in sorted(running - wanted)]
         problems += _check_devices(world, node, cluster, excused)

@@ -126,6 +126,16 @@ def test_a_rename_script_that_fails_is_a_warning() -> None:
     assert any("another name in there" in line for line in ground.said)
 
 
+def test_an_instance_without_disks_that_went_down_by_itself_is_renamed() -> None:
+    """It has no links that bear the old name, and nothing that could be detached."""
+    ground = DiskGround()
+    assert ground.add(disk_template="diskless", disks=[]).error is None
+    ground.guests.clear()
+    assert ground.instance().disks_active
+    assert ground.run(RENAME, instance_name="web1", new_name="web2").error is None
+    assert ground.instance("web2").name == "web2"
+
+
 def test_active_disks_have_to_be_detached_before() -> None:
     """Their links bear the old name, and would be left behind."""
     ground = with_instance("plain", start=False)

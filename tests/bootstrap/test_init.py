@@ -173,7 +173,7 @@ def test_every_failed_write_is_undone(run: Run, layout: Layout, daemons: Pretend
     assert len(written) == number - 1 >= len(KEYS) + 6
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.replace(PREFIX, "127.0.0"))
 def test_every_daemon_that_fails_is_undone(run: Run, layout: Layout, daemons: PretendedDaemons, step: str) -> None:
     """Whichever daemon does not start or answer: all are ended, and what they wrote is removed."""
     daemons.fails = step

@@ -16,6 +16,7 @@ from gnt.masterd.operations.disk_steps import (
     side_by_side,
     wait_for_sync,
 )
+from gnt.masterd.operations.replace_steps import remove_leftovers
 from gnt.masterd.plan import Forget, Forward, Keep, Note, Reserve, Step, Undoable, on
 from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, DiskTemplate, Instance
@@ -108,6 +109,7 @@ def from_mirror(cluster: Cluster, instance: Instance) -> tuple[Step, ...]:
         *side_by_side(
             Forward(on(node, DiskRemove(disk=spec)), tolerant=cluster.nodes[node].offline) for node, spec in rest
         ),
+        *remove_leftovers(cluster, instance, old),
     )
 
 
@@ -136,6 +138,7 @@ def by_copy(cluster: Cluster, instance: Instance, new: Sequence[Disk], *, once: 
         *release_disks(known, after, tolerant=True),
         Note("* removing old disks..."),
         *remove_disks(cluster, laid(cluster, instance)),
+        *remove_leftovers(cluster, instance, old),
         *((Keep((replace(changed, disks_active=False),)),) if mirrors else ()),
         Forget(old),
     )

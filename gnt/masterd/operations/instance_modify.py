@@ -40,6 +40,7 @@ from gnt.masterd.operations.instance_steps import (
 )
 from gnt.masterd.operations.new_disks import Lie, NewDisks, needs_secondary, space_needed
 from gnt.masterd.operations.numbers import FreeNumbers
+from gnt.masterd.operations.replace_steps import remove_leftovers
 from gnt.masterd.plan import Forget, Keep, Note, Plan, Reserve, Step
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused, Unsupported
@@ -182,6 +183,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
             *(release_disks(known, new, tolerant=True) if opened and not active and not seen.plugs else ()),
             *release_disks(cluster, before, tolerant=bool(changes.detached)),
             *remove_disks(cluster, laid(cluster, instance, changes.removed)),
+            *remove_leftovers(cluster, instance, changes.removed),
             *((Forget(changes.removed),) if changes.removed else ()),
             *(self._renumbered(cluster, known, after, changes) if active else ()),
         )

@@ -6,6 +6,7 @@ from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
 from gnt.masterd.operations.disk_steps import laid, release_disks, remove_disks
 from gnt.masterd.operations.instance_power import stop_call
+from gnt.masterd.operations.replace_steps import leftovers, remove_leftovers
 from gnt.masterd.plan import Forget, Forward, Plan, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError
@@ -18,9 +19,12 @@ class RemoveInstance(Operation[InstanceRemove]):
     """Stop the guest, remove its disks, forget it. There is no way back once the guest was told to stop."""
 
     def locks(self, cluster: Cluster) -> Locks:
-        """Lock the instance and its nodes."""
+        """Lock the instance and its nodes, also those that have volumes of it which were replaced."""
         instance = cluster.instance(self.op.instance_name)
-        nodes = (instance.primary_node, *cluster.secondary_uuids(instance))
+        left = {
+            node for disk in cluster.disks_of(instance) for other in leftovers(cluster, disk) for node in other.nodes
+        }
+        nodes = {instance.primary_node, *cluster.secondary_uuids(instance), *(left & cluster.nodes.keys())}
         return (
             Locks()
             .exclusive(Level.INSTANCE, instance.name)
@@ -54,6 +58,7 @@ class RemoveInstance(Operation[InstanceRemove]):
                 *stop,
                 *release_disks(cluster, disks, tolerant=tolerant),
                 *remove_disks(cluster, disks, tolerant=tolerant),
+                *remove_leftovers(cluster, instance, cluster.disks_of(instance), tolerant=tolerant),
                 Forget((instance, *cluster.disks_of(instance))),
             )
         )

@@ -204,7 +204,9 @@ def _stems_from(name: str, child: str) -> bool:
     return name == child or name.startswith(f"{child}_replaced-")
 
 
-def remove_leftovers(cluster: Cluster, instance: Instance, disks: Iterable[Disk]) -> tuple[Step, ...]:
+def remove_leftovers(
+    cluster: Cluster, instance: Instance, disks: Iterable[Disk], *, tolerant: bool = False
+) -> tuple[Step, ...]:
     """Remove the volumes that were replaced; a node that is away owes it."""
     found = tuple(old for disk in disks for old in leftovers(cluster, disk))
     if not found:
@@ -212,7 +214,7 @@ def remove_leftovers(cluster: Cluster, instance: Instance, disks: Iterable[Disk]
     gone = side_by_side(
         Forward(
             on(node, DiskRemove(disk=disk_spec(cluster, instance, old, 0))),
-            tolerant=node not in cluster.nodes or cluster.nodes[node].offline,
+            tolerant=tolerant or node not in cluster.nodes or cluster.nodes[node].offline,
         )
         for old in found
         for node in old.nodes

@@ -104,6 +104,54 @@ def test_the_old_volumes_stay_until_the_new_side_is_in_step() -> None:
     in_order(ground)
 
 
+@pytest.mark.parametrize("how", ["in place", "moved"])
+def test_what_was_replaced_goes_with_its_instance(how: str) -> None:
+    """A sync that failed has left the old volumes; nobody asks for another try, and the instance is removed."""
+    ground = running()
+    call = "mirror_attach" if how == "in place" else "mirror_connect"
+    answer = ground.nodes.answers[call]
+
+    def broken(node: str, made: Any) -> Any:
+        given = answer(node, made)
+        return NodeFailure("storage_error", "no") if how == "moved" else _loses(ground, node, given)
+
+    ground.nodes.answers[call] = broken
+    words: dict[str, Any] = {"mode": "replace_on_secondary"}
+    if how == "moved":
+        words = {"mode": "replace_new_secondary", "remote_node": "node3"}
+    assert ground.run(REPLACE, instance_name="web1", **words).error is not None
+    assert len(ground.journal.head.disks) == 6
+    ground.nodes.answers[call] = answer
+    assert ground.run("OP_INSTANCE_REMOVE", instance_name="web1").error is None
+    assert ground.journal.head.disks == {}
+    assert all(not volumes for volumes in ground.world.volumes.values())
+    ground.tidy()
+
+
+@pytest.mark.parametrize("how", ["plain", "file"])
+def test_what_was_replaced_goes_with_its_mirror(how: str) -> None:
+    """The mirror is turned into something else: the old volumes of a try that failed are not left."""
+    ground = running()
+    attach = ground.nodes.answers["mirror_attach"]
+    ground.nodes.answers["mirror_attach"] = lambda node, made: _loses(ground, node, attach(node, made))
+    assert ground.run(REPLACE, instance_name="web1", mode="replace_on_secondary").error is not None
+    ground.nodes.answers["mirror_attach"] = attach
+    assert ground.run("OP_INSTANCE_SHUTDOWN", instance_name="web1").error is None
+    end = ground.run("OP_INSTANCE_SET_PARAMS", instance_name="web1", disk_template=how)
+    assert end.error is None
+    assert len(ground.journal.head.disks) == 2
+    names = [name for volumes in ground.world.volumes.values() for name in volumes]
+    assert len(names) == 2
+    assert not any("_replaced-" in name for name in names)
+    ground.tidy()
+
+
+def _loses(ground: DiskGround, node: str, given: Any) -> Any:
+    for mirror in ground.world.mirrors[node].values():
+        mirror.volumes = None
+    return given
+
+
 def test_with_early_release_the_old_volumes_go_first() -> None:
     """And others may use the nodes while the new side comes into step."""
     ground = running()

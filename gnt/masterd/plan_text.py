@@ -37,9 +37,9 @@ from gnt.masterd.plan import (
 )
 from gnt.model.cluster import Cluster, kind_of
 from gnt.model.objects import ClusterSettings, ConfigObject, Disk, JobFilter
-from gnt.model.specs import DiskSpec, InstanceSpec
+from gnt.model.specs import DiskSpec, InstanceSpec, shown_device
 from gnt.wire.calls import Delay, NodeCall, OsCreate
-from gnt.wire.guest_calls import GuestStop, MigrationSend
+from gnt.wire.guest_calls import DevicePlug, DeviceUnplug, DiskResized, GuestStop, MigrationSend
 
 LONGEST: Final = 60
 UNSAID: Final = frozenset({"serial_no", "mtime", "ctime", "uuid"})
@@ -214,6 +214,9 @@ def _stop(call: GuestStop) -> str:
 _ARGUMENTS: Final[dict[type[Any], Callable[[Any], str]]] = {
     GuestStop: _stop,
     Delay: lambda call: f"{call.seconds:g} s",
+    DevicePlug: lambda call: f"{call.instance.name}: {shown_device(call.instance, call.device)}",
+    DeviceUnplug: lambda call: f"{call.name}: {call.shown}",
+    DiskResized: lambda call: f"{call.name}: {call.size} MiB",
     MigrationSend: lambda call: f"{call.instance.name} to {call.target}",
     OsCreate: lambda call: f"{call.instance.name} ({call.instance.os})",
 }

@@ -138,6 +138,13 @@ def instance_spec(
     )
 
 
+def shown_device(spec: InstanceSpec, uuid: str) -> str:
+    """Name a disk or interface of an instance as people know it: `disk/1`, `nic/0`; by its UUID if it has none such."""
+    found = [f"disk/{disk.index}" for disk in spec.disks if disk.uuid == uuid]
+    found += [f"nic/{nic.index}" for nic in spec.nics if nic.uuid == uuid]
+    return found[0] if found else uuid
+
+
 def disk_spec(cluster: Cluster, instance: Instance, disk: Disk, index: int) -> DiskSpec:
     """Describe a disk of an instance to a node; the disk may be one that the configuration does not have yet."""
     group = group_of_instance(cluster, instance)

@@ -283,7 +283,7 @@ class Guests:
                 waited, look = waited + look, min(look * 1.5, LONGEST_LOOK)
         raise NodeFailure(
             "aborted" if aborted else "held",
-            f"{call.name} does not let go of its {_KINDS[call.kind]} {call.device}",
+            f"{call.name} does not let go of its {call.shown or f'{_KINDS[call.kind]} {call.device}'}",
             hint="is it in use there? A guest that was booting lets go at its next reset: gnt-instance reboot -t hard",
             retry=True,
         )

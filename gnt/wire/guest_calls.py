@@ -108,7 +108,7 @@ class DevicePlug(NodeCall[None], tag="device_plug", frozen=True, kw_only=True):
 class DeviceUnplug(NodeCall[None], tag="device_unplug", frozen=True, kw_only=True):
     """Take a device from a running guest, and wait until the guest has let go of it; `held` if it does not.
 
-    A guest that is down, or does not have it, has let go already.
+    A guest that is down, or does not have it, has let go already. `shown` is how people know the device: `disk/1`.
     """
 
     hypervisor: str
@@ -116,6 +116,7 @@ class DeviceUnplug(NodeCall[None], tag="device_unplug", frozen=True, kw_only=Tru
     uuid: str
     kind: str
     device: str
+    shown: str = ""
 
     @property
     def lane(self) -> str:

@@ -259,7 +259,7 @@ WIDER = replace(WEB, disks=(DISK, SECOND), nics=(NIC,))
 
 def unplug(kind: str, device: str) -> guest_calls.DeviceUnplug:
     """Take a device from the guest."""
-    return guest_calls.DeviceUnplug(hypervisor="fake", name="web1", uuid="u1", kind=kind, device=device)
+    return guest_calls.DeviceUnplug(hypervisor="fake", name="web1", uuid="u1", kind=kind, device=device, shown="disk/0")
 
 
 def has(node: Node) -> tuple[dict[str, int], list[str]]:
@@ -308,7 +308,7 @@ def test_a_guest_that_does_not_let_go(node: Node) -> None:
     for _ in range(40):
         node.clock.advance(1)
     (error,) = ended
-    assert (error.code, error.text) == ("held", "web1 does not let go of its disk d1")
+    assert (error.code, error.text) == ("held", "web1 does not let go of its disk/0")
     assert "is it in use" in error.hint
     assert has(node) == ({"d1": 1}, [])
 

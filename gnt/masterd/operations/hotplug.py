@@ -11,7 +11,7 @@ from gnt.masterd.plan import Step, Undoable, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import Disk, Instance
-from gnt.model.specs import InstanceSpec, NicSpec, instance_spec
+from gnt.model.specs import InstanceSpec, NicSpec, instance_spec, shown_device
 from gnt.wire.guest_calls import DevicePlug, DevicePlugCheck, DeviceUnplug, DiskResized
 
 
@@ -67,21 +67,26 @@ def _plug(instance: Instance, spec: InstanceSpec, kind: str, device: str) -> Und
     node = instance.primary_node
     return Undoable(
         on(node, DevicePlug(instance=spec, kind=kind, device=device)),
-        undo=on(node, _unplug_call(instance, kind, device)),
+        undo=on(node, _unplug_call(instance, spec, kind, device)),
     )
 
 
 def _unplug(instance: Instance, spec: InstanceSpec, kind: str, device: str) -> Undoable:
     node = instance.primary_node
     return Undoable(
-        on(node, _unplug_call(instance, kind, device)),
+        on(node, _unplug_call(instance, spec, kind, device)),
         undo=on(node, DevicePlug(instance=spec, kind=kind, device=device)),
     )
 
 
-def _unplug_call(instance: Instance, kind: str, device: str) -> DeviceUnplug:
+def _unplug_call(instance: Instance, spec: InstanceSpec, kind: str, device: str) -> DeviceUnplug:
     return DeviceUnplug(
-        hypervisor=instance.hypervisor, name=instance.name, uuid=instance.uuid, kind=kind, device=device
+        hypervisor=instance.hypervisor,
+        name=instance.name,
+        uuid=instance.uuid,
+        kind=kind,
+        device=device,
+        shown=shown_device(spec, device),
     )
 
 

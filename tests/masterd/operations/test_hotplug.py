@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from gnt.masterd.plan_text import _argument
 from gnt.model.errors import NodeFailure
 from gnt.wire.guest_calls import DevicePlug, DeviceUnplug, DiskResized
 from tests.masterd.fakes import NODE1
@@ -75,6 +76,7 @@ def test_a_running_guest_is_given_a_disk(template: str) -> None:
     (plug,) = ground.calls()
     assert (plug.kind, plug.device) == ("disk", ground.instance().disks[1])
     assert plug.instance.disks[1].index == 1
+    assert _argument(plug) == "web1: disk/1"
     assert not any("next start" in line for line in ground.said)
 
 
@@ -83,6 +85,7 @@ def test_a_disk_is_taken_from_a_running_guest_before_it_is_closed() -> None:
     ground = PlugGround("drbd", disks=3)
     gone = ground.instance().disks[0]
     ground.modify(disks=[["remove", 0, {}]])
+    assert [_argument(call) for call in ground.calls()] == ["web1: disk/0"]
     tags = ground.nodes.tags()
     assert tags.index("device_unplug") < tags.index("disk_release") < tags.index("disk_remove")
     assert gone not in ground.journal.head.disks

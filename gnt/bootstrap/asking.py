@@ -35,6 +35,8 @@ class TlsAsking(Asking):
         self._port = port
         self._source = source
         self._count = 0
+        # The link of each node (UUID) that is or was asked last.
+        self._links: dict[str, NodeLink] = {}
 
     def survey(self, nodes: list[Node], enough: int) -> Mapping[str, Reached]:
         """Ask candidates whether they are there, by UUID; `enough` of them are not waited beyond `ENOUGH_TIME`."""
@@ -55,13 +57,15 @@ class TlsAsking(Asking):
         begun = self._reactor.seconds()
         while len(found) < len(nodes):
             answered = sum(1 for reached in found.values() if not reached.problem)
-            if answered >= enough and self._reactor.seconds() - begun > ENOUGH_TIME:
+            # Where nobody listens there is nobody to wait for.
+            refused = all(self._links[node.uuid].problem for node in nodes if node.uuid not in found)
+            if answered >= enough and (refused or self._reactor.seconds() - begun > ENOUGH_TIME):
                 break
             self._reactor.iterate(0.05)
         for node, task in zip(nodes, asking, strict=True):
             task.addErrback(lambda _cancelled: None)
             task.cancel()
-            found.setdefault(node.uuid, Reached(problem="no answer"))
+            found.setdefault(node.uuid, Reached(problem=self._links[node.uuid].problem or "no answer"))
         return found
 
     def rights(self, nodes: list[Node]) -> Mapping[str, str]:
@@ -94,6 +98,7 @@ class TlsAsking(Asking):
         link = NodeLink(
             node.name, node.uuid, node.primary_ip, self._port, tls, clock=self._reactor, source=self._source
         )
+        self._links[node.uuid] = link
         link.start()
         try:
             await self._connected(link, node, seconds)

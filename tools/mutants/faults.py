@@ -248,21 +248,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "may still be written to on both sides",
     ),
     Mutant(
-        "volumes of the other side are not undone",
-        (
-            Edit(
-                "gnt/masterd/operations/disk_steps.py",
-                "        Undoable(on(node, DiskCreate(disk=disk.spec)), undo=on(node, DiskRemove(disk=disk.spec)))\n",
-                "        Undoable(\n"
-                "            on(node, DiskCreate(disk=disk.spec)),\n"
-                "            undo=on(node, DiskRemove(disk=disk.spec)) if node == disk.primary else None,\n"
-                "        )\n",
-            ),
-        ),
-        ("exhaust", _MIRRORED, "--kind", "commit", "--fault", "master dies before"),
-        "a volume without an owner on node3",
-    ),
-    Mutant(
         "what was replaced goes before the new side is in step",
         (
             Edit(

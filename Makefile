@@ -33,7 +33,7 @@ test: ## the tests, real guests included where this machine can (the longest of 
 	@tools/setup.sh venv packages guest tests </dev/null
 	@$(VENV)/python -m pytest $(or $(TESTS),$(SIDE_BY_SIDE)) </dev/null
 
-test-disks: ## real volumes and mirrors in machines of their own, images of a real Ceph (some minutes; see setup.sh ceph)
+test-disks: ## real volumes and mirrors in machines of their own, images of a real Ceph (an hour; see setup.sh ceph, disk-kernel)
 	@tools/setup.sh venv tests </dev/null
 	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 tests/real_disks tests/real_ceph </dev/null
 

@@ -100,6 +100,9 @@ class RealCluster(Live):
         off = [node for node, machine in self.machines.items() if not machine.is_on]
         for node in off:
             self.reboot(node)
+        for node, offline in self.luxi("QueryNodes", list(self.machines), ["name", "offline"], False):
+            if offline:
+                self.command("node1", "gnt-node", "modify", "-O", "no", node)
         if off:
             self.wait_for_noded(*off)
         for machine in self.machines.values():

@@ -95,6 +95,14 @@ class RealCluster(Live):
         machine.shell(f"vgchange -qay {GROUP}")
         self.start_noded(node)
 
+    def take_back(self, node: str) -> None:
+        """Flag a node online that is booting: it has to answer for that."""
+
+        def is_taken() -> bool:
+            return self.command("node1", "gnt-node", "modify", "-O", "no", node, check=False).returncode == 0
+
+        wait_until(is_taken, f"{node} does not come back", START_TIME)
+
     def clean(self) -> None:
         """Bring every machine back to an empty volume group, with its node daemon."""
         off = [node for node, machine in self.machines.items() if not machine.is_on]
@@ -102,7 +110,7 @@ class RealCluster(Live):
             self.reboot(node)
         for node, offline in self.luxi("QueryNodes", list(self.machines), ["name", "offline"], False):
             if offline:
-                self.command("node1", "gnt-node", "modify", "-O", "no", node)
+                self.take_back(node)
         if off:
             self.wait_for_noded(*off)
         for machine in self.machines.values():

@@ -49,7 +49,7 @@ def test_a_silent_primary_is_left_only_when_it_is_known_to_be_off(real: RealClus
     written = write(real, "node3", path)
 
     real.reboot("node2")
-    gnt(real, "gnt-node", "modify", "-O", "no", "node2")
+    real.take_back("node2")
     real.wait_for_noded("node2")
     gnt(real, "gnt-instance", "activate-disks", "--wait-for-sync", "web1")
     assert roles(real, "node3") == [IN_STEP]

@@ -39,7 +39,7 @@ def a_part(name: str, strikes: list[Strike], runs: int) -> list[Strike]:
 
 
 KNOWN = Known()
-RUNS = 24
+RUNS = 16
 """Of each story; `make simulate` makes all."""
 
 

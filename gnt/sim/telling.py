@@ -342,6 +342,8 @@ def submit(teller: Teller, step: Step) -> None:
 def end(teller: Teller, step: Step) -> None:
     """Wait for the end of a job, which must be this one unless a fault fell."""
     label, status = step.plain()
+    if label not in teller.labels:
+        raise AssertionError(f"{step}: it was never taken")
     found = teller.client.wait(teller.labels[label])
     teller.problems += check_durable(teller.world, found.id, final=True)
     if found.status != status and not teller.world.struck():

@@ -99,7 +99,7 @@ class RealCluster(Live):
         """Flag a node online that is booting: it has to answer for that."""
 
         def is_taken() -> bool:
-            return self.command("node1", "gnt-node", "modify", "-O", "no", node, check=False).returncode == 0
+            return self.command("node1", "gnt-node", "modify", "-f", "-O", "no", node, check=False).returncode == 0
 
         wait_until(is_taken, f"{node} does not come back", START_TIME)
 

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Runtime
 from gnt.model.epoch import Epoch, Position
+from gnt.model.errors import ConfigError
 from gnt.store.changes import Entry, Space, encode_entry
 from gnt.store.database import Database
 from gnt.store.vault import Snapshot, Vault
@@ -106,5 +107,8 @@ class LocalLog:
 
     def _folded(self, result: object) -> None:
         self._folding = False
-        if isinstance(result, Failure):
+        if isinstance(result, Failure) and isinstance(result.value, ConfigError):
+            # As when the disk is full: whoever writes next is told, and the next time it is tried again.
+            log.warn("the write-ahead log is not folded in: {error}", error=result.value)
+        elif isinstance(result, Failure):
             log.failure("folding the write-ahead log in", failure=result)

@@ -426,8 +426,7 @@ def test_a_disk_that_is_full() -> None:
             fill_up(data / "fill")
             large = {"OP_ID": "OP_TEST_DELAY", "duration": 0.0, "on_master": False, "comment": "x" * 400_000}
             with pytest.raises(GntError, match="the disk is full"):
-                for _ in range(100):  # the room that the log has on the disk is used up first
-                    alone.luxi("SubmitJob", [large])
+                all(alone.luxi("SubmitJob", [large]) for _ in range(100))  # the log's room is used up first
             known = alone.command("node1", "gnt-instance", "list", "--no-headers").stdout
             (data / "fill").unlink()
 

@@ -19,7 +19,7 @@ from gnt.masterd.hidden import debt_changes, removal, undo_changes
 from gnt.masterd.jobs.seam import Ending, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking
 from gnt.masterd.operation import Stage
-from gnt.masterd.owing import held_instances
+from gnt.masterd.owing import held_instances, removed_in
 from gnt.masterd.paying import debt_key, noted
 from gnt.masterd.plan import Await, Forward, Note, Pause, Plan, Promote, Release, Uncertain
 from gnt.masterd.segments import (
@@ -365,7 +365,9 @@ class Course:
 
     def _owe(self, debt: Debt) -> None:
         names = sorted({*debt.instances, *held_instances(self._run.held.locks)})
-        debt = noted(msgspec.structs.replace(debt, instances=names), self._commits.head)
+        head = self._commits.head
+        debt = noted(msgspec.structs.replace(debt, instances=names), head)
+        debt = msgspec.structs.replace(debt, serials=debt.serials | removed_in(debt, head))
         self._wait_for_commit(debt_changes(debt_key(debt), debt))
 
     def _node_name(self, uuid: str) -> str:

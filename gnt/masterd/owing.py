@@ -77,13 +77,24 @@ def not_owed(debt: Debt, cluster: Cluster) -> str:
                 return "the disk is not in use there any more"
         case DiskRemove():
             stored = cluster.disks.get(call.disk.uuid)
-            if stored is not None and ("disk", stored.uuid) not in debt.reserved and _lies_on(stored, node):
+            if stored is None or ("disk", stored.uuid) in debt.reserved or not _lies_on(stored, node):
+                return ""
+            # A disk that is recorded as it was when this began to be owed was not made since: what was begun for it
+            # and came to nothing (a lost disk that was to be made again) is in the way of the next try.
+            if debt.serials.get(stored.uuid) != stored.serial_no:
                 return "the disk belongs to the cluster again"
         case MigrationFinish():
             instance = cluster.instances.get(call.instance.uuid)
             if instance is not None and (instance.primary_node == node) is not call.arrived:
                 return f"{instance.name} {'has moved on' if call.arrived else 'is back there'}"
     return ""
+
+
+def removed_in(debt: Debt, cluster: Cluster) -> dict[str, int]:
+    """Give the version of the disk whose removal is owed; nothing if it is not recorded, or something else is owed."""
+    call = debt.call.call if debt.call is not None else None
+    stored = cluster.disks.get(call.disk.uuid) if isinstance(call, DiskRemove) else None
+    return {} if stored is None else {stored.uuid: stored.serial_no}
 
 
 def due(owed: StoredCall, cluster: Cluster) -> NodeCall[Any]:

@@ -14,7 +14,7 @@ from gnt.masterd.engine import Engine
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Operation, Stage
-from gnt.masterd.owing import OpenDebts, due, instances_of, locks_of, not_owed
+from gnt.masterd.owing import OpenDebts, due, instances_of, locks_of, not_owed, removed_in
 from gnt.masterd.plan import Forward, Plan, Step, Undoable, on
 from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Debt, is_moot
@@ -25,7 +25,7 @@ from gnt.model.objects import AdminState, Disk, DiskTemplate, HypervisorName, In
 from gnt.model.specs import DiskSpec, disk_spec, instance_spec
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Remove, Space
-from gnt.wire.calls import DiskRelease, DiskRemove, NodeCall
+from gnt.wire.calls import DiskCreate, DiskRelease, DiskRemove, NodeCall
 from gnt.wire.disk_calls import DiskDemote, DiskGrow, DiskPromote, DiskWipe, MirrorConnect, MirrorDisconnect
 from gnt.wire.guest_calls import GuestStart, GuestStop, MigrationFinish
 from tests.masterd.fakes import NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
@@ -164,6 +164,30 @@ def test_a_guest_whose_disks_are_not_set_up_any_more_is_not_owed() -> None:
 def test_what_was_only_reserved_is_removed_all_the_same() -> None:
     """A disk stands in the model for no other reason than that its removal is owed."""
     assert not not_owed(owed(DiskRemove(disk=spec()), reserved=[("disk", DISK.uuid)]), CLUSTER)
+
+
+def test_what_was_begun_for_a_lost_disk_is_removed_until_the_disk_is_made_again() -> None:
+    """The disk is recorded all the time; half of what was made for it would keep it from being made for ever."""
+    debt = owed(DiskRemove(disk=spec()), serials=removed_in(owed(DiskRemove(disk=spec())), CLUSTER))
+    assert not not_owed(debt, CLUSTER)
+    made = CLUSTER.put(replace(DISK, serial_no=DISK.serial_no + 1))
+    assert "belongs to the cluster again" in not_owed(debt, made)
+    assert removed_in(owed(DiskRelease(disk=spec())), CLUSTER) == {}
+    assert removed_in(owed(DiskRemove(disk=spec())), CLUSTER.drop(WEB1).drop(DISK)) == {}
+
+
+def test_the_engine_notes_in_which_version_a_disk_was_whose_removal_is_owed() -> None:
+    """A lost disk was to be made again, and its node went away before what was made could be removed."""
+    world = World()
+    world.nodes.answers["disk_remove"] = away
+    world.nodes.answers["disk_wipe"] = lambda _node, _call: NodeFailure("storage_error", "no")
+    make = Undoable(on(NODE1, DiskCreate(disk=spec())), undo=on(NODE1, DiskRemove(disk=spec())))
+    world.run(make, Undoable(on(NODE1, DiskWipe(disk=spec(), offset=0, size=1)), undo=None))
+    assert len(world.debts.keys) == 1
+    del world.nodes.answers["disk_remove"]
+    world.nodes.made.clear()
+    assert [(len(one.paid), one.open) for one in world.pay()] == [(1, [])]
+    assert world.nodes.tags() == ["disk_remove"]
 
 
 def test_open_debts_are_counted_in_memory() -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Awaitable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -183,11 +184,16 @@ def cluster(tmp_path: Path) -> Iterator[tuple[NodeRoom, NodeRoom, NodeRoom]]:
     """Give three nodes of one cluster, on the real reactor."""
     by = authority()
     names = ("node1.example.com", "node2.example.com", "node3.example.com")
-    one, two, three = (NodeRoom(tmp_path / name, name, by) for name in names)
-    yield one, two, three
-    for room in (one, two, three):
-        room.data.stop()
-        on_reactor(room.pools.stop())
+    with ExitStack() as ends:
+        rooms = []
+        for name in names:
+            room = NodeRoom(tmp_path / name, name, by)
+            rooms.append(room)
+            # Each is stopped whatever becomes of the others: threads that are left keep a run that is over from ending.
+            ends.callback(lambda pools=room.pools: on_reactor(pools.stop()))
+            ends.callback(room.data.stop)
+        one, two, three = rooms
+        yield one, two, three
 
 
 def real(work: Awaitable[Any]) -> Any:

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gnt.daemon.takeover import Takeover
+from gnt.masterd.candidates import HELD_FOR
 from gnt.masterd.mastership import Term
 from gnt.masterd.unsafe import PREFIX, UnsafeRecord, WayOut
 from gnt.model.epoch import Epoch, Position
@@ -57,9 +58,9 @@ def killed(world: NodesWorld, term: Term) -> None:
 
 
 def committed(world: NodesWorld, term: Term, name: str) -> None:
-    """Commit a row."""
+    """Commit a row: who is down is asked first perhaps, and the others a moment later."""
     done = term.journal.enqueue([meta(name)])
-    world.turn()
+    world.turn(HELD_FOR)
     _trial.successResultOf(done)
 
 
@@ -159,7 +160,7 @@ def test_who_has_heard_is_read_from_the_newest_log() -> None:
     world.down("b")
     row = Heard({uuid: [f"digest-{uuid}"] for uuid in "abc"}, ["a", "b", "c", "n"])
     done = first.journal.enqueue([Put(Space.META, HEARD, encode_heard(row))])
-    world.turn()
+    world.turn(HELD_FOR)
     _trial.successResultOf(done)
     ended(first)
     world.up("b")

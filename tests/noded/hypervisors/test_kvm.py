@@ -343,7 +343,18 @@ def test_libvirt_understands_golden_domains(kvm_house: KvmHouse, name: str) -> N
     xml = re.sub(r"<memoryBacking>.*</memoryBacking>", "", xml, flags=re.DOTALL)
     xml = re.sub(r"<hostdev(?:(?!</hostdev>).)*<vendor.*?</hostdev>", "", xml, flags=re.DOTALL)
     xml = xml.replace('name="vhost"', 'name="qemu"').replace('io="native"', 'io="threads"')
-    line = connection(kvm_house).domainXMLToNative("qemu-argv", xml, 0)
+    libvirt = connection(kvm_house)
+    keys = [
+        libvirt.secretDefineXML(f"<secret private='yes' ephemeral='yes'><usage type='ceph'>{usage}</usage></secret>")
+        for usage in (f"<name>{name}</name>" for name in re.findall(r'<secret type="ceph" usage="([^"]+)"', xml))
+    ]
+    for key in keys:
+        key.setValue(b"a key of Ceph's", 0)
+    try:
+        line = libvirt.domainXMLToNative("qemu-argv", xml, 0)
+    finally:
+        for key in keys:
+            key.undefine()
     assert spec.name in line
     assert spec.uuid in line
     assert "fifteen" not in line

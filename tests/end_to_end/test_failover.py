@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
 from gnt.bootstrap.daemons import ALL, MASTERD, NODED, RAPI
+from gnt.store.heard import HEARD, decode_heard
 from gnt.wire.luxi_client import LuxiClient
 from tests.live import Live, init, live_cluster, trees, wait_until
 
@@ -40,6 +43,14 @@ def jobs_on(live: Live, node: str) -> dict[int, str]:
         return {row[0]: row[1] for row in client.query_jobs(None, ["id", "status"]) if row is not None}
 
 
+def candidates_heard_of(live: Live, node: str) -> int:
+    """Say of how many candidates all nodes have heard, as the log of a node says."""
+    reader = sqlite3.connect(f"file:{live.layout(node).config_db}?mode=ro", uri=True)
+    with contextlib.closing(reader):
+        row = reader.execute("SELECT value FROM rows WHERE space = 'meta' AND key = ?", [HEARD]).fetchone()
+    return len(decode_heard(row[0]).candidates) if row is not None else 0
+
+
 def test_a_demoted_node_gives_up_what_candidates_have(live: Live) -> None:
     """The authority's key and the store; as a candidate again it has both, and leads only where it was heard of."""
     layout = live.layout("node3")
@@ -62,6 +73,10 @@ def test_a_demoted_node_gives_up_what_candidates_have(live: Live) -> None:
     live.start("node2", NODED)
     back = ("node1", "gnt-node", "modify", "-C", "yes", "node2")
     wait_until(lambda: live.command(*back, check=False).returncode == 0, "node2 does not become a candidate again")
+    # A master that died before that would leave candidates of which its own node is not known to have heard.
+    wait_until(
+        lambda: candidates_heard_of(live, "node1") == 3, "not every node is known to have heard of all candidates"
+    )
 
 
 def test_a_dead_master_is_replaced_and_comes_back_as_a_candidate(live: Live) -> None:

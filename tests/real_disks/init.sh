@@ -16,9 +16,11 @@ for word in $(cat /proc/cmdline); do
     node=* | work=* | mods=* | python=* | agent=* | line=*) declare "${word%%=*}=${word#*=}" ;;
     esac
 done
-# work may lie below /tmp, which becomes the node's own: it is mounted elsewhere first.
+# work may lie below /tmp, which becomes the node's own: it is mounted elsewhere first. So may what is being tested.
+checkout=${agent%/tests/real_disks/*}
 mount -t tmpfs run /run
-mkdir -p /run/lock /run/lvm /run/work /run/bind
+mkdir -p /run/lock /run/lvm /run/work /run/bind /run/checkout
+mount --bind "$checkout" /run/checkout
 if grep -qw hostfs /proc/filesystems; then
     mount -t hostfs -o "$work" none /run/work
 else
@@ -29,8 +31,9 @@ mount -t devpts devpts /dev/pts
 for directory in /var/lib/drbd /var/log /tmp /etc/lvm /dev/shm; do
     [ -d $directory ] && mount -t tmpfs own $directory
 done
-mkdir -p "$work"
+mkdir -p "$work" "$checkout"
 mount --bind /run/work "$work"
+mount --bind /run/checkout "$checkout"
 cat >/etc/lvm/lvm.conf <<'CONF'
 devices {
     types = [ "ubd", 16, "drbd", 16 ]

@@ -39,7 +39,7 @@ def a_part(name: str, strikes: list[Strike], runs: int) -> list[Strike]:
 
 
 KNOWN = Known()
-RUNS = 16
+RUNS = 32
 """Of each story; `make simulate` makes all."""
 
 

@@ -50,7 +50,8 @@ class RebootInstance(Operation[InstanceReboot]):
                 hard=self.op.reboot_type == "hard",
                 timeout=self.op.shutdown_timeout,
             )
-            return Plan((Keep((up,)), Forward(on(node.uuid, call))))
+            # Not owed by a node that is away: when it is back the guest may be down, or have worked for hours.
+            return Plan((Keep((up,)), Forward(on(node.uuid, call), owed=False)))
         return Plan((Keep((up,)), *self._stop(cluster, up, guest), *self._start(cluster, instance)))
 
     def _stop(self, cluster: Cluster, instance: Instance, guest: GuestFacts | None) -> tuple[Step, ...]:

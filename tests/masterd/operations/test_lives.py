@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Level
-from gnt.model.errors import NodeFailure
+from gnt.model.errors import InDoubt, NodeFailure
 from gnt.model.objects import AdminState
 from gnt.wire.calls import OsCreate, OsRename
 from gnt.wire.disk_calls import DiskLabel, DiskRename
@@ -40,6 +40,16 @@ def test_a_running_guest_is_restarted_by_its_hypervisor(kind: str, hard: bool) -
     ((node, call),) = ground.nodes.made
     assert isinstance(call, GuestReboot)
     assert (node, call.hard, call.timeout) == (NODE1, hard, 7)
+
+
+def test_a_restart_that_was_lost_is_not_owed() -> None:
+    """When its node is back the guest may be down, which could never be paid, or have worked for hours."""
+    ground = with_instance()
+    ground.nodes.answers["guest_reboot"] = lambda _node, _call: InDoubt("the connection was lost")
+    ended = ground.run(REBOOT, instance_name="web1", reboot_type="hard")
+    assert ended.error is not None
+    assert "the connection was lost" in ended.error.text
+    assert not [key for space, key in ground.journal.rows_ if space == "debt"]
 
 
 def test_a_full_restart_detaches_the_disks_in_between() -> None:

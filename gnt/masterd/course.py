@@ -358,10 +358,14 @@ class Course:
         if isinstance(doing.step, Uncertain) or not doing.step.tolerant:
             raise Failed(said, code=error.code, hint=error.hint) from error
         self._run.feedback(f" - WARNING: {said}")
-        if isinstance(doing.step, Forward) and doing.step.owed and not isinstance(error, NodeFailure):
+        if not isinstance(doing.step, Forward) or not doing.step.owed:
+            return
+        until_done = doing.step.until_done
+        if until_done or not isinstance(error, NodeFailure):
             opcode, call = f"{self._run.job}/{self._run.index}", StoredCall.of(doing.do)
             text = f"finish {doing.do.call.tag()}: {error}"
-            self._owe(Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call, tolerant=True))
+            debt = Debt(opcode=opcode, node=doing.do.node, id=doing.id, text=text, call=call, tolerant=not until_done)
+            self._owe(debt)
 
     def _owe(self, debt: Debt) -> None:
         names = sorted({*debt.instances, *held_instances(self._run.held.locks)})

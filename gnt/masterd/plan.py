@@ -58,11 +58,15 @@ class Forward(msgspec.Struct, frozen=True):
     `tolerant`: a failure is told in the job's log and does not end the operation (releasing disks after a guest
     stopped, cleaning a source after a migration); what stays undone becomes the node's debt, unless it is not `owed`
     (a node that leaves the cluster).
+
+    `until_done`, of a tolerant step: what the node plainly says it cannot do is owed too, and tried again whenever it
+    pays. That is for what nobody could name any more: volumes that the model has forgotten.
     """
 
     do: Action
     tolerant: bool = False
     owed: bool = True
+    until_done: bool = False
 
 
 class Uncertain(msgspec.Struct, frozen=True):

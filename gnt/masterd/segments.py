@@ -92,6 +92,7 @@ class OpenStep(msgspec.Struct, frozen=True, kw_only=True):
     forward: StoredCall | None = None
     tolerant: bool = False
     owed: bool = True
+    until_done: bool = False
     settle: str = ""
     arguments: dict[str, Any] = {}
 
@@ -174,7 +175,15 @@ def _open_step(doing: Doing) -> OpenStep:
             return OpenStep(id=doing.id, node=node, name=name, undo=undo)
         case Forward():
             do = StoredCall.of(step.do)
-            return OpenStep(id=doing.id, node=node, name=name, forward=do, tolerant=step.tolerant, owed=step.owed)
+            return OpenStep(
+                id=doing.id,
+                node=node,
+                name=name,
+                forward=do,
+                tolerant=step.tolerant,
+                owed=step.owed,
+                until_done=step.until_done,
+            )
         case Uncertain():
             return OpenStep(id=doing.id, node=node, name=name, settle=step.settle, arguments=step.arguments)
 

@@ -186,9 +186,11 @@ class Settling:
             if not step.onward or self._outcome(step) == DONE:
                 continue
             if self._outcome(step) == FAILED and step.forward is not None:
-                if step.tolerant:
-                    continue
-                return _Reached.WAITING
+                if not step.tolerant:
+                    return _Reached.WAITING
+                if step.until_done:
+                    self._owe(step, step.forward, f"finish {step.name}: the node could not")
+                continue
             end = await (self._settle_uncertain(step) if step.settle else self._go_on(step))
             if end is not _Reached.MILESTONE:
                 return end
@@ -217,7 +219,7 @@ class Settling:
             self._result.said.append(f"finished: {where}")
             return _Reached.MILESTONE
         self._result.said.append(f"not finished: {where} ({failure})")
-        if isinstance(failure, NodeFailure) or not step.owed:
+        if not step.owed or (isinstance(failure, NodeFailure) and not step.until_done):
             return _Reached.MILESTONE if step.tolerant else _Reached.WAITING
         self._owe(step, step.forward, f"finish {step.name}: {failure}")
         return _Reached.MILESTONE
@@ -264,7 +266,8 @@ class Settling:
 
     def _owe(self, step: OpenStep, call: StoredCall, text: str) -> None:
         """Note a call that is to be made when its node is back."""
-        bare = Debt(opcode=self._opcode, node=call.node, id=step.id, text=text, call=call, tolerant=step.tolerant)
+        tolerant = step.tolerant and not step.until_done
+        bare = Debt(opcode=self._opcode, node=call.node, id=step.id, text=text, call=call, tolerant=tolerant)
         self._result.debts.append(msgspec.structs.replace(bare, turn=self._turn + len(self._result.debts)))
 
     def _ask_later(self, step: OpenStep, text: str) -> None:

@@ -252,6 +252,44 @@ def test_a_tolerant_step_goes_on_and_is_owed() -> None:
     assert world.open_rows() == [f"{NODE2}/7/0/0/1"]
 
 
+def test_a_step_until_done_is_owed_although_its_node_plainly_said_no() -> None:
+    """What nobody could name any more is tried again whenever the node pays, until it is done."""
+    world = World(delay=lambda _node, _call: NodeFailure("busy", "it is held open"))
+    run = world.run(planned(Keep((WEB1,)), Forward(on(NODE2, make(1)), tolerant=True, until_done=True)))
+    assert run.end is not None
+    assert run.end.error is None
+    assert world.open_rows() == [f"{NODE2}/7/0/0/1"]
+    assert done(world.engine.pay(NODE2)).paid == []
+    assert world.open_rows() == [f"{NODE2}/7/0/0/1"]
+    del world.nodes.answers["delay"]
+    assert len(done(world.engine.pay(NODE2)).paid) == 1
+    assert world.open_rows() == []
+
+
+@pytest.mark.parametrize("dies", [1, 2])
+def test_recovery_owes_a_step_until_done(dies: int) -> None:
+    """Whether its node said no before the master died, or says so to the one after it."""
+    world = World(delay=lambda _node, call: NodeFailure("busy", "held") if call.seconds == 1 else None)
+    begun = 0
+
+    def die(_node: str, _call: Any) -> None:
+        nonlocal begun
+        begun += 1
+        if begun == dies:
+            raise Dead
+
+    world.nodes.before = die
+    steps = [Forward(on(NODE2, make(number)), tolerant=True, until_done=True) for number in (1, 2)]
+    with pytest.raises(Dead):
+        world.run(planned(Keep((WEB1,)), *steps))
+    world.nodes.before = lambda _node, _call: None
+    done(world.engine.recover(Run(SleepOpcode(duration=0))))
+    assert world.open_rows() == [f"{NODE2}/7/0/0/1"]
+    assert done(world.engine.pay(NODE2)).paid == []
+    del world.nodes.answers["delay"]
+    assert len(done(world.engine.pay(NODE2)).paid) == 1
+
+
 def test_steps_side_by_side_are_all_waited_for() -> None:
     """When one of two fails, the other is not left behind: both are undone."""
     world = World(delay=fails(NodeFailure("failed", "no"), at=1))

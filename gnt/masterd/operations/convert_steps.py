@@ -95,19 +95,15 @@ def from_mirror(cluster: Cluster, instance: Instance) -> tuple[Step, ...]:
     )
     changed = replace(instance, disks=tuple(disk.uuid for disk in kept), disks_active=False)
     before = laid(cluster, instance)
-    closed = tuple(
-        Forward(on(node, DiskRelease(disk=disk.spec)), tolerant=cluster.nodes[node].offline)
-        for disk in before
-        for node in disk.nodes
-    )
     rest = [(node, disk.spec if node != primary else disk.spec.children[1]) for disk in before for node in disk.nodes]
     return (
+        # A mirror that cannot be closed here has the data: then nothing is changed. Elsewhere its removal closes it.
+        *side_by_side(Undoable(on(primary, DiskRelease(disk=disk.spec)), undo=None) for disk in before),
         Keep((changed, *kept)),
         Forget(old),
         Note("* removing the other side and the metadata..."),
-        *side_by_side(closed),
         *side_by_side(
-            Forward(on(node, DiskRemove(disk=spec)), tolerant=cluster.nodes[node].offline) for node, spec in rest
+            Forward(on(node, DiskRemove(disk=spec)), tolerant=True, until_done=True) for node, spec in rest
         ),
         *remove_leftovers(cluster, instance, old),
     )

@@ -16,7 +16,7 @@ from gnt.masterd.operations.disk_steps import (
     side_by_side,
     wait_for_sync,
 )
-from gnt.masterd.operations.replace_steps import remove_leftovers
+from gnt.masterd.operations.replace_steps import leftovers, remove_leftovers
 from gnt.masterd.plan import Forget, Forward, Keep, Note, Reserve, Step, Undoable, on
 from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, DiskTemplate, Instance
@@ -96,16 +96,16 @@ def from_mirror(cluster: Cluster, instance: Instance) -> tuple[Step, ...]:
     changed = replace(instance, disks=tuple(disk.uuid for disk in kept), disks_active=False)
     before = laid(cluster, instance)
     rest = [(node, disk.spec if node != primary else disk.spec.children[1]) for disk in before for node in disk.nodes]
+    replaced = tuple(left for disk in old for left in leftovers(cluster, disk))
+    rest += [(node, disk_spec(cluster, instance, left, 0)) for left in replaced for node in left.nodes]
     return (
         # A mirror that cannot be closed here has the data: then nothing is changed. Elsewhere its removal closes it.
         *side_by_side(Undoable(on(primary, DiskRelease(disk=disk.spec)), undo=None) for disk in before),
         Keep((changed, *kept)),
-        Forget(old),
+        # What an earlier move left of the data has the UUID of what is kept: only its removal stays on record.
+        Forget((*old, *(left for left in replaced if left.uuid not in {disk.uuid for disk in kept}))),
         Note("* removing the other side and the metadata..."),
-        *side_by_side(
-            Forward(on(node, DiskRemove(disk=spec)), tolerant=True, until_done=True) for node, spec in rest
-        ),
-        *remove_leftovers(cluster, instance, old),
+        *side_by_side(Forward(on(node, DiskRemove(disk=spec)), tolerant=True, until_done=True) for node, spec in rest),
     )
 
 

@@ -100,10 +100,20 @@ def _adopt(disk: Laid, name: str) -> Undoable:
     return Undoable(on(disk.primary, take), undo=on(disk.primary, DiskRename(disk=disk.spec, target=foreign)))
 
 
-def remove_disks(cluster: Cluster, disks: Iterable[Laid], *, tolerant: bool = False) -> tuple[Step, ...]:
-    """Remove disks from all their nodes; a secondary node that is flagged offline owes it."""
+def remove_disks(
+    cluster: Cluster, disks: Iterable[Laid], *, tolerant: bool = False, until_done: bool = False
+) -> tuple[Step, ...]:
+    """Remove disks from all their nodes; a secondary node that is flagged offline owes it.
+
+    `until_done`: whatever cannot be removed is owed, since the model does not have it any more.
+    """
+    borne = tolerant or until_done
     return side_by_side(
-        Forward(on(node, DiskRemove(disk=disk.spec)), tolerant=tolerant or _is_away(cluster, disk, node))
+        Forward(
+            on(node, DiskRemove(disk=disk.spec)),
+            tolerant=borne or _is_away(cluster, disk, node),
+            until_done=until_done,
+        )
         for disk in disks
         for node in disk.nodes
     )

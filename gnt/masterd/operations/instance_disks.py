@@ -14,7 +14,6 @@ from gnt.masterd.operations.instance_steps import locks_of, refuse_offline, refu
 from gnt.masterd.plan import Keep, Plan
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, Refused
-from gnt.model.objects import Instance
 from gnt.opcodes.instance_disks import InstanceActivateDisks, InstanceDeactivateDisks
 from gnt.wire.disk_calls import DiskState, DiskStates
 from gnt.wire.guest_calls import GuestFacts
@@ -39,7 +38,8 @@ class ActivateDisks(Operation[InstanceActivateDisks]):
         """Assemble on all nodes, record it, wait for mirrors if that is wanted."""
         del seen
         instance = cluster.instance(self.op.instance_name)
-        _refuse_diskless(instance, "activate")
+        if not instance.disks:
+            raise Refused(WRONG_INPUT, f"{instance.name} has no disks to activate")
         refuse_offline(cluster.nodes[instance.primary_node])
         disks = laid(cluster, instance)
         wanted = tuple(_of_any_size(disk) for disk in disks) if self.op.ignore_size else disks
@@ -70,7 +70,7 @@ class ActivateDisks(Operation[InstanceActivateDisks]):
 
 @executes(InstanceDeactivateDisks)
 class DeactivateDisks(Operation[InstanceDeactivateDisks]):
-    """Close all disks on all nodes of an instance that does not run."""
+    """Close all disks on all nodes of an instance that does not run; without disks there is only the wish to record."""
 
     def locks(self, cluster: Cluster) -> Locks:
         """Lock the instance and its nodes."""
@@ -79,7 +79,6 @@ class DeactivateDisks(Operation[InstanceDeactivateDisks]):
     async def observe(self, cluster: Cluster, look: Look) -> GuestFacts | None:
         """Look whether the guest runs."""
         instance = cluster.instance(self.op.instance_name)
-        _refuse_diskless(instance, "deactivate")
         refuse_offline(cluster.nodes[instance.primary_node])
         return None if self.op.force else await look.guest(instance)
 
@@ -93,11 +92,6 @@ class DeactivateDisks(Operation[InstanceDeactivateDisks]):
                 *release_disks(cluster, laid(cluster, instance)),
             )
         )
-
-
-def _refuse_diskless(instance: Instance, what: str) -> None:
-    if not instance.disks:
-        raise Refused(WRONG_INPUT, f"{instance.name} has no disks to {what}")
 
 
 def _of_any_size(disk: Laid) -> Laid:

@@ -102,8 +102,9 @@ class GrowDisk(Operation[InstanceGrowDisk]):
         disk = disks[self.op.disk]
         if disk.dev_type in NOT_GROWABLE:
             raise Refused(WRONG_INPUT, f"disk/{self.op.disk}: disks of template {disk.dev_type} cannot grow")
-        for uuid in dict.fromkeys((instance.primary_node, *cluster.secondary_uuids(instance))):
-            refuse_offline(cluster.nodes[uuid])
+        refuse_offline(cluster.nodes[instance.primary_node])
+        for uuid in cluster.secondary_uuids(instance):
+            refuse_offline(cluster.nodes[uuid], "secondary node")
         return instance, disk
 
     def _grown(self, disk: Disk) -> Disk:

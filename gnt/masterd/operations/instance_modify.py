@@ -40,7 +40,7 @@ from gnt.masterd.operations.instance_steps import (
 )
 from gnt.masterd.operations.new_disks import Lie, NewDisks, needs_secondary, space_needed
 from gnt.masterd.operations.numbers import FreeNumbers
-from gnt.masterd.operations.replace_steps import remove_leftovers
+from gnt.masterd.operations.replace_steps import leftover_nodes, refuse_unsynced, remove_leftovers
 from gnt.masterd.plan import Forget, Keep, Note, Plan, Reserve, Step
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused, Unsupported
@@ -65,11 +65,13 @@ class ModifyInstance(Operation[InstanceSetParams]):
     """Change what is recorded; disks are made, removed and converted on the nodes."""
 
     def locks(self, cluster: Cluster) -> Locks:
-        """Lock the instance and its nodes; their room only if disks change."""
+        """Lock the instance and its nodes; if disks change their room too, and where volumes were replaced."""
         instance = cluster.instance(self.op.instance_name)
         more = [self.op.remote_node_uuid or self.op.remote_node] if self._converts else []
         nodes = [cluster.node(name).uuid for name in more if name is not None]
         room = self._converts or bool(self.op.disks)
+        if room:
+            nodes += leftover_nodes(cluster, instance)
         group = cluster.nodes[instance.primary_node].group
         return locks_of(cluster, instance, *nodes, room=room).shared(Level.NODEGROUP, group)
 
@@ -252,6 +254,8 @@ class ModifyInstance(Operation[InstanceSetParams]):
             raise Refused(WRONG_INPUT, f"Disks of template {old} cannot be converted to {target}")
         if old is target and target is not DiskTemplate.EXT:
             raise Refused(WRONG_INPUT, f"{instance.name} has disks of template {target} already")
+        if old is DiskTemplate.DRBD:
+            refuse_unsynced(cluster, instance)
         secondary = self._secondary(cluster, instance, target)
         if (old, target) == (DiskTemplate.DRBD, DiskTemplate.PLAIN):
             return (), None

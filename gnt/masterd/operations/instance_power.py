@@ -73,7 +73,7 @@ class StartInstance(Operation[InstanceStartup]):
             wanted = (wish(cluster, instance, AdminState.UP, disks_active=True),)
         if node.offline and self.op.ignore_offline_nodes:
             return Plan((*wanted, Note(f"{node.name} is offline: only the wish is recorded")))
-        refuse_offline(node)
+        refuse_offline(node, recorded=True)
         if seen.guest is not None and seen.guest.state in {"running", "paused"}:
             return Plan(wanted)
         spec = self._spec(cluster, instance)
@@ -124,7 +124,7 @@ class ShutdownInstance(Operation[InstanceShutdown]):
             wanted = (self._wish(cluster, instance, guest),)
         if node.offline and self.op.ignore_offline_nodes:
             return Plan((*wanted, Note(f"{node.name} is offline: only the wish is recorded")))
-        refuse_offline(node)
+        refuse_offline(node, recorded=True)
         disks = laid(cluster, instance)
         if guest is None:
             return Plan((*wanted, *release_disks(cluster, disks)))

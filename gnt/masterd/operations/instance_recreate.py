@@ -99,7 +99,7 @@ class RecreateDisks(Operation[InstanceRecreateDisks]):
                 Keep((new, *chosen)),
                 *(release_disks(known, disks, tolerant=True) if wiped else ()),
                 # What may be left on nodes that are not the instance's any more goes, as soon as they can be asked.
-                *remove_disks(cluster, old, tolerant=True),
+                *remove_disks(cluster, old, until_done=True),
             )
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from gnt.masterd.jobs.lockset import Level, Locks
+from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.operation import Look, Operation, executes
 from gnt.masterd.operations.disk_steps import laid, release_disks, remove_disks
 from gnt.masterd.operations.instance_power import stop_call
-from gnt.masterd.operations.replace_steps import leftovers, remove_leftovers
+from gnt.masterd.operations.instance_steps import locks_of
+from gnt.masterd.operations.replace_steps import leftover_nodes, remove_leftovers
 from gnt.masterd.plan import Forget, Forward, Plan, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError
@@ -21,16 +22,7 @@ class RemoveInstance(Operation[InstanceRemove]):
     def locks(self, cluster: Cluster) -> Locks:
         """Lock the instance and its nodes, also those that have volumes of it which were replaced."""
         instance = cluster.instance(self.op.instance_name)
-        left = {
-            node for disk in cluster.disks_of(instance) for other in leftovers(cluster, disk) for node in other.nodes
-        }
-        nodes = {instance.primary_node, *cluster.secondary_uuids(instance), *(left & cluster.nodes.keys())}
-        return (
-            Locks()
-            .exclusive(Level.INSTANCE, instance.name)
-            .exclusive(Level.NODE, *nodes)
-            .exclusive(Level.NODE_RES, *nodes)
-        )
+        return locks_of(cluster, instance, *leftover_nodes(cluster, instance))
 
     async def observe(self, cluster: Cluster, look: Look) -> GuestFacts | None:
         """Look whether the guest runs; with `ignore_failures` a node that does not answer is no hindrance."""

@@ -17,6 +17,7 @@ from gnt.masterd.operations.new_disks import space_needed
 from gnt.masterd.operations.numbers import FreeNumbers
 from gnt.masterd.operations.replace_steps import (
     Moved,
+    leftover_nodes,
     leftovers,
     move_secondary,
     moved,
@@ -54,10 +55,11 @@ class ReplaceDisks(Operation[InstanceReplaceDisks]):
     """Activate, replace, wait for the new side, remove what was replaced."""
 
     def locks(self, cluster: Cluster) -> Locks:
-        """Lock the instance, its nodes and the new secondary, with their room."""
+        """Lock the instance, its nodes, the new secondary and who has volumes that were replaced, with their room."""
         instance = cluster.instance(self.op.instance_name)
         target = self._target(cluster, instance)
-        return locks_of(cluster, instance, *((target.uuid,) if target is not None else ()))
+        named = (target.uuid,) if target is not None else ()
+        return locks_of(cluster, instance, *named, *leftover_nodes(cluster, instance))
 
     def stages(self) -> Sequence[Stage]:
         """Activate what is not active; then look and replace; then clean up."""

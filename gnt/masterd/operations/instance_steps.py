@@ -48,13 +48,14 @@ def refuse_unusable(node: Node, *, as_what: str) -> None:
         raise Refused(WRONG_STATE, f"{node.name} is not vm_capable and cannot be {as_what}", hint="choose another node")
 
 
-def refuse_offline(node: Node) -> None:
-    """Refuse to act on a node that is flagged offline."""
+def refuse_offline(node: Node, as_what: str = "primary node", *, recorded: bool = False) -> None:
+    """Refuse to act on a node that is flagged offline; `recorded`: the command can record the wish only."""
     if node.offline:
         raise Refused(
             WRONG_STATE,
-            f"the primary node {node.name} is marked offline",
-            hint=f"gnt-node modify --offline=no {node.name}, or --ignore-offline to record the wish only",
+            f"the {as_what} {node.name} is marked offline",
+            hint=f"gnt-node modify --offline=no {node.name}"
+            + (", or --ignore-offline to record the wish only" if recorded else ""),
         )
 
 

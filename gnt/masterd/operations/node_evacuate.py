@@ -97,9 +97,10 @@ class EvacuateNode(Operation[NodeEvacuate]):
     def _refuse_bound(self, cluster: Cluster, node: Node, instances: Sequence[Instance]) -> None:
         bound = [each.name for each in instances if cluster.disk_template(each) not in INTERNALLY_MIRRORED]
         if bound:
+            verb = "has" if len(bound) == 1 else "have"
             raise Refused(
                 WRONG_STATE,
-                f"{', '.join(bound)} on {node.name} have no other side to go to by themselves",
+                f"{', '.join(bound)} on {node.name} {verb} no other side, and there is no allocator here to choose one",
                 hint="gnt-instance migrate -n, failover -n or move -n brings each to a node of your choice",
             )
 

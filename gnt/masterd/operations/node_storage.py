@@ -164,7 +164,7 @@ class ModifyStorage(Operation[NodeModifyStorage]):
         """Have the node do it."""
         del seen
         op, node = self.op, cluster.node(self.op.node_name)
-        refuse_offline(node)
+        refuse_offline(node, "node")
         if op.storage_type != "lvm-pv":
             raise Refused(
                 WRONG_INPUT, f"Units of {op.storage_type} have nothing that can be changed", hint="lvm-pv have"
@@ -190,7 +190,7 @@ class RepairStorage(Operation[RepairNodeStorage]):
     async def observe(self, cluster: Cluster, look: Look) -> dict[str, list[DiskState]]:
         """Look at the other side of the mirrors that have one here."""
         node = cluster.node(self.op.node_name)
-        refuse_offline(node)
+        refuse_offline(node, "node")
         found: dict[str, list[DiskState]] = {}
         for instance in (*cluster.instances_on(node.uuid), *cluster.secondary_instances_on(node.uuid)):
             mirrors = [disk for disk in laid(cluster, instance) if disk.is_mirror]

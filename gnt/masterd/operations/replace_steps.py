@@ -17,6 +17,7 @@ from gnt.masterd.operations.disk_steps import index_of, side_by_side
 from gnt.masterd.operations.numbers import FreeNumbers
 from gnt.masterd.plan import Forget, Forward, Keep, Note, Step, Undoable, on
 from gnt.model.cluster import Cluster
+from gnt.model.errors import WRONG_STATE, Refused
 from gnt.model.objects import Disk, DiskTemplate, Instance
 from gnt.model.specs import DiskSpec, disk_spec
 from gnt.wire.calls import DiskAssemble, DiskCreate, DiskRelease, DiskRemove
@@ -130,12 +131,20 @@ def moved(cluster: Cluster, instance: Instance, disk: Disk, target: str, numbers
         children=children,
     )
     index = index_of(disk, 0)
+    left = {child.uuid: _left_on(cluster, child, secondary, target) for child in disk.children}
     return Moved(
         before=disk_spec(cluster, instance, disk, index),
         after=disk_spec(cluster, instance, new, index),
         disk=new,
-        left=tuple(replace(child, nodes=(secondary,), iv_name="") for child in disk.children),
+        left=tuple(replace(child, nodes=left[child.uuid], iv_name="") for child in disk.children),
     )
+
+
+def _left_on(cluster: Cluster, child: Disk, secondary: str, target: str) -> tuple[str, ...]:
+    """Give the nodes on which a volume is left when its mirror moves: the old one, and where earlier moves left it."""
+    earlier = cluster.disks.get(child.uuid)
+    nodes = dict.fromkeys((secondary, *(earlier.nodes if earlier is not None else ())))
+    return tuple(node for node in nodes if node != target)
 
 
 def move_secondary(
@@ -144,7 +153,6 @@ def move_secondary(
     """Build the secondary side on `target`, and connect the primary one to it."""
     away = cluster.nodes[secondary].offline
     name = cluster.nodes[target].name
-    stale = tuple(old for each in mirrors for old in leftovers(cluster, each.disk) if target in old.nodes)
     return (
         Note(f"* creating the mirrors' other side on {name}"),
         *side_by_side(
@@ -165,7 +173,6 @@ def move_secondary(
             for each in mirrors
         ),
         Keep(tuple(obj for each in mirrors for obj in (each.disk, *each.left))),
-        *((Forget(stale),) if stale else ()),
         Note(f"* connecting to {name}"),
         *side_by_side(
             Forward(on(node, call))
@@ -191,6 +198,27 @@ def leftovers(cluster: Cluster, disk: Disk) -> tuple[Disk, ...]:
         and cluster.owner(other.uuid) is None
         and any(_stems_from(str(other.logical_id[1]), name) for name in names.get(other.logical_id[:1], ()))
     )
+
+
+def leftover_nodes(cluster: Cluster, instance: Instance) -> tuple[str, ...]:
+    """Give the nodes (UUIDs) with volumes that were replaced in an instance's mirrors, for who removes them to lock."""
+    old = (left for disk in cluster.disks_of(instance) for left in leftovers(cluster, disk))
+    return tuple(dict.fromkeys(node for left in old for node in left.nodes if node in cluster.nodes))
+
+
+def refuse_unsynced(cluster: Cluster, instance: Instance) -> None:
+    """Refuse to take the data of the primary side for all there is while volumes that were replaced there are kept.
+
+    That they are means that nobody has seen the new ones in step.
+    """
+    for disk in cluster.disks_of(instance):
+        if any(instance.primary_node in left.nodes for left in leftovers(cluster, disk)):
+            node = cluster.nodes[instance.primary_node].name
+            raise Refused(
+                WRONG_STATE,
+                f"{disk.iv_name} of {instance.name} was replaced on {node} and is not known to be in step",
+                hint=f"gnt-instance replace-disks -p {instance.name} makes it so",
+            )
 
 
 def _names(children: Iterable[Disk]) -> dict[tuple[str | int, ...], list[str]]:

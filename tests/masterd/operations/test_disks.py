@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Level
 from gnt.model.errors import NodeFailure
+from gnt.store.changes import Space
 from gnt.wire.calls import DiskRemove
 from gnt.wire.disk_calls import DiskGrow
 from tests.masterd.fakes import NODE1, NODE2, NODE3
@@ -102,6 +104,40 @@ def test_disks_of_a_running_guest_are_not_detached() -> None:
     assert [node for node, _ in ground.nodes.made] == [NODE1, NODE2]
     assert not any(ground.world.mirrors.values())
     assert not ground.instance().disks_active
+
+
+def test_an_instance_without_disks_has_none_that_are_active() -> None:
+    """Its last disk was removed while it was active: that can be set right, also twice; there is nothing to attach."""
+    ground = stopped()
+    assert ground.run("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1").error is None
+    ground.run("OP_INSTANCE_SET_PARAMS", instance_name="web1", disks=[["remove", 0, {}]] * len(ground.instance().disks))
+    assert (ground.instance().disks, ground.instance().disks_active) == ((), True)
+    for _ in range(2):
+        assert ground.run("OP_INSTANCE_DEACTIVATE_DISKS", instance_name="web1").error is None
+        assert not ground.instance().disks_active
+    assert "has no disks to activate" in ground.refused("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1")
+
+
+@pytest.mark.parametrize(
+    ("op_id", "parameters"),
+    [
+        ("OP_INSTANCE_ACTIVATE_DISKS", {}),
+        ("OP_INSTANCE_DEACTIVATE_DISKS", {}),
+        ("OP_INSTANCE_GROW_DISK", {"disk": 0, "amount": 1024}),
+        ("OP_INSTANCE_REPLACE_DISKS", {"mode": "replace_on_primary"}),
+        ("OP_INSTANCE_RECREATE_DISKS", {}),
+        ("OP_INSTANCE_SET_PARAMS", {"disk_template": "plain"}),
+    ],
+)
+def test_disks_of_a_node_that_is_away_are_left_alone(op_id: str, parameters: dict[str, Any]) -> None:
+    """One line with the node and a remedy that the command has."""
+    ground = stopped()
+    ground.journal.head = ground.journal.head.put(replace(ground.journal.head.nodes[NODE1], offline=True))
+    text = ground.refused(op_id, instance_name="web1", **parameters)
+    assert text == (
+        "wrong_state: the primary node node1.example.com is marked offline | "
+        "gnt-node modify --offline=no node1.example.com"
+    )
 
 
 # grow-disk
@@ -221,6 +257,16 @@ def test_disks_are_made_again_on_other_nodes_although_the_old_one_is_away() -> N
     assert after.logical_id[5] == before.logical_id[5]
     assert [node for node, call in ground.nodes.made if isinstance(call, DiskRemove)] == [NODE1]
     ground.tidy()
+
+
+def test_what_the_old_nodes_cannot_remove_is_owed() -> None:
+    """The model has the disks elsewhere by then: nobody else would find the old ones again."""
+    ground = stopped()
+    lost(ground)
+    ground.nodes.answers["disk_remove"] = lambda _node, _call: NodeFailure("busy", "it is held open")
+    end = ground.run("OP_INSTANCE_RECREATE_DISKS", instance_name="web1", nodes=["node3", "node2"])
+    assert end.error is None
+    assert [key.partition("/")[0] for space, key in ground.journal.rows_ if space is Space.DEBT] == [NODE1]
 
 
 def test_bad_wishes_for_lost_disks_are_refused() -> None:

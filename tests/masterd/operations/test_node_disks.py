@@ -106,7 +106,7 @@ def test_secondary_instances_get_another_secondary(ground: DiskGround) -> None:
 def test_primary_instances_go_to_their_other_side(ground: DiskGround) -> None:
     """Those that have none are named, with what would help."""
     text = ground.refused("OP_NODE_EVACUATE", node_name="node1", mode="primary-only")
-    assert "web2 on node1.example.com have no other side" in text
+    assert "web2 on node1.example.com has no other side" in text
     ground.run("OP_INSTANCE_REMOVE", instance_name="web2")
     ((job,),) = ground.run("OP_NODE_EVACUATE", node_name="node1", mode="primary-only").jobs
     assert isinstance(job, InstanceMigrate)

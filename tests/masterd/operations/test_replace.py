@@ -14,6 +14,7 @@ from tests.masterd.operations.crashing import crashes, lost_undos
 from tests.masterd.operations.test_new_disks import DiskGround
 
 REPLACE = "OP_INSTANCE_REPLACE_DISKS"
+NODE4 = "00000000-0000-4000-8000-000000000004"
 
 
 def running(disks: int = 2, **parameters: Any) -> DiskGround:
@@ -125,6 +126,70 @@ def test_what_was_replaced_goes_with_its_instance(how: str) -> None:
     assert ground.run("OP_INSTANCE_REMOVE", instance_name="web1").error is None
     assert ground.journal.head.disks == {}
     assert all(not volumes for volumes in ground.world.volumes.values())
+    ground.tidy()
+
+
+def _left_on_node2() -> DiskGround:
+    """Give an instance between node1 and node3, the volumes of which on node2 were replaced and are still there."""
+    ground = running()
+    connect = ground.nodes.answers["mirror_connect"]
+    ground.nodes.answers["mirror_connect"] = lambda _node, _call: NodeFailure("storage_error", "no")
+    end = ground.run(REPLACE, instance_name="web1", mode="replace_new_secondary", remote_node="node3")
+    assert end.error is not None
+    ground.nodes.answers["mirror_connect"] = connect
+    assert {node for disk in ground.journal.head.disks.values() if not disk.iv_name for node in disk.nodes} == {NODE2}
+    assert ground.run("OP_INSTANCE_SHUTDOWN", instance_name="web1").error is None
+    return ground
+
+
+@pytest.mark.parametrize("back", ["to node2", "to node4"])
+def test_what_a_move_left_is_not_lost_to_the_next_one(back: str) -> None:
+    """Back to the old node, or on to a fourth: whatever was left on the way is removed."""
+    ground = _left_on_node2()
+    target = "node2"
+    if back != "to node2":
+        fourth = replace(ground.journal.head.nodes[NODE2], uuid=NODE4, name="node4.example.com")
+        ground.journal.head, target = ground.journal.head.put(fourth), "node4"
+    end = ground.run(REPLACE, instance_name="web1", mode="replace_new_secondary", remote_node=target)
+    assert end.error is None
+    held = {node: len(volumes) for node, volumes in ground.world.volumes.items() if volumes}
+    assert held == {NODE1: 4, NODE2 if back == "to node2" else NODE4: 4}
+    assert len(ground.journal.head.disks) == 2
+    ground.tidy()
+
+
+def test_the_last_good_copy_does_not_become_a_volume_without_it() -> None:
+    """The side on the primary node was replaced and never came into step: what would be kept is not the data."""
+    ground = running()
+    attach = ground.nodes.answers["mirror_attach"]
+    ground.nodes.answers["mirror_attach"] = lambda node, made: _loses(ground, node, attach(node, made))
+    assert ground.run(REPLACE, instance_name="web1", mode="replace_on_primary").error is not None
+    ground.nodes.answers["mirror_attach"] = attach
+    assert ground.run("OP_INSTANCE_SHUTDOWN", instance_name="web1").error is None
+    for template in ("plain", "file"):
+        text = ground.refused("OP_INSTANCE_SET_PARAMS", instance_name="web1", disk_template=template)
+        assert "wrong_state: disk/0 of web1 was replaced on node1.example.com and is not known to be in step" in text
+
+
+@pytest.mark.parametrize(
+    ("op_id", "parameters"),
+    [
+        ("OP_INSTANCE_REMOVE", {}),
+        ("OP_INSTANCE_SET_PARAMS", {"disk_template": "plain"}),
+        ("OP_INSTANCE_SET_PARAMS", {"disks": [["remove", 0, {}], ["remove", 0, {}]]}),
+        (REPLACE, {"mode": "replace_on_secondary"}),
+    ],
+)
+def test_who_removes_what_was_replaced_has_locked_its_node(op_id: str, parameters: dict[str, Any]) -> None:
+    """The node is none of the instance's any more, and somebody may be about to remove it from the cluster."""
+    ground = _left_on_node2()
+    ground.nodes.made.clear()
+    assert ground.run(op_id, instance_name="web1", **parameters).error is None
+    assert (NODE2, "disk_remove") in [(node, call.tag()) for node, call in ground.nodes.made]
+    locked = {(lock.level, lock.name) for lock in ground.locks.wanted if lock.exclusive}
+    assert {(Level.NODE, NODE2), (Level.NODE_RES, NODE2)} <= locked
+    assert not ground.world.volumes[NODE2]
+    assert len(ground.journal.head.disks) == (0 if op_id == "OP_INSTANCE_REMOVE" or "disks" in parameters else 2)
     ground.tidy()
 
 

@@ -290,7 +290,14 @@ class Guests:
 
     async def _resized(self, call: guest_calls.DiskResized, _context: CallContext) -> None:
         driver = self._driver(call.hypervisor)
-        await self._run(driver.resize_disk, call.name, call.uuid, call.disk, call.size)
+        try:
+            await self._run(driver.resize_disk, call.name, call.uuid, call.disk, call.size)
+        except NodeFailure as failure:
+            if call.image:
+                hint = f"gnt-instance shutdown {call.name}: the image of a guest that is down grows without it"
+                raise NodeFailure(failure.code, failure.text, hint=hint, retry=failure.retry) from failure
+            text = f"{failure.text}; the guest sees the new size after its next start"
+            raise NodeFailure(failure.code, text, hint=failure.hint, retry=failure.retry) from failure
 
     # Migration
 

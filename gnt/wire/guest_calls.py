@@ -125,13 +125,17 @@ class DeviceUnplug(NodeCall[None], tag="device_unplug", frozen=True, kw_only=Tru
 
 
 class DiskResized(NodeCall[None], tag="disk_resized", frozen=True, kw_only=True):
-    """Tell a running guest that its disk (UUID) has `size` MiB now; one that is down sees it when it starts."""
+    """Tell a running guest that its disk (UUID) has `size` MiB now; one that is down sees it when it starts.
+
+    `image`: the disk lies in an image that only the guest's own emulator can enlarge while the guest runs, and does.
+    """
 
     hypervisor: str
     name: str
     uuid: str
     disk: str
     size: int
+    image: bool = False
 
     @property
     def lane(self) -> str:

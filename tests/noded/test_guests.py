@@ -286,6 +286,23 @@ def test_devices_come_and_go(node: Node) -> None:
     assert node.fake._running("web1", "u1").disks == ("/disks/d2",)
 
 
+def test_a_guest_that_cannot_be_told_of_its_larger_disk(node: Node) -> None:
+    """When it will see it is said; of an image nothing has grown then, and what helps is said."""
+
+    def refuse(*_: object) -> None:
+        raise NodeFailure("unsupported", "web1 runs, and it is not told of larger disks")
+
+    node.fake.resize_disk = refuse  # type: ignore[method-assign]
+    call = guest_calls.DiskResized(hypervisor="fake", name="web1", uuid="u1", disk="d1", size=5)
+    error = node.failure(call)
+    assert error.text == (
+        "web1 runs, and it is not told of larger disks; the guest sees the new size after its next start"
+    )
+    error = node.failure(replace(call, image=True))
+    assert error.text == "web1 runs, and it is not told of larger disks"
+    assert error.hint.startswith("gnt-instance shutdown web1")
+
+
 def test_a_guest_that_lets_go_late(node: Node) -> None:
     """The call waits for it, and is over as soon as it has."""
     node.done(guest_calls.GuestStart(instance=WEB))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from gnt.masterd.operation import Look
-from gnt.masterd.plan import Step, Undoable, on
+from gnt.masterd.plan import Forward, Step, Undoable, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import Disk, Instance
@@ -57,10 +57,23 @@ def exchange_nics(
 
 def resized(instance: Instance, disk: Disk) -> Step:
     """Tell the guest that its disk has grown; where that cannot be, it sees that at its next start."""
-    call = DiskResized(
-        hypervisor=instance.hypervisor, name=instance.name, uuid=instance.uuid, disk=disk.uuid, size=disk.size
+    return Undoable(on(instance.primary_node, _resized_call(instance, disk)), undo=None, tolerant=True)
+
+
+def grown_inside(instance: Instance, disk: Disk) -> Step:
+    """Have the guest's emulator enlarge an image that it has open; without a way back, as all growing is."""
+    return Forward(on(instance.primary_node, _resized_call(instance, disk, image=True)))
+
+
+def _resized_call(instance: Instance, disk: Disk, *, image: bool = False) -> DiskResized:
+    return DiskResized(
+        hypervisor=instance.hypervisor,
+        name=instance.name,
+        uuid=instance.uuid,
+        disk=disk.uuid,
+        size=disk.size,
+        image=image,
     )
-    return Undoable(on(instance.primary_node, call), undo=None, tolerant=True)
 
 
 def _plug(instance: Instance, spec: InstanceSpec, kind: str, device: str) -> Undoable:

@@ -19,7 +19,7 @@ from gnt.masterd.operations.disk_steps import (
     wait_for_sync,
     wipe_disks,
 )
-from gnt.masterd.operations.hotplug import resized
+from gnt.masterd.operations.hotplug import grown_inside, resized
 from gnt.masterd.operations.instance_steps import is_up, locks_of, policy_notes, refuse_offline
 from gnt.masterd.operations.new_disks import space_needed
 from gnt.masterd.plan import Forward, Keep, Note, Plan, Release, Step, on
@@ -69,19 +69,22 @@ class GrowDisk(Operation[InstanceGrowDisk]):
         notes = policy_notes(known, instance, ignore=self.op.ignore_ipolicy, before=cluster)
         (before,) = laid(cluster, instance, [disk])
         (after,) = laid(known, instance, [grown])
-        active = instance.disks_active
-        wipes = cluster.settings.prealloc_wipe_disks
+        active, up = instance.disks_active, is_up(seen.guest)
+        # QEMU has the image open, and enlarges it itself; what it adds reads as zeros.
+        inside = up and disk.dev_type is DiskTemplate.QCOW2
+        wipes = cluster.settings.prealloc_wipe_disks and not inside
         return Plan(
             (
                 *notes,
                 Note(f"Growing disk {self.op.disk} of instance '{instance.name}' to {grown.size} MiB"),
                 *(() if active else assemble_disks(cluster, [before])),
+                *((grown_inside(instance, grown),) if inside else ()),
                 *_grow(before, grown.size),
                 Keep((grown,)),
                 *(wipe_disks([after], [disk.size]) if wipes else ()),
                 *self._wait(cluster, after),
                 *(() if active else release_disks(cluster, [after], tolerant=True)),
-                *((resized(instance, grown),) if is_up(seen.guest) else ()),
+                *((resized(instance, grown),) if up and not inside else ()),
             )
         )
 

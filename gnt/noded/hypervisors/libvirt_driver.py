@@ -172,7 +172,7 @@ class LibvirtDriver(ABC):
     def resize_disk(self, name: str, uuid: str, disk: str, size: int) -> None:
         """Refuse."""
         del uuid, disk, size
-        raise self._no_plugging(name)
+        raise NodeFailure("unsupported", f"{name} runs, and {self.name} guests are not told of larger disks")
 
     def _no_plugging(self, name: str) -> NodeFailure:
         text = f"{name} runs, and {self.name} guests are not given other devices while they do"

@@ -140,6 +140,11 @@ def _disk(devices: ET.Element, disk: DiskSpec, device: DiskDevice, target: str, 
             f"disk/{disk.index}: Xen does not open {disk.dev_type} disks by itself",
             hint="set the disk parameter access to kernelspace",
         )
+    if disk.dev_type is DiskTemplate.QCOW2:
+        # As what it is not, a raw disk, the guest would write over it.
+        raise NodeFailure(
+            "unsupported", f"disk/{disk.index}: Xen guests have no disks in qcow2 images here", hint="modify -t file"
+        )
     file = disk.dev_type in _FILES
     element = child(devices, "disk", type="file" if file else "block", device="disk")
     child(element, "driver", name="qemu" if file else "phy", type="raw")

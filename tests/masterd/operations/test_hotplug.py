@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gnt.masterd.plan_text import _argument
 from gnt.model.errors import NodeFailure
@@ -193,6 +194,75 @@ def test_a_running_guest_is_told_of_its_larger_disk() -> None:
     assert ground.run("OP_INSTANCE_GROW_DISK", **grow).error is None
     assert any("takes none" in line for line in ground.said)
     assert ground.journal.head.disks_of(ground.instance())[0].size == 3072
+
+
+def grown(ground: PlugGround) -> tuple[int, int]:
+    """Give the size of the instance's first disk as it is recorded, and as it is."""
+    (disk,) = ground.journal.head.disks_of(ground.instance())
+    return disk.size, ground.world.volumes[NODE1][str(disk.logical_id[1])].size
+
+
+def opened_by_guest(ground: PlugGround) -> None:
+    """Have images behave as under QEMU: nobody else enlarges one that it has open, and it does so itself."""
+    plain = ground.nodes.answers["disk_grow"]
+
+    def grow(node: str, call: Any) -> Any:
+        (volume,) = ground.world.volumes[node].values()
+        if ground.guests[node] and volume.size < call.size:
+            return NodeFailure("busy", "A guest has the image open")
+        return plain(node, call)
+
+    def resized(node: str, call: Any) -> None:
+        assert call.image
+        for volume in ground.world.volumes[node].values() if ground.guests[node] else ():
+            volume.size = max(volume.size, call.size)
+
+    ground.nodes.answers |= {"disk_grow": grow, "disk_resized": resized}
+
+
+def test_an_image_is_enlarged_by_the_guest_that_has_it_open() -> None:
+    """Also where new disks are filled with zeros: what QEMU adds is zeros. A guest that is down needs nobody."""
+    ground = PlugGround("qcow2")
+    ground.journal.head = ground.journal.head.put(replace(ground.journal.head.settings, prealloc_wipe_disks=True))
+    opened_by_guest(ground)
+    assert ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=1024).error is None
+    assert grown(ground) == (2048, 2048)
+    assert ground.world.wiped == []
+    assert ground.run("OP_INSTANCE_SHUTDOWN", instance_name="web1").error is None
+    ground.nodes.made.clear()
+    assert ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=1024).error is None
+    assert grown(ground) == (3072, 3072)
+    assert ground.calls() == []
+
+
+def test_an_image_that_its_guest_does_not_enlarge_stays_as_it_is() -> None:
+    """One line, and nothing is changed."""
+    ground = PlugGround("qcow2")
+    opened_by_guest(ground)
+    ground.nodes.answers["disk_resized"] = lambda _n, _c: NO_PLUGS
+    end = ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=1024)
+    assert end.error is not None
+    assert "takes none" in end.error.text
+    assert grown(ground) == (1024, 1024)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_the_master_dies_while_a_guest_enlarges_its_image(after: bool) -> None:
+    """What is recorded is what there is; the command may be given again."""
+
+    def made() -> PlugGround:
+        ground = PlugGround("qcow2")
+        opened_by_guest(ground)
+        return ground
+
+    moments = 0
+    grow = {"instance_name": "web1", "disk": 0, "amount": 2048, "absolute": True}
+    for moments, ground in crashes(made, "OP_INSTANCE_GROW_DISK", after=after, **grow):
+        assert len(set(grown(ground))) == 1, moments
+        if grown(ground)[0] < 2048:
+            assert ground.run("OP_INSTANCE_GROW_DISK", **grow).error is None
+        assert grown(ground) == (2048, 2048)
+    assert moments > 2
 
 
 CHANGES: dict[str, dict[str, Any]] = {

@@ -138,13 +138,14 @@ def test_guests_that_are_given_no_devices(tmp_path: Path, name: str) -> None:
         lambda: driver.check_plug(spec, "disk"),
         lambda: driver.plug_disk(spec, spec.disks[0], DiskDevice(path="/dev/x")),
         lambda: driver.ask_to_unplug(spec.name, spec.uuid, "disk", "u"),
-        lambda: driver.resize_disk(spec.name, spec.uuid, "u", 5),
     )
     for attempt in attempts:
         with pytest.raises(NodeFailure, match="are not given other devices while they do") as failure:
             attempt()
         assert failure.value.code == "unsupported"
         assert "--no-hotplug" in failure.value.hint
+    with pytest.raises(NodeFailure, match="are not told of larger disks"):
+        driver.resize_disk(spec.name, spec.uuid, "u", 5)
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,18 @@ GOLDEN: dict[str, InstanceSpec] = {
 }
 
 
+def drawn(spec: InstanceSpec) -> str:
+    """Give the XML of a guest."""
+    if spec.hypervisor == "xen-pvm":
+        return pvm_domain(spec, devices(spec), 700)
+    return hvm_domain(spec, devices(spec), 700, vnc_password="secret")
+
+
 @pytest.mark.parametrize("name", GOLDEN)
 def test_golden(name: str) -> None:
     """The XML is that of the golden file, and libvirt's schema knows all of it."""
     spec = GOLDEN[name]
-    if spec.hypervisor == "xen-pvm":
-        xml = pvm_domain(spec, devices(spec), 700)
-    else:
-        xml = hvm_domain(spec, devices(spec), 700, vnc_password="secret")
+    xml = drawn(spec)
     compare(name, xml)
     validate(xml)
 
@@ -86,3 +90,12 @@ def test_userspace_disk() -> None:
     spec = instance("xen-pvm", template=DiskTemplate.RBD)
     with pytest.raises(NodeFailure, match="disk/0: Xen does not open rbd"):
         pvm_domain(spec, devices(spec, uri="rbd:rbd/web1"), 700)
+
+
+@pytest.mark.parametrize("name", ["xen-pvm", "xen-hvm"])
+def test_an_image_is_no_raw_disk(name: str) -> None:
+    """A Xen guest would see the image's own bytes, and write over them."""
+    spec = instance(name, template=DiskTemplate.QCOW2)
+    with pytest.raises(NodeFailure, match="disk/0: Xen guests have no disks in qcow2 images here") as failure:
+        drawn(spec)
+    assert failure.value.code == "unsupported"

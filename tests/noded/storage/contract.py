@@ -50,14 +50,16 @@ def write(template: Driven, disk: DiskSpec, data: bytes) -> None:
         subprocess.run(["qemu-io", "-f", contents.format, "-c", command, contents.place], check=True, **_QUIET)
 
 
-def read(template: Driven, disk: DiskSpec, size: int) -> bytes:
-    """Read from the beginning of an assembled disk, 512 bytes at most."""
+def read(template: Driven, disk: DiskSpec, size: int, *, at: int = 0) -> bytes:
+    """Read from an assembled disk, 512 bytes at most; `at`: the byte to begin with, at the beginning of a block."""
     contents = template.contents(disk)
     if contents.plain:
         with open(contents.place, "rb") as opened:  # noqa: PTH123
+            opened.seek(at)
             return opened.read(size)
     with tempfile.TemporaryDirectory() as room:
-        words = ["-f", contents.format, "-O", "raw", "bs=512", "count=1", f"if={contents.place}", f"of={room}/block"]
+        blocks = ["bs=512", f"skip={at // 512}", f"count={at // 512 + 1}"]
+        words = ["-f", contents.format, "-O", "raw", *blocks, f"if={contents.place}", f"of={room}/block"]
         subprocess.run(["qemu-img", "dd", *words], check=True, **_QUIET)
         return Path(room, "block").read_bytes()[:size]
 

@@ -3,24 +3,47 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 PIECE: Final = 1 << 20
 """Bytes of which a mirror knows whether they are in step."""
+_PAGE: Final = 4096
+_ZEROS: Final = bytes(_PAGE)
 
 
-def content_of(path: Path) -> dict[int, bytes]:
-    """Give what a file holds besides zeros: bytes by their offset."""
-    found: dict[int, bytes] = {}
-    with path.open("rb") as file:
-        for offset, length in extents_of(file.fileno()):
-            file.seek(offset)
-            data = file.read(length)
-            if data.strip(b"\0"):
-                found[offset] = data
-    return found
+def content_of(path: Path | str) -> dict[int, bytes]:
+    """Give what a file holds besides zeros: pages of bytes by their offset."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return dict(_pages(handle))
+    finally:
+        os.close(handle)
+
+
+def patched(content: Mapping[int, bytes], offset: int, data: bytes) -> dict[int, bytes]:
+    """Give what a file holds, of which this was the content, after some bytes were written to it."""
+    found = dict(content)
+    for start in range(offset // _PAGE * _PAGE, offset + len(data), _PAGE):
+        page = bytearray(found.get(start, _ZEROS))
+        low, high = max(offset, start), min(offset + len(data), start + _PAGE)
+        page[low - start : high - start] = data[low - offset : high - offset]
+        found[start] = bytes(page)
+        if not any(page):
+            del found[start]
+    return dict(sorted(found.items()))
+
+
+def _pages(handle: int, pieces: Collection[int] | None = None) -> Iterator[tuple[int, bytes]]:
+    """Give the pages of an open file that hold something: of all pieces, or of some."""
+    for begin, length in extents_of(handle):
+        for offset in range(begin, begin + length, PIECE):
+            data = os.pread(handle, min(PIECE, begin + length - offset), offset)
+            for start in range(0, len(data), _PAGE):
+                page = data[start : start + _PAGE]
+                if page != _ZEROS[: len(page)] and (pieces is None or (offset + start) // PIECE in pieces):
+                    yield offset + start, page
 
 
 def extents_of(handle: int) -> Iterator[tuple[int, int]]:
@@ -47,23 +70,25 @@ def write_content(path: Path, content: Mapping[int, bytes]) -> None:
             file.write(data[: max(0, size - offset)])
 
 
-def write_at(path: Path, offset: int, data: bytes) -> None:
+def write_at(path: Path | str, offset: int, data: bytes) -> None:
     """Write some bytes."""
-    with path.open("r+b") as file:
-        file.seek(offset)
-        file.write(data)
+    handle = os.open(path, os.O_WRONLY)
+    try:
+        os.pwrite(handle, data, offset)
+    finally:
+        os.close(handle)
 
 
 def copy_pieces(source: Path, target: Path, pieces: set[int]) -> None:
     """Have a file hold the same as another in these pieces; what is zeros in both is not touched."""
     with source.open("rb") as coming_from, target.open("r+b") as going_to:
-        stored = _stored(coming_from.fileno()) | _stored(going_to.fileno())
         size = os.fstat(going_to.fileno()).st_size
-        for piece in sorted(pieces & stored):
-            coming_from.seek(piece * PIECE)
-            going_to.seek(piece * PIECE)
-            data = coming_from.read(min(PIECE, max(0, size - piece * PIECE)))
-            going_to.write(data)
+        now = dict(_pages(coming_from.fileno(), pieces))
+        before = dict(_pages(going_to.fileno(), pieces))
+        for offset in sorted(now.keys() | before.keys()):
+            page = now.get(offset, _ZEROS)
+            if page != before.get(offset, _ZEROS):
+                os.pwrite(going_to.fileno(), page[: max(0, size - offset)], offset)
 
 
 def copy_file(source: str, target: str) -> None:
@@ -86,12 +111,4 @@ def changed_pieces(before: Mapping[int, bytes], now: Mapping[int, bytes]) -> set
         for offset, data in different
         if before.get(offset) != now.get(offset)
         for piece in range(offset // PIECE, (offset + len(data) - 1) // PIECE + 1)
-    }
-
-
-def _stored(handle: int) -> set[int]:
-    return {
-        piece
-        for offset, length in extents_of(handle)
-        for piece in range(offset // PIECE, (offset + length - 1) // PIECE + 1)
     }

@@ -5,6 +5,7 @@ Size and magic stand where every reader of qcow2 looks for them; what is stored 
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +41,12 @@ def run(words: Sequence[str], cwd: Path) -> Finished:
 def is_image(path: Path) -> bool:
     """Say whether a file is an image of ours."""
     with path.open("rb") as file:
-        return file.read(len(_MAGIC)) == _MAGIC
+        return is_image_at(file.fileno())
+
+
+def is_image_at(handle: int) -> bool:
+    """Say whether an open file is one."""
+    return os.pread(handle, len(_MAGIC), 0) == _MAGIC
 
 
 def data_of(path: Path) -> dict[int, bytes]:

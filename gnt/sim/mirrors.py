@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from gnt.noded.storage.drbd_show import Ends
-from gnt.sim.content import changed_pieces, content_of, copy_pieces, write_at
+from gnt.sim.content import changed_pieces, content_of, copy_pieces, patched, write_at
 from gnt.sim.generations import JUST_CREATED, Metadata, Verdict, compare
 from gnt.sim.lvm import MIB, SimVolume
 from gnt.sim.mirror_sides import (
@@ -63,27 +63,35 @@ class SimMirrors:
         """Say whether there is any side."""
         return any(machine.sides for machine in self.machines.values())
 
-    def sides(self) -> Iterator[Side]:
+    def sides(self) -> list[Side]:
         """Give all sides, by machine and minor."""
+        found: list[Side] = []
         for machine in self.machines.values():
-            for minor in sorted(machine.sides):
-                yield machine.sides[minor]
+            if machine.sides:
+                found += [machine.sides[minor] for minor in sorted(machine.sides)]
+        return found
 
     # What comes by itself
 
     def settle(self) -> None:
         """Bring about what time and network have brought about since the last look."""
-        for side in self.sides():
+        sides = self.sides()
+        for side in sides:
             if side.sync is not None and side.sync.source is side:
                 self._advance(side.sync)
             if side.peer is not None and not self._linked(side, side.peer):
                 one, other = side, side.peer
                 self._lose(one)
                 self._lose(other)
-        for side in self.sides():
+        seeking: dict[Ends, list[Side]] = {}
+        for side in sides:
             if side.connection == SEEKING and side.ends is not None:
-                partner = self._partner(side)
-                if partner is not None:
+                seeking.setdefault(side.ends, []).append(side)
+        for side in sides if len(seeking) > 1 else ():
+            if side.connection == SEEKING and side.ends is not None:
+                others = seeking.get((side.ends[1], side.ends[0]), ())
+                partner = next((other for other in others if other.connection == SEEKING), None)
+                if partner is not None and self._linked(side, partner):
                     self._meet(side, partner)
 
     def power_lost(self, machine: MirrorMachine) -> None:
@@ -103,15 +111,6 @@ class SimMirrors:
     def _linked(self, one: Side, other: Side) -> bool:
         names = one.machine.name, other.machine.name
         return self._reachable(*names) and self._reachable(*reversed(names))
-
-    def _partner(self, side: Side) -> Side | None:
-        """Find the side that seeks this one, if it can be heard."""
-        assert side.ends is not None  # noqa: S101  (it seeks)
-        wanted = (side.ends[1], side.ends[0])
-        for other in self.sides():
-            if other is not side and other.connection == SEEKING and other.ends == wanted:
-                return other if self._linked(side, other) else None
-        return None
 
     # Finding together
 
@@ -391,10 +390,10 @@ class SimMirrors:
         """Write as a guest does; True when it is acknowledged: then it is on every side that is in touch."""
         if not side.primary or (not side.good and side.good_peer is None):
             return False
-        if side.data is not None:
-            write_at(side.path, offset, data)
-        if side.peer is not None and side.peer.data is not None:
-            write_at(side.peer.path, offset, data)
+        for each in (side, side.peer):
+            if each is not None and each.data is not None:
+                write_at(each.path, offset, data)
+                each.seen = patched(each.seen, offset, data)
         self._note(side, set(range(offset // MIB, (offset + len(data) - 1) // MIB + 1)))
         return True
 
@@ -405,20 +404,19 @@ class SimMirrors:
                 now = content_of(side.path)
                 pieces = changed_pieces(side.seen, now)
                 if pieces:
+                    side.seen = now
                     if side.peer is not None and side.peer.data is not None:
                         copy_pieces(side.path, side.peer.path, pieces)
+                        side.peer.seen = content_of(side.peer.path)
                     self._note(side, pieces)
 
     def _note(self, side: Side, pieces: set[int]) -> None:
         """Put on record what the other side lacks of what was written."""
-        if side.data is not None:
-            side.seen = content_of(side.path)
-            if side.peer is None or side.peer.data is None:
-                side.known.behind |= pieces
-        if side.peer is not None and side.peer.data is not None:
-            side.peer.seen = content_of(side.peer.path)
-            if side.data is None:
-                side.peer.known.behind |= pieces
+        peer = side.peer if side.peer is not None and side.peer.data is not None else None
+        if side.data is not None and peer is None:
+            side.known.behind |= pieces
+        if side.data is None and peer is not None:
+            peer.known.behind |= pieces
 
     def removing(self, machine: MirrorMachine, volume: SimVolume) -> None:
         """Hear that a volume goes, which may be what was replaced in a mirror that somebody uses."""
@@ -462,16 +460,18 @@ def two_writers(mirrors: SimMirrors) -> Iterator[str]:
     writing = [side for side in mirrors.sides() if side.primary]
     for index, side in enumerate(writing):
         for other in writing[index + 1 :]:
-            if _same_mirror(side, other) and not (side.dual and other.dual and side.peer is other):
+            if (
+                side.machine is not other.machine
+                and _same_mirror(side, other)
+                and not (side.dual and other.dual and side.peer is other)
+            ):
                 yield f"{side.where} and {other.where} are open for writing, and may not be"
 
 
 def _same_mirror(one: Side, other: Side) -> bool:
     """Say whether two sides are of one mirror: their volumes bear one mark, or their connection is the same."""
-    if one.machine is other.machine:
-        return False
     if one.data is not None and other.data is not None:
-        return bool(set(one.data.tags) & set(other.data.tags) & {tag for tag in one.data.tags if "disk" in tag})
+        return any("disk" in tag and tag in other.data.tags for tag in one.data.tags)
     return one.ends is not None and other.ends is not None and one.ends == (other.ends[1], other.ends[0])
 
 

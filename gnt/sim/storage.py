@@ -55,11 +55,10 @@ class SimStorage:
         """Give the environment in which a node daemon finds the devices."""
         return {"DM_DEV_DIR": str(self.devices)}
 
-    def side_at(self, path: Path) -> Side | None:
+    def side_at(self, path: str) -> Side | None:
         """Find the side of the mirror whose device this is."""
-        return next(
-            (side for side in self.machine.sides.values() if str(self.machine.device(side.minor)) == str(path)), None
-        )
+        start, found, minor = path.rpartition("/drbd")
+        return self.machine.sides.get(int(minor)) if found and start == str(self.devices) and minor.isdigit() else None
 
     def written(self) -> None:
         """Hear that the node daemon may have written to a device."""

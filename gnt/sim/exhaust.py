@@ -22,7 +22,8 @@ from gnt.sim.forking import Forks, place_for_a_world
 from gnt.sim.machine import seeded
 from gnt.sim.rests import state_of
 from gnt.sim.story import Story
-from gnt.sim.telling import Teller, tell
+from gnt.sim.teller import Teller
+from gnt.sim.telling import tell
 from gnt.sim.world import SimWorld, simulated_world
 
 PROOF: Final = 24

@@ -67,7 +67,7 @@ class Story:
 
 def read_story(path: Path) -> Story:
     """Read a story. Raises `ValueError` naming the line that is none."""
-    from gnt.sim.telling import VERBS  # noqa: PLC0415  (which needs what is above)
+    from gnt.sim.telling import USES  # noqa: PLC0415  (which needs what is above)
 
     count, pool, alone = 1, None, False
     steps: list[Step] = []
@@ -80,7 +80,7 @@ def read_story(path: Path) -> Story:
         if verb == "cluster":
             given = Step(verb, tuple(words)).named()
             count, pool, alone = int(given["nodes"]), given.get("pool"), bool(given.get("alone", False))
-        elif verb in VERBS:
+        elif verb in USES:
             steps.append(Step(verb, tuple(words), where))
         elif verb:
             raise ValueError(f"{path} line {number}: {verb} is no step of a story")

@@ -12,7 +12,8 @@ from gnt.sim.exhaust import Known, Search, choose, exhaust, part, sample, survey
 from gnt.sim.faults import Fault, Kind, Strike, Strikes
 from gnt.sim.rests import state_of
 from gnt.sim.story import Story, read_story
-from gnt.sim.telling import Teller, tell
+from gnt.sim.teller import Teller
+from gnt.sim.telling import tell
 from gnt.sim.world import simulated_world
 
 STORIES = Path(__file__).resolve().parents[1] / "scenarios"

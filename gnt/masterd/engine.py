@@ -74,8 +74,14 @@ class Engine:
             del self._courses[run.job]
 
     async def _run(self, course: Course, run: OpcodeRun, operation: Operation[Any]) -> Ending:
+        tools = self._tools
         look = Looking(
-            self._tools.calls, self._tools.rows, self._tools.commits.head, self._tools.resolver, run.feedback
+            tools.calls,
+            tools.rows,
+            tools.commits.head,
+            tools.resolver,
+            run.feedback,
+            address_problem=tools.address_problem,
         )
         try:
             return await course.stages(operation.stages(), look)

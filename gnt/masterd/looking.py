@@ -39,13 +39,21 @@ class Looking:
     """The `Look` of one opcode: it also remembers what the calls of its earlier stages answered."""
 
     def __init__(
-        self, calls: Calls, rows: Rows, cluster: Cluster, resolver: Resolver, feedback: Callable[[str], None]
+        self,
+        calls: Calls,
+        rows: Rows,
+        cluster: Cluster,
+        resolver: Resolver,
+        feedback: Callable[[str], None],
+        *,
+        address_problem: Callable[[], str] = str,
     ) -> None:
         self.cluster = cluster
         self._calls = calls
         self._rows = rows
         self._resolver = resolver
         self._feedback = feedback
+        self._address_problem = address_problem
         self._answers: list[tuple[str, NodeCall[Any], Any]] = []
 
     async def ask(self, node: str, call: NodeCall[R]) -> R:
@@ -87,6 +95,10 @@ class Looking:
     async def unsafe_changes(self) -> list[UnsafeRecord]:
         """Read what was done without a majority."""
         return await unsafe_changes(self._rows)
+
+    def address_problem(self) -> str:
+        """Say why the cluster's address is not up; empty while nothing is known against it."""
+        return self._address_problem()
 
     async def resolve(self, name: str) -> str:
         """Resolve a host name."""

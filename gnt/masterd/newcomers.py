@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.nodes import Connect, Nodes
-from gnt.model.errors import ENVIRONMENT, NotReached, Refused
+from gnt.model.errors import ENVIRONMENT, GntError, NotReached, Refused
 from gnt.model.layout import Layout
 from gnt.model.objects import Node
 from gnt.wire.calls import InstallAuthority, NodeCall
@@ -25,17 +25,37 @@ REACH_TIME: Final = 30.0
 """Seconds for the link to a node that was away: longer than the longest pause between its tries."""
 
 
+class Listener(Protocol):
+    """Hears of the calls of the engine: `gnt.masterd.master_address.MasterAddress`."""
+
+    def begins(self, call: NodeCall[Any]) -> None:
+        """Hear that a call is about to be made."""
+
+    def ended(self, call: NodeCall[Any], error: GntError | None) -> None:
+        """Hear how it has ended."""
+
+
 class NodeCalls:
     """The calls of the engine: to nodes of the model over their links, to newcomers over one of their own."""
 
-    def __init__(self, runtime: Runtime, nodes: Nodes, connect: Connect) -> None:
+    def __init__(self, runtime: Runtime, nodes: Nodes, connect: Connect, listener: Listener | None = None) -> None:
         self._runtime = runtime
         self._nodes = nodes
         self._connect = connect
+        self._listener = listener
 
     async def call(self, node: str, call: NodeCall[R], *, id: str | None = None) -> R:  # noqa: A002
         """Make a call to a node of the model (its UUID); see `Nodes.call`."""
-        return await self._nodes.call(node, call, id=id)
+        if self._listener is None or not call.CHANGES:
+            return await self._nodes.call(node, call, id=id)
+        self._listener.begins(call)
+        try:
+            answer = await self._nodes.call(node, call, id=id)
+        except GntError as error:
+            self._listener.ended(call, error)
+            raise
+        self._listener.ended(call, None)
+        return answer
 
     async def meet(self, name: str, address: str, call: NodeCall[R]) -> R:
         """Make a reading call to a node that is not in the model; its certificate must bear the name.

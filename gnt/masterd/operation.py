@@ -59,6 +59,9 @@ class Look(Protocol):
     async def unsafe_changes(self) -> list[UnsafeRecord]:
         """Give what was done without a majority, the oldest first."""
 
+    def address_problem(self) -> str:
+        """Say why the master does not have the cluster's address up; empty while nothing is known against it."""
+
     async def resolve(self, name: str) -> str:
         """Resolve a host name to an address off the reactor's thread; raises `Refused(RESOLVER)`."""
 

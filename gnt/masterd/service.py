@@ -196,11 +196,11 @@ class _Parts:
 
     def __init__(self, runtime: Runtime, layout: Layout, providers: Providers, term: Term) -> None:
         journal, nodes = term.journal, term.nodes
-        calls = NodeCalls(runtime, nodes, providers.connect)
         self.stored = StoredJobs(runtime, providers.vault, term.database)
         resolver = PoolResolver(runtime, layout)
         self.publisher = Publisher(runtime, journal, nodes, __version__)
         self.address = MasterAddress(runtime, nodes, journal)
+        calls = NodeCalls(runtime, nodes, providers.connect, self.address)
         promotion = Promotion(runtime, layout, calls, journal, self.publisher.forsake)
         self.locks = LockManager(runtime.clock)
         self.debt_locks = DebtLocks(self.locks, lambda: journal.head)
@@ -217,6 +217,7 @@ class _Parts:
                 now=runtime.now,
                 owed=self.open_debts.keys,
                 locking=self.debt_locks,
+                address_problem=lambda: self.address.problem,
             )
         )
         self.queue = JobQueue(journal, self.stored, runtime.clock)

@@ -57,6 +57,7 @@ class Tools:
     """What the engine works with. `sleep` waits on the daemon's clock, in seconds; `now` reads it.
 
     `owed` has the keys of all debts; `locking` takes the locks under which one is paid that no opcode pays first.
+    `address_problem` says why the cluster's address is not up.
     """
 
     commits: Commits
@@ -69,6 +70,7 @@ class Tools:
     now: Callable[[], float] = lambda: 0.0
     owed: Collection[str] = ()
     locking: Locking | None = None
+    address_problem: Callable[[], str] = str
 
     def payer(self) -> Payer:
         """Make what has nodes pay."""

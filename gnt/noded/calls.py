@@ -323,7 +323,13 @@ class Calls:
         if self._is_stale(call.epoch):
             raise StaleEpoch(self._stale_text(call.epoch))
         self._saw(call.epoch)
-        await self._table.promise(call.epoch)
+        try:
+            await self._table.promise(call.epoch)
+        except NodeFailure:
+            # What needs no disk is done all the same: the cluster's address must not stay where no master is.
+            if self._on_fence is not None:
+                await self._on_fence(call.epoch)
+            raise
         older = [one for one in self._all if one.epoch.number < call.epoch.number]
         answers = [one.wait() for one in older]
         for one in older:

@@ -600,6 +600,29 @@ def test_full_disk_ends_the_call_before_its_effect(node: Node) -> None:
     assert len(node.hands.begun) == 1
 
 
+def test_a_fence_on_a_full_disk_does_what_needs_no_disk(node: Node) -> None:
+    """The cluster's address goes at once; the answer, and the end of older work, wait until the promise is durable."""
+    fenced: list[Epoch] = []
+
+    async def hear(epoch: Epoch) -> None:
+        fenced.append(epoch)
+
+    node.calls._on_fence = hear
+    older = node.send(stop(), epoch=ONE)
+    connection = node.table._connection
+    assert connection is not None
+    connection.execute("PRAGMA query_only = ON")
+    assert code(node.send(Fence(epoch=TWO), epoch=TWO)) == "call_table"
+    assert fenced == [TWO]
+    assert not older.called
+    assert code(node.send(stop("u2"), name="2", epoch=ONE)) == STALE_EPOCH
+    connection.execute("PRAGMA query_only = OFF")
+    answer = node.send(Fence(epoch=TWO), epoch=TWO)
+    node.hands.ends[0].callback(None)
+    assert [outcome.id for outcome in value(Fence(epoch=TWO), answer)] == ["1"]
+    assert fenced == [TWO, TWO]
+
+
 def test_old_ended_rows_are_trimmed(node: Node) -> None:
     """A week later an ended call is forgotten, one that is under way is not."""
     ended = node.send(stop("u1"), name="1")

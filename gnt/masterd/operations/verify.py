@@ -83,6 +83,10 @@ class VerifyConfiguration(Operation[ClusterVerifyConfig]):
         for unsafe in await look.unsafe_changes():
             if unsafe.time > self.fresh.now() - UNSAFE_AGE:
                 report.add("ECLUSTERCFG", "cluster", "", _unsafe_text(unsafe), warning=True)
+        problem = look.address_problem()
+        if problem:
+            text = f"does not have the cluster's address {cluster.settings.master_ip} up: {problem}"
+            report.add("ENODENET", "node", cluster.master.name, text)
         for node, text in await look.debts():
             name = cluster.nodes[node].name if node in cluster.nodes else node
             report.add("ENODERPC", "node", name, f"owes: {text}", warning=True)

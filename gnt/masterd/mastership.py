@@ -17,6 +17,7 @@ from gnt.daemon.runtime import Runtime
 from gnt.daemon.takeover import Takeover
 from gnt.masterd.journal import DEADLINE, Journal
 from gnt.masterd.local_log import LocalLog
+from gnt.masterd.master_address import STOP_TIME, deactivation, has_own_address
 from gnt.masterd.nodes import Connect, Nodes
 from gnt.masterd.pulling import pull
 from gnt.masterd.unsafe import strike_off
@@ -84,7 +85,9 @@ async def take_mastership(
     beginning = _Beginning(runtime, vault, connect, host=host, order=order, deadline=deadline)
     try:
         term = await beginning.begin(open_calls)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, GntError) and error.code == NOT_MASTER:
+            await beginning.give_up_address()
         await beginning.undo()
         raise
     log.info("master in epoch {epoch}", epoch=str(term.epoch))
@@ -106,12 +109,13 @@ class _Beginning:
         self._deadline = deadline
         self._nodes: Nodes | None = None
         self._database: Database | None = None
+        self._cluster: Cluster | None = None
 
     async def begin(self, open_calls: OpenCalls | None) -> Term:
         """Win the vote, and commit what makes this node the master."""
         runtime = self._runtime
         self._database = database = await self._pool.run(self._vault.open)
-        cluster = await self._pool.run(database.load_cluster)
+        self._cluster = cluster = await self._pool.run(database.load_cluster)
         me = _own_uuid(cluster, self._host, self._order)
         self._nodes = nodes = Nodes(runtime, self._connect)
         nodes.update(cluster)
@@ -131,6 +135,21 @@ class _Beginning:
             await journal.stop()
             raise
         return Term(epoch, journal, nodes, self._vault, database, runtime)
+
+    async def give_up_address(self) -> None:
+        """Have the own node take the cluster's address down, which it may have from an earlier term: it is another's.
+
+        Where the log names another master its word to this node, the fence, has done so.
+        """
+        cluster, nodes, database = self._cluster, self._nodes, self._database
+        if cluster is None or nodes is None or database is None or not has_own_address(cluster):
+            return
+        own = cluster.nodes.by_name(self._host)
+        nodes.epoch = database.promised
+        try:
+            await nodes.call(own.uuid if own is not None else "", deactivation(cluster), deadline=STOP_TIME)
+        except GntError as error:
+            log.warn("the cluster's address may be up here: {error}", error=error.text)
 
     async def undo(self) -> None:
         """Let everything go."""

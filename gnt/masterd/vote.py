@@ -8,6 +8,7 @@ from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.nodes import Nodes
@@ -16,13 +17,16 @@ from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
 from gnt.model.errors import ConfigError, Failed, GntError, NoMajority, StaleEpoch
 from gnt.store.database import Database
-from gnt.wire.log_calls import LogState, Promise, PromiseAnswer
+from gnt.wire.envelope import NOT_ALLOWED
+from gnt.wire.log_calls import AskStanding, LogState, Promise, PromiseAnswer
 
 log: Final = Logger()
 
 NOT_MASTER: Final = "not_master"
 NO_VOTING_WAIT: Final = 5.0
 """Seconds that candidates have to answer when nobody waits for a majority of them."""
+STANDING_TIME: Final = 5.0
+"""Seconds that a candidate which takes no orders from this node has to say by what configuration."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Vote:
         self._deadline = deadline
         self._others = sorted(voters(cluster) - {me})
         self._without = ""
+        self._left_out: Failed | None = None
         # Our own promise counts too.
         self._needed = majority(len(self._others) + 1) - 1
 
@@ -131,18 +136,14 @@ class Vote:
         left = set(wanted)
 
         async def ask(uuid: str) -> None:
-            try:
-                await self._nodes.when_connected(uuid)
-                answer = await self._nodes.call(uuid, Promise(epoch=epoch, ask_only=ask_only), deadline=self._deadline)
-            except CancelledError:
-                return
-            except GntError as error:
-                problems[uuid] = error.text
+            answer = await self._promise_of(uuid, Promise(epoch=epoch, ask_only=ask_only))
+            if isinstance(answer, GntError):
+                problems[uuid] = answer.text
             else:
                 answers[uuid] = answer
             left.discard(uuid)
             granted = sum(1 for one in answers.values() if one.granted or ask_only)
-            if not left or (granted >= self._needed and not all_of):
+            if not left or self._left_out is not None or (granted >= self._needed and not all_of):
                 _fire(done)
 
         asking = [Deferred.fromCoroutine(ask(uuid)) for uuid in wanted]
@@ -151,24 +152,63 @@ class Vote:
         if timer.active():
             timer.cancel()
         for one in asking:
-            one.addErrback(lambda failure: log.failure("asking for a promise", failure=failure))
+            one.addErrback(_unless_cancelled)
             one.cancel()
+        if self._left_out is not None:
+            raise self._left_out
         if len(answers) < self._needed:
-            absent = ", ".join(
-                f"{self._name(uuid)} ({self._nodes.problem(uuid) or problems[uuid]})"
-                for uuid in self._others
-                if uuid not in answers
-            )
-            raise NoMajority(
-                f"{self._needed + 1} of {len(self._others) + 1} master candidates must agree, and these did not answer:"
-                f" {absent}",
-                hint="start gnt-noded there; or, once they are switched off for certain, go on without them:"
-                f" {self._without} --no-voting",
-            )
+            raise self._too_few({uuid: why for uuid, why in problems.items() if uuid not in answers})
         return answers
+
+    def _too_few(self, problems: Mapping[str, str]) -> NoMajority:
+        absent = ", ".join(f"{self._name(uuid)} ({self._nodes.problem(uuid) or why})" for uuid, why in problems.items())
+        return NoMajority(
+            f"{self._needed + 1} of {len(self._others) + 1} master candidates must agree, and these did not answer:"
+            f" {absent}",
+            hint="start gnt-noded there; or, once they are switched off for certain, go on without them:"
+            f" {self._without} --no-voting",
+        )
+
+    async def _promise_of(self, uuid: str, call: Promise) -> PromiseAnswer | GntError:
+        """Ask one voter; an error is a value."""
+        try:
+            await self._nodes.when_connected(uuid)
+            return await self._nodes.call(uuid, call, deadline=self._deadline)
+        except GntError as error:
+            if error.code == NOT_ALLOWED:
+                self._left_out = await self._leaves_us_out(uuid) or self._left_out
+            return error
+
+    async def _leaves_us_out(self, uuid: str) -> Failed | None:
+        """Say whether a voter that takes no orders from this node has a newer configuration, without this node in it.
+
+        Then this log is of the past, as that of an old master which was struck off while it was away: nobody else
+        would ever tell it.
+        """
+        try:
+            standing = await self._nodes.call(uuid, AskStanding(), deadline=STANDING_TIME)
+        except GntError as error:
+            log.info("{node} does not say why: {error}", node=self._name(uuid), error=error.text)
+            return None
+        epoch = standing.position.epoch
+        if standing.may_order or epoch.number <= self._database.end.epoch.number:
+            return None
+        leader, me = self._cluster.nodes.get(epoch.node), self._name(self._me)
+        name = leader.name if leader is not None else "another node"
+        was = "master" if self._me == self._cluster.settings.master_node else "master candidate"
+        return Failed(
+            f"{me} is no {was} any more: {name} leads in epoch {epoch.number}, as {self._name(uuid)} says",
+            code=NOT_MASTER,
+            hint=f"take it in again, on {name}: gnt-node modify --offline=no {me}",
+        )
 
     def _name(self, uuid: str) -> str:
         return self._cluster.nodes[uuid].name
+
+
+def _unless_cancelled(failure: Failure) -> None:
+    if not isinstance(failure.value, CancelledError):
+        log.failure("asking for a promise", failure=failure)
 
 
 def _fire(done: Deferred[None]) -> None:

@@ -17,7 +17,7 @@ from gnt.noded.membership import MembershipFile
 from gnt.wire.calls import NodeCall, Rights, StopMaster
 from gnt.wire.contract import Caller, INodeDaemon, Listener, NodeEvent, StopListening
 from gnt.wire.envelope import NOT_ALLOWED, Answer, BadRequest, decode_request, encode_answer
-from gnt.wire.log_calls import Fence
+from gnt.wire.log_calls import AskStanding, Fence, Standing
 
 log: Final = Logger()
 
@@ -53,7 +53,15 @@ class NodeDoor:
             return succeed(encode_answer(refusal))
         if isinstance(decoded.call, Rights):
             return succeed(encode_answer(Answer.value(self._membership.may_order(caller.digest))))
+        if isinstance(decoded.call, AskStanding):
+            return succeed(encode_answer(self._standing(caller)))
         return ensureDeferred(self._calls.perform(decoded, caller)).addCallback(encode_answer)
+
+    def _standing(self, caller: Caller) -> Answer:
+        member = self._membership.current
+        assert member is not None  # noqa: S101  (whoever belongs to no cluster has refused before)
+        may = self._membership.may_order(caller.digest)
+        return Answer.value(Standing(may_order=may, position=member.position))
 
     def _refusal(self, call: NodeCall[object], caller: Caller) -> Answer | None:
         """Say why this caller may not make this call; None if it may."""

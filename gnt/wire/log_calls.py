@@ -28,6 +28,20 @@ class AskLog(NodeCall[LogState], tag="log_state", frozen=True, kw_only=True):
     DEADLINE = URGENT
 
 
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the caller may order changes, by a configuration that was true on a majority at `position`."""
+
+    may_order: bool
+    position: Position
+
+
+class AskStanding(NodeCall[Standing], tag="standing", frozen=True, kw_only=True):
+    """Ask what the node's copy of the configuration says of the caller; the door itself answers, as with `Rights`."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+
 class AppendAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the entries are on disk; if not, where the log of the node ends, to go back to the common point."""
 

@@ -145,6 +145,7 @@ def test_two_nodes() -> None:
             "node2 is not taken back",
         )
         assert live.layout("node2").authority_key.exists()
+        wait_until(lambda: candidates_heard_of(live, "node1") == 2, "node1 does not hear of node2")
         kill_all(live, "node1")
         refused = live.command("node2", "gnt-cluster", "master-failover", check=False)
         assert refused.returncode == 1
@@ -158,3 +159,13 @@ def test_two_nodes() -> None:
         assert {row["name"]: row["role"] for row in rows} == {"node1": "O", "node2": "M"}
         names = json.loads(live.command("node2", "gnt-instance", "list", "--json", "-o", "name").stdout)
         assert [row["name"] for row in names] == ["meanwhile"]
+        # The old master's node comes back. Nobody tells it of the new one; its daemon finds out, and does not try on.
+        live.start("node1", NODED)
+        again = live.command("node1", "twistd", "--nodaemon", "--pidfile=", "gnt-masterd", check=False)
+        assert again.returncode == 11, again.stdout + again.stderr
+        said = [line for line in live.log("node1", MASTERD).splitlines() if "cannot start" in line]
+        assert len(said) == 1, said
+        assert "node1 is no master any more: node2 leads in epoch" in said[0]
+        assert "on node2: gnt-node modify --offline=no node1" in said[0]
+        back = live.command("node2", "gnt-node", "modify", "--offline=no", "-f", "node1", check=False)
+        assert back.returncode == 0, back.stderr

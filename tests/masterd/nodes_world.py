@@ -28,7 +28,7 @@ from gnt.store.vault import MemoryVault
 from gnt.wire.calls import NodeCall, Rights
 from gnt.wire.contract import Listener, StopListening
 from gnt.wire.envelope import Answer, Request
-from gnt.wire.log_calls import AskLog, Fence, Outcome, Promise
+from gnt.wire.log_calls import AskLog, AskStanding, Fence, Outcome, Promise, Standing
 from tests.masterd.journal_world import FIRST, SteppingPool, cluster_of, with_certificates
 
 
@@ -42,6 +42,7 @@ class FakeNode:
         self.up = True
         # Whether it takes orders from whoever asks.
         self.obeys = True
+        self.standing = Standing(may_order=True, position=START)
         self.requests: list[Request] = []
         self.outcomes: list[Outcome] = []
         self.failing: dict[type[NodeCall[Any]], GntError] = {}
@@ -64,6 +65,8 @@ class FakeNode:
             return await self.replica.refresh()
         if isinstance(call, Rights):
             return self.obeys
+        if isinstance(call, AskStanding):
+            return self.standing
         if isinstance(call, Promise):
             return await self.replica.promise(call.epoch, ask_only=call.ask_only)
         if isinstance(call, Fence):

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,11 +15,12 @@ from gnt.masterd.candidates import HELD_FOR
 from gnt.masterd.mastership import Term
 from gnt.masterd.unsafe import PREFIX, UnsafeRecord, WayOut
 from gnt.model.epoch import Epoch, Position
-from gnt.model.errors import Failed, GntError, NoMajority, Refused, StaleEpoch
-from gnt.store.changes import Put, Space
+from gnt.model.errors import Failed, GntError, NodeFailure, NoMajority, Refused, StaleEpoch
+from gnt.store.changes import Entry, Put, Space
+from gnt.store.configuration import object_changes
 from gnt.store.heard import HEARD, Heard, encode_heard
-from gnt.wire.calls import Rights
-from gnt.wire.log_calls import Fence, LogRead
+from gnt.wire.calls import DeactivateMasterIp, Rights
+from gnt.wire.log_calls import Fence, LogRead, Promise, Standing
 from tests.masterd.journal_world import FIRST, meta, node
 from tests.masterd.nodes_world import NodesWorld
 from tests.store.support import entry
@@ -252,6 +254,41 @@ def test_an_old_master_that_returns_is_told_who_took_over() -> None:
     assert world.vaults["a"].open().get(Space.META, "unheard") is None
     (content,) = world.vaults["a"].aside.values()
     assert b"meta/unheard" in content
+
+
+STRUCK_OFF = NodeFailure("not_allowed", "node-b takes promise from master candidates only")
+
+
+@pytest.mark.parametrize("order", [None, Takeover(here=False, no_voting=True)])
+def test_an_old_master_that_was_struck_off_is_told_who_leads(order: Takeover | None) -> None:
+    """Its node is flagged offline, so nobody tells it; it lets go of the address that it may have, and goes nowhere."""
+    world = NodesWorld("ab")
+    own = replace(world.cluster.settings, master_ip="192.0.2.200")
+    _, changes = object_changes(world.cluster, [own], [], 1000.0)
+    world.vaults["a"].open().append(
+        Position(FIRST, 1), [Entry(Position(FIRST, 2), 1000.0, tuple(changes), (0,))], epoch=FIRST, committed=2
+    )
+    world.nodes["b"].failing[Promise] = STRUCK_OFF
+    world.nodes["b"].standing = Standing(may_order=False, position=Position(Epoch(number=2, node="b"), 9))
+    error = refused(world, "node-a", order, seconds=0.0)
+    assert isinstance(error, Failed)
+    assert (error.code, error.text) == (
+        "not_master",
+        "node-a is no master any more: node-b leads in epoch 2, as node-b says",
+    )
+    assert "gnt-node modify --offline=no node-a" in error.hint
+    assert [call.ip for call in world.nodes["a"].told(DeactivateMasterIp)] == ["192.0.2.200"]
+    assert world.vaults["a"].open().promised == FIRST
+
+
+@pytest.mark.parametrize("epoch", [FIRST, Epoch(number=2, node="b")])
+def test_a_voter_that_refuses_without_knowing_better_is_no_proof(epoch: Epoch) -> None:
+    """It may have missed that this node's certificate was renewed, or have heard of it by now: the master tries on."""
+    world = NodesWorld("ab")
+    world.nodes["b"].failing[Promise] = STRUCK_OFF
+    world.nodes["b"].standing = Standing(may_order=epoch != FIRST, position=Position(epoch, 9))
+    error = refused(world, "node-a", None, seconds=31.0)
+    assert isinstance(error, NoMajority)
 
 
 def test_an_old_master_that_lives_is_deposed() -> None:

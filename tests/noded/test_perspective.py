@@ -25,7 +25,16 @@ from gnt.wire.envelope import (
     decode_answer,
     encode_request,
 )
-from gnt.wire.log_calls import AskLog, CallAbort, CallOutcome, Fence, LogAppend, Promise
+from gnt.wire.log_calls import (
+    AskLog,
+    AskStanding,
+    CallAbort,
+    CallOutcome,
+    Fence,
+    LogAppend,
+    Promise,
+    Standing,
+)
 from tests.noded.places import place_below
 
 EPOCH = Epoch(number=1, node="m")
@@ -115,6 +124,12 @@ def test_who_asks_learns_whether_it_may_order(door: Door) -> None:
     """A master whose certificate was renewed while the node was away asks before it counts on it."""
     assert door.ask(Rights(), CANDIDATE).result(Rights())
     assert not door.ask(Rights(), OTHER).result(Rights())
+
+
+def test_who_is_refused_learns_by_what_configuration(door: Door) -> None:
+    """An old master that was struck off while it was away hears of it this way only."""
+    assert door.ask(AskStanding(), CANDIDATE).result(AskStanding()) == Standing(may_order=True, position=START)
+    assert door.ask(AskStanding(), OTHER).result(AskStanding()) == Standing(may_order=False, position=START)
 
 
 def test_candidate_list_is_the_one_of_now(door: Door) -> None:

@@ -131,7 +131,9 @@ class DiskData:
             if found:
                 told.at(int(float(found[-1])))
 
-        argv = ["qemu-img", "convert", "-n", "-p", "-W", *_source_words(source), "-O", target.format, target.place]
+        # By itself it leaves what it wrote in memory; the disk that it came from may be removed next.
+        synced = ["-n", "-p", "-W", "-t", "writeback"]
+        argv = ["qemu-img", "convert", *synced, *_source_words(source), "-O", target.format, target.place]
         await self._programs.run(argv, context, timeout=SLOW, hear=hear)
 
     # To another node

@@ -70,6 +70,15 @@ def write_content(path: Path, content: Mapping[int, bytes]) -> None:
             file.write(data[: max(0, size - offset)])
 
 
+def read_at(path: Path | str, offset: int, length: int) -> bytes:
+    """Read some bytes; less where the file ends."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        return os.pread(handle, length, offset)
+    finally:
+        os.close(handle)
+
+
 def write_at(path: Path | str, offset: int, data: bytes) -> None:
     """Write some bytes."""
     handle = os.open(path, os.O_WRONLY)
@@ -112,3 +121,8 @@ def changed_pieces(before: Mapping[int, bytes], now: Mapping[int, bytes]) -> set
         if before.get(offset) != now.get(offset)
         for piece in range(offset // PIECE, (offset + len(data) - 1) // PIECE + 1)
     }
+
+
+def differing_pieces(one: Path, other: Path, end: int) -> set[int]:
+    """Give the pieces below `end` in which two files do not read the same."""
+    return {piece for piece in changed_pieces(content_of(one), content_of(other)) if piece < end}

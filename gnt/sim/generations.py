@@ -25,6 +25,8 @@ _OLDER_THAN_KNOWN: Final = 2
 class Metadata:
     """What stands on the metadata volume. `behind` has the numbers of the MiB that the other side lacks.
 
+    `active`: those that were written to while this side was open, the activity log. `unclean`: it was not looked at
+    since this side was in use.
     `consistent`: the data is that of one moment. `primary`: it was open for writing when this was written last.
     """
 
@@ -37,12 +39,19 @@ class Metadata:
     crashed: bool = False
     size: int = 0
     behind: set[int] = field(default_factory=set)
+    active: set[int] = field(default_factory=set)
+    unclean: bool = False
 
     def begin(self, fresh: Callable[[], int]) -> None:
         """Begin a new generation: from here on the other side does not have everything."""
         if self.bitmap:
             self._remember(self.bitmap)
         self.bitmap, self.current = self.current, fresh()
+
+    def settle(self) -> None:
+        """Count what the activity log has as behind: whoever crashed does not know what of it came to the disk."""
+        self.behind |= self.active
+        self.active, self.unclean = set(), False
 
     def be_whole(self) -> None:
         """Hear that the other side has everything."""

@@ -38,6 +38,16 @@ def run(words: Sequence[str], cwd: Path) -> Finished:
     return Finished(status=0, signal=None)
 
 
+def left_in_memory(words: Sequence[str], cwd: Path) -> Path | None:
+    """Give the file that a command writes and does not sync: the target of a copy, unless it is told otherwise.
+
+    A new file (no `-n`) is a draft: the template syncs it before it gives it its name.
+    """
+    if words[0] != "convert" or "-n" not in words or "-t" in words:
+        return None
+    return cwd / words[-1]
+
+
 def is_image(path: Path) -> bool:
     """Say whether a file is an image of ours."""
     with path.open("rb") as file:
@@ -110,7 +120,7 @@ def _plain(words: Sequence[str]) -> list[str]:
     for word in words:
         if skip:
             skip = False
-        elif word in {"-f", "-O", "-b", "-F", "--image-opts"}:
+        elif word in {"-f", "-O", "-b", "-F", "-t", "--image-opts"}:
             skip = True
         elif not word.startswith("-"):
             found.append(word)

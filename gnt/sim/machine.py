@@ -86,6 +86,7 @@ class SimNode:
         self.layout = SimLayout(root)
         self.hardware = SimMachine(name, world.answers_at)
         self.hypervisor = SimHypervisor(self.layout.run / "fake-hypervisor", world.hypervisors)
+        self.hypervisor.leaves = lambda guest: world.ledger.leaves(self, guest)
         self.storage = SimStorage(name, address, root, world.mirrors, in_use=self._open_devices)
         self.addresses = SimAddress(lambda ip: world.has_address(ip, name))
         self.time = MachineTime(world.clock)
@@ -293,6 +294,7 @@ class SimNode:
         if torn is not None:
             torn()
         self.addresses.up.clear()
+        self.world.ledger.power_fails(self)
         self.storage.lose_power()
         self.world.guests_are_lost(self.hypervisor.lose_power())
         shutil.rmtree(self.layout.run / "instance-disks", ignore_errors=True)

@@ -36,6 +36,7 @@ _WORDS: Final = {
     157: "Sync-pause flag is already cleared.",
     158: "Unknown resource",
     162: "Invalid configuration request\nadditional info from kernel:\nunknown connection",
+    165: "Unclean meta-data found.\nYou need to 'drbdadm apply-al res'",
 }
 _FAILED: Final = 10
 _STATE_FAILED: Final = 11
@@ -79,6 +80,7 @@ class MirrorPrograms:
         if not isinstance(volume.superblock, Metadata):
             return _failed("No valid meta data found")
         if command == "apply-al":
+            volume.superblock.settle()
             return Finished(status=0, signal=None)
         return Finished(status=0, signal=None, output=f"{volume.superblock.generation(open_here=False)}\n")
 

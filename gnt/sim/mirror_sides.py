@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gnt.noded.storage.drbd_show import Ends
+from gnt.sim.caches import WriteCache
 from gnt.sim.generations import Metadata
 from gnt.sim.lvm import MIB, SimLvm, SimVolume
 
@@ -29,6 +30,7 @@ RESIZE_IN_SYNC: Final = 130
 NO_PRIMARY: Final = 131
 ATTACHED: Final = 124
 NO_METADATA: Final = 119
+UNCLEAN: Final = 165
 TAKEN: Final = 104
 PAUSED_ALREADY: Final = 134
 RESUMED_ALREADY: Final = 157
@@ -57,6 +59,7 @@ class MirrorMachine:
     sides: dict[int, Side] = field(default_factory=dict)
     resources: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
+    cache: WriteCache = field(default_factory=WriteCache)
 
     def device(self, minor: int) -> Path:
         """Give the device of a minor."""
@@ -65,7 +68,10 @@ class MirrorMachine:
 
 @dataclass(eq=False)
 class Side:
-    """One minor of one machine. Sizes in MiB, `rate` in MiB/s; `limit` 0: as much as the volume has."""
+    """One minor of one machine. Sizes in MiB, `rate` in MiB/s; `limit` 0: as much as the volume has.
+
+    `seen` is what was there when it was looked at last; `unconfirmed` are pieces that the peer has not flushed.
+    """
 
     machine: MirrorMachine
     minor: int
@@ -86,6 +92,7 @@ class Side:
     peer: Side | None = None
     sync: Sync | None = None
     seen: dict[int, bytes] = field(default_factory=dict)
+    unconfirmed: set[int] = field(default_factory=set)
 
     @property
     def known(self) -> Metadata:

@@ -12,9 +12,9 @@ import random
 from collections.abc import Callable, Iterator
 
 from gnt.noded.storage.drbd_show import Ends
-from gnt.sim.content import changed_pieces, content_of, copy_pieces, patched, write_at
+from gnt.sim.content import content_of, copy_pieces
 from gnt.sim.generations import JUST_CREATED, Metadata, Verdict, compare
-from gnt.sim.lvm import MIB, SimVolume
+from gnt.sim.lvm import SimVolume
 from gnt.sim.mirror_sides import (
     ALONE,
     ATTACHED,
@@ -33,12 +33,14 @@ from gnt.sim.mirror_sides import (
     SEEKING,
     TAKEN,
     TWO_PRIMARIES,
+    UNCLEAN,
     UP_TO_DATE,
     KernelRefusal,
     MirrorMachine,
     Side,
     Sync,
 )
+from gnt.sim.mirror_writing import flush
 
 
 class SimMirrors:
@@ -56,6 +58,7 @@ class SimMirrors:
 
     def add(self, machine: MirrorMachine) -> MirrorMachine:
         """Take a machine in."""
+        machine.cache.seconds = self._seconds
         self.machines[machine.name] = machine
         return machine
 
@@ -95,8 +98,14 @@ class SimMirrors:
                     self._meet(side, partner)
 
     def power_lost(self, machine: MirrorMachine) -> None:
-        """Forget what the machine had in its memory; what is on its volumes stays as it was."""
-        self.settle()
+        """Forget what the machine had in its memory; what is on its volumes stays as it was, and of the rest a part.
+
+        It writes nothing more, no new generation either.
+        """
+        for side in machine.sides.values():
+            if side.sync is not None:
+                self._advance(side.sync)
+        machine.cache.lose_power(self._source)
         gone, machine.sides = list(machine.sides.values()), {}
         machine.resources.clear()
         machine.log.clear()
@@ -213,6 +222,8 @@ class SimMirrors:
     def _finish(self, sync: Sync) -> None:
         source, target = sync.source, sync.target
         source.sync = target.sync = None
+        for side in (source, target):
+            side.machine.cache.flush(str(side.path))
         source.known.be_whole()
         target.known.take_over(source.known)
         target.disk = UP_TO_DATE
@@ -230,6 +241,9 @@ class SimMirrors:
     def _lose(self, side: Side) -> None:
         """Have a side without its peer; it seeks it again if it knows where."""
         self._end_sync(side)
+        if side.primary and side.data is not None:
+            side.known.behind |= side.unconfirmed
+        side.unconfirmed.clear()
         side.peer = None
         if side.connection != ALONE:
             side.connection = SEEKING if side.ends is not None else ALONE
@@ -257,8 +271,11 @@ class SimMirrors:
             raise KernelRefusal(TAKEN)
         if not isinstance(meta.superblock, Metadata):
             raise KernelRefusal(NO_METADATA)
+        if meta.superblock.unclean:
+            raise KernelRefusal(UNCLEAN)
         side.data, side.meta, side.paths, side.limit = data, meta, paths, limit
         known = side.known
+        known.unclean = True
         known.crashed |= known.primary
         known.primary = side.primary
         if known.current == JUST_CREATED:
@@ -291,7 +308,7 @@ class SimMirrors:
     def _let_go(self, side: Side) -> None:
         """Have a side without its volumes."""
         self._end_sync(side)
-        side.known.primary = False
+        self._close(side)
         side.data, side.meta, side.paths, side.disk, side.seen = None, None, ("", ""), DISKLESS, {}
         if side.peer is not None:
             self._go_on_alone(side.peer)
@@ -346,7 +363,13 @@ class SimMirrors:
             raise KernelRefusal(HELD_OPEN)
         side.primary = False
         if side.data is not None:
-            side.known.primary = False
+            self._close(side)
+
+    def _close(self, side: Side) -> None:
+        """Have a side end what it was writing: it has not crashed, and its activity log says nothing more."""
+        flush(side)
+        side.known.primary = False
+        side.known.active.clear()
 
     def pause(self, side: Side, pause: bool) -> None:
         """Hold the sync up, or let it go on."""
@@ -384,39 +407,7 @@ class SimMirrors:
         side.machine.resources.discard(side.resource)
         side.machine.device(side.minor).unlink(missing_ok=True)
 
-    # Writing
-
-    def write(self, side: Side, offset: int, data: bytes) -> bool:
-        """Write as a guest does; True when it is acknowledged: then it is on every side that is in touch."""
-        if not side.primary or (not side.good and side.good_peer is None):
-            return False
-        for each in (side, side.peer):
-            if each is not None and each.data is not None:
-                write_at(each.path, offset, data)
-                each.seen = patched(each.seen, offset, data)
-        self._note(side, set(range(offset // MIB, (offset + len(data) - 1) // MIB + 1)))
-        return True
-
-    def written(self, machine: MirrorMachine) -> None:
-        """Hear that programs or the node daemon may have written to the devices of a machine: spread what they did."""
-        for side in machine.sides.values():
-            if side.primary and side.good:
-                now = content_of(side.path)
-                pieces = changed_pieces(side.seen, now)
-                if pieces:
-                    side.seen = now
-                    if side.peer is not None and side.peer.data is not None:
-                        copy_pieces(side.path, side.peer.path, pieces)
-                        side.peer.seen = content_of(side.peer.path)
-                    self._note(side, pieces)
-
-    def _note(self, side: Side, pieces: set[int]) -> None:
-        """Put on record what the other side lacks of what was written."""
-        peer = side.peer if side.peer is not None and side.peer.data is not None else None
-        if side.data is not None and peer is None:
-            side.known.behind |= pieces
-        if side.data is None and peer is not None:
-            peer.known.behind |= pieces
+    # Beside the commands
 
     def removing(self, machine: MirrorMachine, volume: SimVolume) -> None:
         """Hear that a volume goes, which may be what was replaced in a mirror that somebody uses."""

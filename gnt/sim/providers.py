@@ -162,6 +162,7 @@ def ends_well(_argv: Sequence[str]) -> Finished:
 class SimHypervisor(FakeHypervisor):
     """The guests of one machine, in memory: they outlive its node daemons, and not its power.
 
+    `leaves` hears of a guest (UUID) that is about to go to another machine.
     `others` has all of them by directory; that is where a guest on the move finds its target.
     """
 
@@ -169,6 +170,7 @@ class SimHypervisor(FakeHypervisor):
         super().__init__(directory, memory=MEMORY)
         self._held: dict[Path, FakeGuest] = {}
         self._others = others
+        self.leaves: Callable[[str], None] = lambda _guest: None
         others[str(directory)] = self
 
     def lose_power(self) -> list[str]:
@@ -206,6 +208,7 @@ class SimHypervisor(FakeHypervisor):
         there = self._others.get(str(ticket.data.get("directory", "")))
         if there is None or instance.name not in there.expected():
             raise NodeFailure("migration_failed", f"{target} does not expect {instance.name}")
+        self.leaves(guest.uuid)
         del self._held[self._path(guest.name)]
         note = there._load(there._note(guest.name))  # noqa: SLF001
         # Its disks are open there under the names that they have there.

@@ -20,9 +20,12 @@ from gnt.noded.storage.programs import Programs
 from gnt.noded.storage.qcow2 import Images
 from gnt.noded.storage.thin import ThinVolumes
 from gnt.sim import images, lvm
+from gnt.sim.caches import WriteCache
+from gnt.sim.content import content_of
 from gnt.sim.lvm import GROUPS, SimLvm, SimVolume
 from gnt.sim.mirror_programs import READING, MirrorPrograms, SimKernel
 from gnt.sim.mirror_sides import MirrorMachine, Side
+from gnt.sim.mirror_writing import spread
 from gnt.sim.mirrors import SimMirrors
 
 _REPORTS: Final = frozenset({"lvs", "pvs", "vgs"})
@@ -51,6 +54,11 @@ class SimStorage:
         self._programs = MirrorPrograms(mirrors, self.machine)
 
     @property
+    def cache(self) -> WriteCache:
+        """Give what was written here and is not on disk yet."""
+        return self.machine.cache
+
+    @property
     def environment(self) -> dict[str, str]:
         """Give the environment in which a node daemon finds the devices."""
         return {"DM_DEV_DIR": str(self.devices)}
@@ -63,7 +71,7 @@ class SimStorage:
     def written(self) -> None:
         """Hear that the node daemon may have written to a device."""
         if self.machine.sides:
-            self.mirrors.written(self.machine)
+            spread(self.machine)
 
     def lose_volumes(self, tag: str) -> None:
         """Have the volumes with a tag go with the physical volume that they were on."""
@@ -94,12 +102,24 @@ class SimStorage:
         if argv[0] == "dd":
             return self._programs.wipe(words)
         if argv[0] == "qemu-img":
-            return images.run(words, cwd)
+            return self._run_images(words, cwd)
         before = dict(self.lvm.volumes)
         done = self.lvm.run(argv)
+        if argv[0] == "lvrename" and done.ok:
+            group, old, new = words
+            self.cache.moved(f"{self.devices}/{group}/{old}", f"{self.devices}/{group}/{new}")
         for key in before.keys() - self.lvm.volumes.keys() if argv[0] == "lvremove" else ():
             self.mirrors.removing(self.machine, before[key])
         self.mirrors.renamed(self.machine)
+        return done
+
+    def _run_images(self, words: list[str], cwd: Path) -> Finished:
+        """Run `qemu-img`, which leaves a copy to the kernel unless it is told to sync it."""
+        target = images.left_in_memory(words, cwd)
+        before = content_of(target) if target is not None and target.exists() else {}
+        done = images.run(words, cwd)
+        if target is not None and done.ok:
+            self.cache.wrote(str(target), before, content_of(target))
         return done
 
     def _is_open(self, volume: SimVolume) -> bool:

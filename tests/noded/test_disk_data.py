@@ -26,6 +26,7 @@ from gnt.noded.handler import CallContext
 from gnt.noded.membership import MembershipFile
 from gnt.noded.processes import Finished, Processes
 from gnt.noded.storage import raw
+from gnt.noded.storage.marked_tree import mark_name
 from gnt.noded.storage.programs import Programs
 from gnt.noded.storage.registry import real_templates
 from gnt.wire import certificates
@@ -370,6 +371,22 @@ def test_between_files_and_images(cluster: tuple[NodeRoom, NodeRoom, NodeRoom]) 
     assert data_of(image) == data
     real(begin(one.data, DiskCopy(source=image, disk=back)))
     assert path_of(back).read_bytes() == data
+
+
+def test_what_was_converted_is_on_disk(room: NodeRoom, monkeypatch: pytest.MonkeyPatch) -> None:
+    """QEMU is told to sync what it writes, which it leaves in memory else: the source may be removed next."""
+    ran: list[list[str]] = []
+
+    async def run(argv: list[str], *_others: Any, **_more: Any) -> None:
+        ran.append(argv)
+
+    source, image = made(room, "a"), room.disk("i", 3, "qcow2")
+    path_of(image).write_bytes(b"QFI\xfb")
+    path_of(image).with_name(mark_name("i")).write_text(f"{image.uuid}\n")
+    monkeypatch.setattr(room.data._programs, "run", run)
+    ask(room.data, DiskCopy(source=source, disk=image))
+    [argv] = ran
+    assert argv[argv.index("-t") + 1] == "writeback"
 
 
 def test_wiping_an_image(cluster: tuple[NodeRoom, NodeRoom, NodeRoom]) -> None:

@@ -18,6 +18,7 @@ from gnt.noded.handler import Handlers
 from gnt.noded.mirrors import Mirrors
 from gnt.noded.processes import Finished, IProcesses
 from gnt.sim.lvm import GROUPS
+from gnt.sim.mirror_writing import flush, write
 from gnt.sim.mirrors import SimMirrors
 from gnt.sim.storage import SimStorage, sim_templates
 from gnt.wire.calls import NodeCall
@@ -122,12 +123,13 @@ class SimPair(MirrorPair):
 
     def lose_power(self, node: str) -> None:
         """Forget what was in memory."""
-        self.mirrors.power_lost(self.storage[node].machine)
+        self.storage[node].lose_power()
 
     def write(self, node: str, data: bytes) -> None:
         """Write as a guest does."""
         side = self.storage[node].machine.sides[self.minors[node]]
-        assert self.mirrors.write(side, 0, data)
+        assert write(side, 0, data)
+        assert flush(side)
 
     def read(self, node: str, length: int) -> bytes:
         """Read by the device's name."""

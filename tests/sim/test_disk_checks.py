@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from gnt.noded.hypervisors.fake import FakeGuest
-from gnt.sim.checkers.storage import check_storage
+from gnt.sim.checkers.storage import check_ledger, check_storage
+from gnt.sim.client import Client
+from gnt.sim.ledger import Lost
 from gnt.sim.mirrors import two_writers
 from gnt.sim.world import SimWorld, simulated_world
 from gnt.wire.disk_calls import MirrorConnect, MirrorDisconnect
@@ -73,10 +75,10 @@ def _later(world: SimWorld) -> None:
 
 def test_a_guest_finds_what_it_has_written(world: SimWorld) -> None:
     """It counts on, and nothing is wrong."""
-    before = dict(world.ledger.numbers)
+    before = world.ledger.disks[1].number
     _later(world)
     assert world.problems == []
-    assert world.ledger.numbers[1] > before[1]
+    assert world.ledger.disks[1].number > before
 
 
 def test_a_copy_that_is_older_is_told(world: SimWorld) -> None:
@@ -95,6 +97,16 @@ def test_an_emptied_disk_is_remembered(world: SimWorld) -> None:
     path.write_bytes(bytes(4 << 20))
     _later(world)
     assert [(one.guest, one.index) for one in world.ledger.lost] == [("web1", 0)]
+
+
+def test_an_emptied_disk_needs_somebody_who_asked_for_that(world: SimWorld) -> None:
+    """Its making does not excuse it: `add` names disks too. That it was made again does."""
+    world.ledger.lost.append(Lost("web1", 0))
+    client = Client(world)
+    client.asked[1] = [{"OP_ID": "OP_INSTANCE_CREATE", "instance_name": "web1", "disks": [{"size": 64}]}]
+    assert check_ledger(client) == ["disk/0 of web1 is empty, and its guest had written to it"]
+    client.asked[2] = [{"OP_ID": "OP_INSTANCE_RECREATE_DISKS", "instance_name": "web1"}]
+    assert check_ledger(client) == []
 
 
 def test_a_disk_that_is_gone_under_its_guest_is_told(world: SimWorld) -> None:

@@ -260,6 +260,23 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "is removed before the new side is in step",
     ),
     Mutant(
+        "the other side of a new mirror is not taken back",
+        (
+            Edit(
+                "gnt/masterd/operations/disk_steps.py",
+                "        Undoable(on(node, DiskCreate(disk=disk.spec)), undo=on(node, DiskRemove(disk=disk.spec)))\n"
+                "        for disk in disks\n",
+                "        Undoable(\n"
+                "            on(node, DiskCreate(disk=disk.spec)),\n"
+                "            undo=on(node, DiskRemove(disk=disk.spec)) if node == disk.primary else None,\n"
+                "        )\n"
+                "        for disk in disks\n",
+            ),
+        ),
+        ("exhaust", _MIRRORED, "--kind", "command", "--fault", "node dies after"),
+        "a volume without an owner on node3",
+    ),
+    Mutant(
         "overtaken in line",
         (
             Edit(

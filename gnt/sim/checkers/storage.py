@@ -10,6 +10,7 @@ from gnt.masterd.operations.replace_steps import leftovers
 from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, DiskTemplate, Instance
 from gnt.noded.storage.lvm import UUID_TAG
+from gnt.sim.content import differing_pieces
 from gnt.sim.lvm import MIB
 from gnt.sim.machine import SimNode
 from gnt.sim.world import SimWorld
@@ -30,12 +31,14 @@ def check_storage(world: SimWorld, cluster: Cluster) -> list[str]:
         held = [] if known is None else [*_held(cluster, known.uuid)]
         problems += _check_volumes(node, held)
         problems += _check_mirrors(node, cluster, "" if known is None else known.uuid)
+        problems += _check_in_step(node)
     return problems
 
 
 def check_ledger(client: Client) -> list[str]:
     """No disk is empty on which a guest had written, unless somebody asked for that."""
-    asked = [op for number in client.asked for op in client.asked[number]]
+    # A new instance has no disk that anybody could have written to.
+    asked = [op for number in client.asked for op in client.asked[number] if op["OP_ID"] != "OP_INSTANCE_CREATE"]
     emptied = {op.get("instance_name") for op in asked if op["OP_ID"] in _EMPTYING or op.get("disks")}
     lost = [one for one in client.world.ledger.lost if one.guest not in emptied]
     return [f"disk/{one.index} of {one.guest} is empty, and its guest had written to it" for one in lost]
@@ -113,6 +116,17 @@ def _check_side(node: SimNode, uuid: str, instance: Instance, disk: Disk) -> Ite
         yield f"{side.where} may still be written to on both sides"
     if side.primary and (uuid != instance.primary_node or not instance.disks_active):
         yield f"{side.where} is open for writing, and {instance.name} does not need it there"
+
+
+def _check_in_step(node: SimNode) -> Iterator[str]:
+    """Two sides that say that they are in step are."""
+    for side in node.storage.machine.sides.values():
+        peer = side.peer
+        if peer is None or not side.good or not peer.good or side.machine.name > peer.machine.name:
+            continue
+        different = differing_pieces(side.path, peer.path, side.size)
+        if different:
+            yield f"{side.where} and {peer.where} are in step and differ at MiB {sorted(different)}"
 
 
 def _check_numbers(cluster: Cluster) -> Iterator[str]:

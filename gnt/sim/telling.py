@@ -266,15 +266,20 @@ def room(teller: Teller, step: Step) -> None:
     teller.node(step.words[0]).disk_full = False
 
 
-@verb("lose", "INSTANCE")
+@verb("lose", "INSTANCE [NODE]")
 def lose(teller: Teller, step: Step) -> None:
-    """Have all volumes of an instance, which is down, go with the physical volumes that they were on."""
-    teller.world.befell(f"the volumes of {step.words[0]} are lost")
+    """Have all volumes of an instance go with the physical volumes that they were on; on one machine, or on all.
+
+    On all only if it is down.
+    """
+    name, *where = step.plain()
+    teller.world.befell(f"the volumes of {name} are lost {' '.join(('on', *where)) if where else ''}".rstrip())
     cluster = checkers.cluster_of(teller.world)
-    instance = cluster.instance(step.words[0])
+    instance = cluster.instance(name)
+    nodes = [teller.node(one) for one in where] or [*teller.world.nodes.values()]
     for disk in map(cluster.disks.__getitem__, instance.disks):
         for part in disk.children or (disk,):
-            for node in teller.world.nodes.values():
+            for node in nodes:
                 node.storage.lose_volumes(f"{UUID_TAG}{part.uuid}")
 
 

@@ -54,11 +54,28 @@ class DiskFull(sqlite3.OperationalError):
 
 
 class CutDatabase(Database):
-    """A store that asks at each transaction whether its daemon still lives."""
+    """A store that asks at each transaction whether its daemon still lives.
+
+    In a world that goes on in another process its connection is made ready when it is first used: most of those that
+    a fault falls on are not any more, and that takes longer than all else.
+    """
 
     cut: Cut | None = None
     _file = 0
     _image: bytes | None = None
+    _made: sqlite3.Connection
+    _is_ready = True
+
+    @property  # type: ignore[override]
+    def _connection(self) -> sqlite3.Connection:
+        if not self._is_ready:
+            self._is_ready = True
+            prepare(self._made)
+        return self._made
+
+    @_connection.setter
+    def _connection(self, connection: sqlite3.Connection) -> None:
+        self._made = connection
 
     def opened(self) -> None:
         """Remember which file this is: another one may take its name."""
@@ -71,19 +88,23 @@ class CutDatabase(Database):
 
     def reopen(self) -> sqlite3.Connection:
         """Use a connection of this process; gives the one of the process that this one came from."""
+        old, self._is_ready = self._made, False
         if self._image is not None:
-            old, self._connection = self._connection, connect(None)
-            self._connection.deserialize(self._image)
-            prepare(self._connection)
+            self._made = connect(None)
+            self._made.deserialize(self._image)
             return old
-        old, self._connection = self._connection, connect(Path(self.path))
+        self._made = connect(Path(self.path))
         self.opened()
-        prepare(self._connection)
-        self._connection.execute("PRAGMA secure_delete = ON")
-        self._connection.execute("PRAGMA synchronous = FULL")
+        self._made.execute("PRAGMA secure_delete = ON")
+        self._made.execute("PRAGMA synchronous = FULL")
         # Of what another connection has written before the copy the daemon need not have heard yet.
         self._seen_version = -1
         return old
+
+    def abandon(self) -> None:
+        """End the connection."""
+        self._is_ready = True
+        super().abandon()
 
     @contextmanager
     def _transaction(self, *, begin: bool = True) -> Iterator[None]:

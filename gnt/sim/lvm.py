@@ -63,6 +63,7 @@ class SimLvm:
         self._groups = dict(groups)
         self._is_open = is_open
         self.volumes: dict[str, SimVolume] = {}
+        self._paths: dict[str, Path] = {}
         self.lost: set[str] = set()
         """What has gone with its physical volume: it need not be there."""
 
@@ -79,11 +80,15 @@ class SimLvm:
 
     def path(self, volume: SimVolume) -> Path:
         """Give the file that holds what was written to a volume."""
-        return self._devices / volume.group / volume.name
+        key = volume.key
+        if key not in self._paths:
+            self._paths[key] = self._devices / volume.group / volume.name
+        return self._paths[key]
 
     def at(self, path: str | Path) -> SimVolume | None:
         """Find the volume of a device."""
-        return next((one for one in self.volumes.values() if str(self.path(one)) == str(path)), None)
+        key = str(path).removeprefix(f"{self._devices}/")
+        return self.volumes.get(key) if key != str(path) else None
 
     def free(self, group: str) -> int:
         """Give the free bytes of a group; what is in a pool takes no room of its own."""

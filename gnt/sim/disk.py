@@ -66,7 +66,7 @@ class CutDatabase(Database):
     _made: sqlite3.Connection
     _is_ready = True
 
-    @property  # type: ignore[override]
+    @property
     def _connection(self) -> sqlite3.Connection:
         if not self._is_ready:
             self._is_ready = True

@@ -48,7 +48,7 @@ class KernelRefusal(Exception):
 class MirrorMachine:
     """What the kernel of one machine has: sides by minor, names of resources, the lines of its log.
 
-    `in_use` gives the devices that something has open.
+    `in_use` gives the devices that something has open. `changes` goes up with whatever becomes of a side.
     """
 
     name: str
@@ -60,6 +60,7 @@ class MirrorMachine:
     resources: set[str] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
     cache: WriteCache = field(default_factory=WriteCache)
+    changes: int = 0
 
     def device(self, minor: int) -> Path:
         """Give the device of a minor."""
@@ -93,6 +94,10 @@ class Side:
     sync: Sync | None = None
     seen: dict[int, bytes] = field(default_factory=dict)
     unconfirmed: set[int] = field(default_factory=set)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        self.machine.changes += 1
 
     @property
     def known(self) -> Metadata:

@@ -53,6 +53,7 @@ class SimMirrors:
         self._source = source
         self._reachable = reachable
         self.machines: dict[str, MirrorMachine] = {}
+        self._looked: tuple[object, ...] = ()
         self.too_early: list[str] = []
         """Copies that were removed while those that are to take their place did not have all data yet."""
 
@@ -61,10 +62,6 @@ class SimMirrors:
         machine.cache.seconds = self._seconds
         self.machines[machine.name] = machine
         return machine
-
-    def any(self) -> bool:
-        """Say whether there is any side."""
-        return any(machine.sides for machine in self.machines.values())
 
     def sides(self) -> list[Side]:
         """Give all sides, by machine and minor."""
@@ -75,6 +72,19 @@ class SimMirrors:
         return found
 
     # What comes by itself
+
+    def look(self, *surroundings: object) -> bool:
+        """Settle, unless that would do nothing; say whether something may be different from what it was.
+
+        It would do nothing if it did nothing the last time, and nothing has become of any side since, nor of the
+        machines and ways (`surroundings`), and no data is on its way.
+        """
+        now = (sum(machine.changes for machine in self.machines.values()), *surroundings)
+        if now == self._looked:
+            return False
+        self.settle()
+        self._looked = () if any(side.sync is not None for side in self.sides()) else now
+        return True
 
     def settle(self) -> None:
         """Bring about what time and network have brought about since the last look."""

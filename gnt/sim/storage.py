@@ -105,6 +105,8 @@ class SimStorage:
             return self._run_images(words, cwd)
         before = dict(self.lvm.volumes)
         done = self.lvm.run(argv)
+        if argv[0] in lvm.CHANGING:
+            self.machine.changes += 1
         if argv[0] == "lvrename" and done.ok:
             group, old, new = words
             self.cache.moved(f"{self.devices}/{group}/{old}", f"{self.devices}/{group}/{new}")

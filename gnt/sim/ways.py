@@ -17,14 +17,18 @@ class Ways:
     def __init__(self) -> None:
         self._silent: set[tuple[str, str]] = set()
         self._bad: dict[str, random.Random] = {}
+        self.changes = 0
+        """Goes up when a way is closed or opened."""
 
     def silence(self, source: str, target: str) -> None:
         """Let nothing come through from one machine to another, without a word to either."""
         self._silent.add((source, target))
+        self.changes += 1
 
     def restore(self, source: str, target: str) -> None:
         """Undo `silence`."""
         self._silent.discard((source, target))
+        self.changes += 1
 
     def open(self, source: str, target: str) -> bool:
         """Say whether something comes through."""
@@ -33,6 +37,10 @@ class Ways:
     def all_open(self) -> bool:
         """Say whether everything comes through everywhere, once and in time."""
         return not self._silent and not self._bad
+
+    def closed(self) -> list[str]:
+        """Give the ways that nothing comes through."""
+        return sorted(f"{source} {target}" for source, target in self._silent)
 
     def spoil(self, machine: str, source: random.Random) -> None:
         """Have calls to a machine be doubled, late or lost by chance."""
@@ -45,6 +53,7 @@ class Ways:
     def all_well(self) -> None:
         """Undo everything."""
         self._silent.clear()
+        self.changes += 1
         self._bad.clear()
 
     def fate(self, source: str, target: str, there: float, back: float) -> Fate:

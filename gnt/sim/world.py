@@ -267,9 +267,8 @@ class SimWorld:
     def _look_at_disks(self) -> None:
         """Have mirrors and guests go on after an event, and see that nobody writes who may not."""
         self.ledger.turn(self)
-        if not self.mirrors.any():
+        if not self.mirrors.look(self.ways.changes, [node.powered for node in self.nodes.values()]):
             return
-        self.mirrors.settle()
         for problem in two_writers(self.mirrors):
             if problem not in self.problems:
                 self.wrong(problem)

@@ -7,6 +7,8 @@ VENV := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 # All tests: by several workers, in the order of tests/side_by_side.py. A worker that dies ends the run.
 SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart=0 --durations=15
+# The machines of two clusters at once: each is idle half of its time, waiting for the other end of something.
+DISKS_SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart=0 --durations=0
 
 .PHONY: help setup demo cluster demo-stop test test-disks simulate mutants lint bench man
 
@@ -35,7 +37,8 @@ test: ## the tests, real guests included where this machine can (the longest of 
 
 test-disks: ## real volumes and mirrors in machines of their own, images of a real Ceph (an hour; see setup.sh ceph, disk-kernel)
 	@tools/setup.sh venv tests </dev/null
-	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 tests/real_disks tests/real_ceph </dev/null
+	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 \
+		$(or $(TESTS),$(DISKS_SIDE_BY_SIDE) tests/real_disks tests/real_ceph) </dev/null
 
 simulate: ## a cluster in one process: SEEDS=n runs by chance; SEED=n tells one; neither: a fault at each point (many minutes)
 	@tools/setup.sh venv </dev/null

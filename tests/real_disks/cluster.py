@@ -260,7 +260,7 @@ def real_cluster(nodes: int = 2, kind: type[Machine] = Machine) -> Iterator[Real
     try:
         lay_out(cluster)
         cluster.machines = {name: kind(cluster.room, base, int(name.removeprefix("node"))) for name in names[1:]}
-        booting = [threading.Thread(target=_boot, args=(machine,)) for machine in cluster.machines.values()]
+        booting = [threading.Thread(target=boot_with_group, args=(machine,)) for machine in cluster.machines.values()]
         for thread in booting:
             thread.start()
         try:
@@ -287,6 +287,7 @@ def _where() -> str:
     return in_memory if shutil.disk_usage(in_memory).free >= ENOUGH_MEMORY else "/tmp"  # noqa: S108
 
 
-def _boot(machine: Machine) -> None:
+def boot_with_group(machine: Machine) -> None:
+    """Boot a machine whose disk is empty, and make its volume group."""
     machine.switch_on()
     machine.shell(f"pvcreate -q {machine.device} && vgcreate -q {GROUP} {machine.device}")

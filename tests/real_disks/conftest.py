@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.real_disks.cluster import RealCluster, real_cluster
 from tests.real_disks.room import why_not
+
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let every long test go to the worker that is free first: each worker has a cluster of its own."""
+    for number, item in enumerate(items):
+        if item.path.parent == HERE and item.get_closest_marker("long_disks"):
+            item.add_marker(pytest.mark.xdist_group(f"real-disks-{number}"))
 
 
 @pytest.fixture(scope="session")

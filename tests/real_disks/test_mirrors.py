@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from gnt.model.errors import NodeFailure
+from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
 from gnt.wire.calls import DiskRemove
 from gnt.wire.disk_calls import DiskDemote, MirrorList
-from tests.noded.storage.contract import TemplateContract
+from tests.live import wait_until
+from tests.noded.storage.contract import DataContract, TemplateContract, Untouched, refusal
 from tests.noded.storage.mirror_contract import MirrorContract
-from tests.real_disks.cluster import RealCluster
+from tests.real_disks.both_sides import BothSides
+from tests.real_disks.cluster import GROUP, RealCluster
 from tests.real_disks.commands import READ, WRITE
-from tests.real_disks.mirrors import OneSide, RealPair, mirror
+from tests.real_disks.mirrors import SIZE, SYNC_TIME, OneSide, RealPair, another_uuid, mirror
 
 
 def test_what_is_written_on_one_side_is_read_on_the_other(real: RealCluster) -> None:
@@ -76,3 +81,75 @@ class TestOneSide(TemplateContract):
     def other(self, real: RealCluster) -> DiskSpec:
         """Give another."""
         return mirror(real, 1).spec
+
+
+@pytest.mark.long_disks
+class TestBothSides(DataContract):
+    """What every disk that keeps data promises, of a mirror that the master has made: its data, growth, snapshots."""
+
+    can_rename = False
+    test_provides_the_interface = None  # type: ignore[assignment]
+
+    @pytest.fixture
+    def template(self, real: RealCluster) -> BothSides:
+        """Give both machines."""
+        return BothSides(real)
+
+    @pytest.fixture
+    def disk(self, real: RealCluster) -> DiskSpec:
+        """Give a mirror."""
+        return mirror(real).spec
+
+    @pytest.fixture
+    def other(self, real: RealCluster, request: pytest.FixtureRequest) -> DiskSpec:
+        """Give another; a snapshot of a mirror is a volume on one node."""
+        if not any(word in request.node.name for word in ("snapshot", "foreign")):
+            return mirror(real, 1).spec
+        return DiskSpec(
+            index=0,
+            uuid=another_uuid(),
+            dev_type=DiskTemplate.PLAIN,
+            size=SIZE,
+            logical_id=(GROUP, "snapshot.disk0"),
+            instance_name="web1",
+        )
+
+    @pytest.fixture
+    def plant(self, template: BothSides) -> Callable[[DiskSpec], Untouched]:
+        """Somebody else's volume and mirror exactly where the disk would be."""
+        return template.plant
+
+    def write(self, template: BothSides, disk: DiskSpec, data: bytes) -> None:  # type: ignore[override]
+        """Write in the machine."""
+        template.write(disk, data)
+
+    def read(self, template: BothSides, disk: DiskSpec, size: int) -> bytes:  # type: ignore[override]
+        """Read in the machine."""
+        return template.read(disk, size)
+
+    def test_growing(self, template: BothSides, disk: DiskSpec) -> None:  # type: ignore[override]
+        """First the volumes of both sides, then the mirror on them; never smaller, and each may come twice."""
+        template.create(disk)
+        size = disk.size * 2
+        template.check_grow(disk, size)
+        assert refusal(template.grow, disk, size, False) == "storage_error"
+        assert template.find(disk).size == disk.size
+        for _time in range(2):
+            template.grow(disk, size, True)
+        assert template.find(disk).size == disk.size
+        for _time in range(2):
+            wait_until(lambda: self._has_grown(template, disk, size), "it does not grow", SYNC_TIME)
+        for smaller in (disk.size, 1):
+            template.grow(disk, smaller, True)
+            template.grow(disk, smaller, False)
+        assert template.find(disk).size == size
+
+    def _has_grown(self, template: BothSides, disk: DiskSpec, size: int) -> bool:
+        """Grow the mirror; while its sides come into step it says to try again."""
+        try:
+            template.grow(disk, size, False)
+        except NodeFailure as failure:
+            if failure.retry:
+                return False
+            raise
+        return True

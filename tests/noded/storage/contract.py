@@ -329,46 +329,54 @@ class VolumeContract(TemplateContract):
 
 
 class DataContract(VolumeContract):
-    """Holds for every template whose data this machine can read and write at a path."""
+    """Holds for every template whose data this machine can read and write at a path, or its class elsewhere."""
+
+    def write(self, template: Driven, disk: DiskSpec, data: bytes) -> None:
+        """Write at the beginning of an assembled disk, as its user does."""
+        write(template, disk, data)
+
+    def read(self, template: Driven, disk: DiskSpec, size: int) -> bytes:
+        """Read from the beginning of an assembled disk."""
+        return read(template, disk, size)
 
     def test_creating_twice_keeps_the_data(self, template: Driven, disk: DiskSpec) -> None:
         """A call that arrives twice does not wipe what was written in between."""
         template.create(disk)
         template.assemble(disk, True)
-        write(template, disk, b"payload")
+        self.write(template, disk, b"payload")
         template.create(disk)
-        assert read(template, disk, 7) == b"payload"
+        assert self.read(template, disk, 7) == b"payload"
 
     def test_data_survives_release_and_growth(self, template: Driven, disk: DiskSpec) -> None:
         """What was written is there after the disk was assembled anew, and after it has grown."""
         template.create(disk)
         template.assemble(disk, True)
-        write(template, disk, b"payload")
+        self.write(template, disk, b"payload")
         template.release(disk)
         if self.can_grow:
             template.grow(disk, disk.size * 2, True)
         template.assemble(disk, True)
-        assert read(template, disk, 7) == b"payload"
+        assert self.read(template, disk, 7) == b"payload"
 
     def test_data_goes_with_the_name(self, template: Driven, disk: DiskSpec, other: DiskSpec) -> None:
         """Renaming moves the data."""
         self._needs(self.can_rename, template, lambda: template.rename(disk, other), disk)
         template.assemble(disk, True)
-        write(template, disk, b"payload")
+        self.write(template, disk, b"payload")
         template.release(disk)
         template.rename(disk, other)
         template.assemble(other, True)
-        assert read(template, other, 7) == b"payload"
+        assert self.read(template, other, 7) == b"payload"
 
     def test_a_snapshot_keeps_what_was(self, template: Driven, disk: DiskSpec, other: DiskSpec) -> None:
         """What is written to the disk afterwards is not in the snapshot, and removing that harms nothing."""
         self._needs(self.can_snapshot, template, lambda: template.snapshot(disk, other), disk)
         template.assemble(disk, True)
-        write(template, disk, b"before")
+        self.write(template, disk, b"before")
         template.snapshot(disk, other)
-        write(template, disk, b"afterw")
+        self.write(template, disk, b"afterw")
         template.assemble(other, True)
-        assert read(template, other, 6) == b"before"
+        assert self.read(template, other, 6) == b"before"
         template.release(other)
         template.remove(other)
-        assert read(template, disk, 6) == b"afterw"
+        assert self.read(template, disk, 6) == b"afterw"

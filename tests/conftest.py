@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.side_by_side import ByModule, begin_with_the_longest, workers
+from tests.side_by_side import ByModule, begin_with_the_longest, name_groups, workers
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -34,8 +35,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Any:
     return ByModule(config, log)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, where there are workers."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Begin with what takes longest, where there are workers, and keep groups together."""
+    yield
     if hasattr(config, "workerinput"):
         begin_with_the_longest(items)
+        name_groups(items)

@@ -37,6 +37,17 @@ def begin_with_the_longest(items: list[pytest.Item]) -> None:
     items.sort(key=turn)
 
 
+def name_groups(items: list[pytest.Item]) -> None:
+    """Write the group of each test behind its name, which is all that the scheduler sees.
+
+    xdist means to do that itself, but since pytest 9.2 a name is kept in another place than where it writes.
+    """
+    for item in items:
+        groups = sorted({str(mark.args[0]) for mark in item.iter_markers("xdist_group")})
+        if groups:
+            item._id = type(item.id).parse(f"{item.nodeid}@{'_'.join(groups)}")
+
+
 class ByModule(LoadScopeScheduling):
     """Gives workers whole modules and groups, in the order in which they were collected."""
 

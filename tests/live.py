@@ -49,12 +49,12 @@ exec env GNT_ROOTDIR="{base}/$node" GNT_HOSTNAME="$node" "$@"
 """
 
 
-def wait_until(condition: Callable[[], Any], failure: str, seconds: float = PATIENCE) -> Any:
+def wait_until(condition: Callable[[], Any], failure: str, seconds: float = PATIENCE, every: float = 0.02) -> Any:
     """Wait for something that happens in another process and give what it is; fail in words when it does not."""
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, failure
-        time.sleep(0.02)
+        time.sleep(every)
     return found
 
 

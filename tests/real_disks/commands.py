@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gnt.masterd.operations.disk_steps import holders
 from tests.live import wait_until
-from tests.real_disks.cluster import GROUP, RealCluster
+from tests.real_disks.cluster import GROUP, LOOK_EVERY, RealCluster
 
 ADD: Final = ("--no-install", "-o", "none", "--no-nics", "--ignore-ipolicy")
 ADD_DRBD: Final = ("gnt-instance", "add", "-t", "drbd", "-n", "node2:node3")
@@ -71,7 +71,7 @@ def nothing_is_left(real: RealCluster) -> None:
 
 def until_paid(real: RealCluster, node: str, count: int) -> None:
     """Wait until a machine has so many volumes: what it owes is paid then."""
-    wait_until(lambda: len(volumes(real, node)) == count, f"{node} has {volumes(real, node)}", PAID_TIME)
+    wait_until(lambda: len(volumes(real, node)) == count, f"{node} has {volumes(real, node)}", PAID_TIME, LOOK_EVERY)
 
 
 def wanted_volumes(real: RealCluster, node: str) -> list[str]:
@@ -95,7 +95,7 @@ def until_true(real: RealCluster) -> None:
             return volumes(real, node) == wanted_volumes(real, node)
 
         try:
-            wait_until(is_true, "", PAID_TIME)
+            wait_until(is_true, "", PAID_TIME, LOOK_EVERY)
         except AssertionError:
             assert volumes(real, node) == wanted_volumes(real, node), f"{node} owes still"
 

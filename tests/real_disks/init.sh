@@ -47,6 +47,7 @@ activation { udev_sync = 0 udev_rules = 0 monitoring = 0 }
 global { use_lvmpolld = 0 locking_dir = "/run/lock/lvm" }
 backup { backup = 0 archive = 0 }
 CONF
+echo "$work/$node.held" >/run/held-at
 mount -t tmpfs programs /usr/local/sbin
 for program in lvcreate lvremove lvchange lvrename lvextend drbdsetup drbdmeta; do
     ln -s "${agent%/*}/hold.sh" /usr/local/sbin/$program

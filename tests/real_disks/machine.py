@@ -82,17 +82,24 @@ class Machine:
         finally:
             self._room.plug(self.mirror_card, "up")
 
+    @property
+    def _held_at(self) -> Path:
+        """Give the file that `hold.sh` writes."""
+        return self._base / f"{self.name}.held"
+
     def hold(self, pattern: str, number: int) -> None:
         """Let the command of LVM or DRBD stand still that is the so-manieth to match a pattern of the shell."""
-        self.shell(f"rm -f /run/matched /run/held; echo '{number} {pattern}' >/run/hold")
+        self._held_at.unlink(missing_ok=True)
+        self.shell(f"rm -f /run/matched; echo '{number} {pattern}' >/run/hold")
 
     def go_on(self) -> None:
         """Let no command stand still any more; one that does is ended."""
-        self.shell("rm -f /run/matched /run/held /run/hold; /bin/busybox pkill -f '^sleep 100000'; true")
+        self._held_at.unlink(missing_ok=True)
+        self.shell("rm -f /run/matched /run/hold; /bin/busybox pkill -f '^sleep 100000'; true")
 
     def held(self) -> str:
         """Give the command that stands still; empty if none does."""
-        return self.shell("cat /run/held 2>/dev/null; true").strip()
+        return self._held_at.read_text().strip() if self._held_at.exists() else ""
 
     def empty(self, group: str) -> None:
         """Take all mirrors and volumes away."""

@@ -24,7 +24,7 @@ from gnt.wire.disk_calls import (
 )
 from tests.live import wait_until
 from tests.noded.storage.mirror_contract import MirrorPair
-from tests.real_disks.cluster import GROUP, RealCluster
+from tests.real_disks.cluster import GROUP, LOOK_EVERY, RealCluster
 
 SIZE: Final = 32
 SYNC_TIME: Final = 90.0
@@ -56,7 +56,7 @@ class RealPair(MirrorPair):
 
     def wait(self, so: Callable[[], bool], what: str) -> None:
         """Look again and again."""
-        wait_until(so, what, SYNC_TIME)
+        wait_until(so, what, SYNC_TIME, LOOK_EVERY)
 
     def apart(self) -> AbstractContextManager[None]:
         """Pull the cable of the mirrors' network out."""

@@ -15,7 +15,7 @@ from tests.live import wait_until
 from tests.noded.storage.contract import DataContract, TemplateContract, Untouched, refusal
 from tests.noded.storage.mirror_contract import MirrorContract
 from tests.real_disks.both_sides import BothSides
-from tests.real_disks.cluster import GROUP, RealCluster
+from tests.real_disks.cluster import GROUP, LOOK_EVERY, RealCluster
 from tests.real_disks.commands import READ, WRITE
 from tests.real_disks.mirrors import SIZE, SYNC_TIME, OneSide, RealPair, another_uuid, mirror
 
@@ -138,7 +138,7 @@ class TestBothSides(DataContract):
             template.grow(disk, size, True)
         assert template.find(disk).size == disk.size
         for _time in range(2):
-            wait_until(lambda: self._has_grown(template, disk, size), "it does not grow", SYNC_TIME)
+            wait_until(lambda: self._has_grown(template, disk, size), "it does not grow", SYNC_TIME, LOOK_EVERY)
         for smaller in (disk.size, 1):
             template.grow(disk, smaller, True)
             template.grow(disk, smaller, False)

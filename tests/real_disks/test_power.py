@@ -14,7 +14,7 @@ from typing import Final
 import pytest
 
 from tests.live import wait_until
-from tests.real_disks.cluster import RealCluster
+from tests.real_disks.cluster import LOOK_EVERY, RealCluster
 from tests.real_disks.commands import (
     ADD,
     ADD_DRBD,
@@ -89,7 +89,9 @@ def test_while_disks_are_made(real: RealCluster, cut: Cut) -> None:
     """Nothing of the instance is left on either node, or all of it; it can be added again."""
     status = lose_power_during(real, cut, (*DRBD, "web1"))
     # Its name stays taken until everything is paid.
-    wait_until(lambda: ("web1" in real.instances()) is (status == 0), f"{status}: {real.instances()}", PAID_TIME)
+    wait_until(
+        lambda: ("web1" in real.instances()) is (status == 0), f"{status}: {real.instances()}", PAID_TIME, LOOK_EVERY
+    )
     until_true(real)
     if status:
         nothing_is_left(real)

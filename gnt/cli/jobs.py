@@ -14,7 +14,7 @@ from gnt.cli.plans import instead
 from gnt.cli.progress import Progress
 from gnt.cli.tables import FINAL
 from gnt.cli.terminal import note, say
-from gnt.model.errors import GntError, JobLost, Refused
+from gnt.model.errors import Failed, GntError, JobLost, Refused
 from gnt.wire.errors import from_luxi
 from gnt.wire.luxi_client import JobChange
 
@@ -56,13 +56,13 @@ class Ended(NamedTuple):
         index = next((i for i, status in enumerate(self.opstatus) if status == "error"), 0)
         result = self.opresult[index] if index < len(self.opresult) else None
         cause = GntError("failed", f"job {self.job} ended in {self.status}") if result is None else from_luxi(result)
-        if isinstance(cause, Refused) and not cause.hint:
+        if isinstance(cause, Refused | Failed) and not cause.hint:
             cause.text, cause.hint = split_hint(cause.text)
         return JobFailed(self.job, cause, index=index)
 
 
 def split_hint(text: str) -> tuple[str, str]:
-    """Split the text of a refusal in a job's result from the hint that stands after it in parentheses.
+    """Split the text of an error in a job's result from the hint that stands after it in parentheses.
 
     Results of opcodes have no room of their own for hints; see `Refused.luxi_args`.
     """

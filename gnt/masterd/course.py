@@ -205,7 +205,7 @@ class Course:
         for debt in settlement.debts:
             self._owe(debt)
         if settlement.said:
-            error = Failed(f"{error.text} ({settlement.text()})", code=error.code, hint=error.hint)
+            error = Failed(f"{error.text}; {settlement.text()}", code=error.code, hint=error.hint)
         return await self._end(OpcodeEnd(error=error), then)
 
     async def _ask_outcome(self, step: OpenStep) -> None:
@@ -215,7 +215,7 @@ class Course:
         except (NotReached, InDoubt, NodeFailure):
             self._outcomes[step.id] = IN_DOUBT
             return
-        if outcome.state == UNKNOWN or outcome.code == NOTHING_MADE:
+        if outcome.state == UNKNOWN or outcome.code in NOTHING_MADE:
             return
         self._outcomes[step.id] = outcome.state
 
@@ -328,7 +328,7 @@ class Course:
         except NodeFailure as error:
             # What plainly failed may have left something half-made, which its undo removes; unless the place was
             # taken by something that is not ours.
-            if error.code != NOTHING_MADE:
+            if error.code not in NOTHING_MADE:
                 self._outcomes[doing.id] = FAILED
             self._bear(doing, error)
         except InDoubt as error:

@@ -36,8 +36,9 @@ FAILED = "failed"
 IN_DOUBT = "in_doubt"
 UNKNOWN = "unknown"
 
-# A call that failed because something else is in its place has made nothing that could be undone.
-NOTHING_MADE = "exists"
+# Such a call has made nothing that could be undone: something else is in its place, a program is missing, the first
+# question to the back end had no answer. Undoing it would fail for the same reason, and be owed in vain.
+NOTHING_MADE = frozenset({"exists", "missing_program", "not_begun"})
 # Disks that are not set up any more, after their machine lost power: nothing can be taken back of what was done with
 # them, and a guest that runs from them is for its next start, or for the watcher.
 NOTHING_THERE = "not_found"
@@ -205,7 +206,7 @@ class Settling:
             happened = await SETTLERS[step.settle](self._calls, step.arguments)
         except (NotReached, InDoubt) as error:
             self._ask_later(step, f"find out whether {step.name} has happened: {error}")
-            self._result.said.append(f"not known yet: {step.name} on {self._name_of(step.node)} ({error})")
+            self._result.said.append(f"not known yet: {step.name} on {self._name_of(step.node)}: {error}")
             return _Reached.WAITING
         said = "has happened" if happened else "has not happened"
         self._result.said.append(f"{step.name} {said}, as the nodes say")
@@ -218,7 +219,7 @@ class Settling:
         if failure is None:
             self._result.said.append(f"finished: {where}")
             return _Reached.MILESTONE
-        self._result.said.append(f"not finished: {where} ({failure})")
+        self._result.said.append(f"not finished: {where}: {failure}")
         if not step.owed or (isinstance(failure, NodeFailure) and not step.until_done):
             return _Reached.MILESTONE if step.tolerant else _Reached.WAITING
         self._owe(step, step.forward, f"finish {step.name}: {failure}")
@@ -235,7 +236,7 @@ class Settling:
             if failure is None or is_moot(step.undo, failure):
                 self._result.said.append(f"undone: {where}")
             else:
-                self._result.said.append(f"not undone yet: {where} ({failure})")
+                self._result.said.append(f"not undone yet: {where}: {failure}")
                 self._owe(step, step.undo, f"undo {step.name}: {failure}")
         reserved = [stored.load() for stored in segment.reserved]
         new_debts = self._result.debts[owed:]

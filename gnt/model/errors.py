@@ -59,20 +59,28 @@ class GntError(Exception):
         return [self.text]
 
 
-class Refused(GntError):
+class _WithHint(GntError):
+    """An error that jobs end in: their results have no room of their own for a hint, it stands behind the message."""
+
+    luxi_class = "OpExecError"
+
+    def luxi_args(self) -> list[object]:
+        """Give the message with the hint, which old clients have no field for."""
+        return [f"{self.text} ({self.hint})" if self.hint else self.text]
+
+
+class Refused(_WithHint):
     """The request cannot be carried out as it stands; nothing was changed. `code` is one of `PREREQ_CODES`."""
 
     luxi_class = "OpPrereqError"
 
     def luxi_args(self) -> list[object]:
-        """Message (with the hint, which old clients have no field for) and code."""
-        return [f"{self.text} ({self.hint})" if self.hint else self.text, self.code]
+        """Give the message with the hint, and the code."""
+        return [*super().luxi_args(), self.code]
 
 
-class Failed(GntError):
+class Failed(_WithHint):
     """Carrying the request out failed half-way; the text says what was undone or finished."""
-
-    luxi_class = "OpExecError"
 
     def __init__(self, text: str, *, code: str = "failed", hint: str = "") -> None:
         super().__init__(code, text, hint=hint)
@@ -85,33 +93,27 @@ class Unsupported(Refused):
         super().__init__(WRONG_INPUT, text, hint=hint)
 
 
-class NodeFailure(GntError):
+class NodeFailure(_WithHint):
     """A node answered a call with an error: the call ended, and did not do what was asked.
 
     Codes: those of the driver (`no_space`, `not_found`, `busy`, `script_failed`, …); `retry` says whether the same
     call may succeed later.
     """
 
-    luxi_class = "OpExecError"
-
     def __init__(self, code: str, text: str, *, hint: str = "", retry: bool = False) -> None:
         super().__init__(code, text, hint=hint)
         self.retry = retry
 
 
-class InDoubt(GntError):
+class InDoubt(_WithHint):
     """A node call whose outcome is not known: the deadline passed or the connection broke after it was sent."""
-
-    luxi_class = "OpExecError"
 
     def __init__(self, text: str, *, hint: str = "") -> None:
         super().__init__("in_doubt", text, hint=hint)
 
 
-class NotReached(GntError):
+class NotReached(_WithHint):
     """A node call that was never sent: no connection to the node, or it is flagged offline."""
-
-    luxi_class = "OpExecError"
 
     def __init__(self, text: str, *, hint: str = "") -> None:
         super().__init__("not_reached", text, hint=hint)

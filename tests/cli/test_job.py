@@ -274,6 +274,15 @@ def test_hints_of_results_have_their_own_line(gnt: Run, master: FakeMaster, text
     assert gnt("debug", "delay", "1").err == f"Failure: {shown}  [unknown_entity]\n{below}"
 
 
+def test_the_remedy_of_a_failure_has_its_own_line(gnt: Run, master: FakeMaster) -> None:
+    """As that of a refusal; what was undone is said before it."""
+    text = "disk_create on node1: Ceph does not answer; undone: disk_create on node2 (ceph status)"
+    master.plans = [Job(["OpExecError", [text]], status="error")]
+    assert gnt("debug", "delay", "1").err == (
+        "Failure: disk_create on node1: Ceph does not answer; undone: disk_create on node2\n  ceph status\n"
+    )
+
+
 def test_a_job_that_was_canceled_is_an_error(gnt: Run, master: FakeMaster) -> None:
     """Also when somebody else canceled it."""
     master.plans = [Job(None, status="canceled")]

@@ -99,7 +99,7 @@ def test_after_an_undo_that_is_lost_its_node_owes_the_rest(error: GntError) -> N
     settlement = settle_with(calls, row)
     assert calls.made == [("a", "br4"), ("a", "br2"), ("a", "br0")]
     assert [(debt.node, debt.id, debt.turn) for debt in settlement.debts] == [("b", "7/0/1/3", 0), ("b", "7/0/1/1", 1)]
-    assert "not undone yet: bridge_check on b (what it owes comes first)" in settlement.said
+    assert "not undone yet: bridge_check on b: what it owes comes first" in settlement.said
 
 
 def test_an_undo_that_plainly_fails_holds_nothing_back() -> None:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnt.model.errors import WRONG_STATE, GntError, Refused
+from gnt.model.errors import WRONG_STATE, Failed, GntError, NodeFailure, Refused
+from gnt.wire.errors import to_job_error
 from gnt.wire.luxi import (
     Request,
     decode_request,
@@ -148,6 +149,18 @@ def test_a_failure_keeps_code_and_hint_for_our_clients() -> None:
         decode_response(frame)
     assert (raised.value.code, raised.value.text, raised.value.hint) == (error.code, error.text, error.hint)
     assert str(raised.value) == error.text
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Failed("a guest has the image open", hint="shut it down"),
+        NodeFailure("busy", "a guest has the image open", hint="shut it down"),
+    ],
+)
+def test_a_job_that_failed_keeps_the_remedy(error: GntError) -> None:
+    """The result of a job has no room for a hint: it stands behind the message."""
+    assert to_job_error(error) == ["OpExecError", ["a guest has the image open (shut it down)"]]
 
 
 @pytest.mark.parametrize("frame", [b"", b"[]", b'{"success": true}', b'{"success": 1, "result": 2}', b"[" * 100_000])

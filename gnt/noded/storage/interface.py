@@ -41,7 +41,8 @@ class IDiskTemplate(Interface):
     side. What blocks runs in the pool `storage`, programs run through `IProcesses`; `context` is that of the call, to
     end them with it. Each raises `NodeFailure`, with the code `no_space`, `exists`, `not_found`, `foreign` (something
     else is where the disk should be), `not_allowed` (a path outside the allowed directories), `wrong_input`, `busy`
-    (something uses it), `missing_program` (the text names the package), `unsupported` or `storage_error`.
+    (something uses it), `missing_program` (the text names the package), `not_begun` (nothing was done: the back end
+    does not answer), `unsupported` or `storage_error`.
     """
 
     def create(disk: DiskSpec, context: CallContext | None = None) -> Awaitable[None]:

@@ -43,6 +43,22 @@ class _Image(msgspec.Struct, frozen=True):
     owner: str | None
 
 
+class _Mapping(msgspec.Struct, frozen=True):
+    """An image and the device that it is mapped to."""
+
+    pool: str
+    name: str
+    device: str
+
+
+class _Scan(msgspec.Struct):
+    """What one look has found so far: sizes of images by pool, what is mapped, and why nobody answers."""
+
+    sizes: dict[str, dict[str, int]] = {}
+    mapped: list[_Mapping] | None = None
+    away: str = ""
+
+
 @implementer(IDiskTemplate)
 class RadosImages:
     """Disks of the template `rbd`: logical_id (`rbd`, image); parameters `pool` and `access`."""
@@ -56,7 +72,11 @@ class RadosImages:
         pool, name = _names(disk)
         if disk.size > _LARGEST:
             raise NodeFailure("no_space", f"Disk {disk.uuid} wants {disk.size} MiB, an image has {_LARGEST} at most")
-        found = await self._image(pool, name, context)
+        try:
+            found = await self._image(pool, name, context)
+        except NodeFailure as failure:
+            code = "not_begun" if failure.code == UNREACHABLE else failure.code
+            raise NodeFailure(code, failure.text, hint=failure.hint, retry=failure.retry) from failure
         if found is not None:
             if found.owner != disk.uuid:
                 raise exists(f"Image {pool}/{name}", disk)
@@ -106,23 +126,40 @@ class RadosImages:
     async def find(self, disk: DiskSpec, context: CallContext | None = None) -> DiskFacts | None:
         """Find the image without mapping it: `IDiskTemplate.find`."""
         pool, name = _names(disk)
-        return await self._facts(disk, await self._image(pool, name, context), context)
+        image = await self._image(pool, name, context)
+        mapped = [] if image is None or _userspace(disk) else await self._mappings(context)
+        return _facts(disk, image, mapped, self._uri(pool, name))
 
     async def find_many(self, disks: Sequence[DiskSpec], context: CallContext | None = None) -> list[DiskState]:
-        """Find each image: `IDiskTemplate.find_many`."""
-        states: list[DiskState] = []
-        away = ""
-        for disk in disks:
-            if away:
-                states.append(DiskState(problem=away))
-                continue
-            try:
-                states.append(DiskState(facts=await self.find(disk, context)))
-            except NodeFailure as problem:
-                # Each question to a cluster that is away lasts until Ceph's patience is over: one is enough.
-                away = problem.text if problem.code == UNREACHABLE else ""
-                states.append(DiskState(problem=problem.text))
-        return states
+        """Find all with one listing of each pool and one of what is mapped; marks are asked for: `find_many`."""
+        seen = _Scan()
+        return [await self._look(disk, disks, seen, context) for disk in disks]
+
+    async def _look(
+        self, disk: DiskSpec, disks: Sequence[DiskSpec], seen: _Scan, context: CallContext | None
+    ) -> DiskState:
+        if seen.away:
+            return DiskState(problem=seen.away)
+        try:
+            pool, name = _names(disk)
+            if pool not in seen.sizes:
+                wanted = sum(other.params.get("pool") == disk.params.get("pool") for other in disks)
+                # Listing opens every image of the pool, also those of others: for one disk it is not worth it.
+                seen.sizes[pool] = await self._listed(pool, context) if wanted > 1 else {}
+            size = seen.sizes[pool].get(name)
+            image = await self._image(pool, name, context, size=size)
+            if seen.mapped is None and image is not None and not _userspace(disk):
+                seen.mapped = await self._mappings(context)
+            return DiskState(facts=_facts(disk, image, seen.mapped or [], self._uri(pool, name)))
+        except NodeFailure as problem:
+            # Each question to a cluster that is away lasts until Ceph's patience is over: one is enough.
+            seen.away = problem.text if problem.code == UNREACHABLE else ""
+            return DiskState(problem=problem.text)
+
+    async def _listed(self, pool: str, context: CallContext | None) -> dict[str, int]:
+        """Give the sizes (bytes) of a pool's images. What it leaves out, such as a damaged one, may be there still."""
+        done = await self._run(["ls", "-l", pool, "--format", "json"], context, timeout=SLOW)
+        return {row["image"]: int(row["size"]) for row in read(done, "ls") if "snapshot" not in row}
 
     async def promote(self, disk: DiskSpec, shared: bool, context: CallContext | None = None) -> None:
         """Check that the image is there: `IDiskTemplate.promote`."""
@@ -225,39 +262,36 @@ class RadosImages:
             )
         return found
 
-    async def _image(self, pool: str, name: str, context: CallContext | None) -> _Image | None:
-        done = await self._programs.try_run(["rbd", "info", f"{pool}/{name}", "--format", "json"], context)
-        if not done.ok:
-            if is_missing(done):
-                return None
-            raise failure("info", done)
-        size = read(done, "info")["size"]
+    async def _image(
+        self, pool: str, name: str, context: CallContext | None, *, size: int | None = None
+    ) -> _Image | None:
+        """Give an image; `size` (bytes) if it is known already."""
+        if size is None:
+            done = await self._programs.try_run(["rbd", "info", f"{pool}/{name}", "--format", "json"], context)
+            if not done.ok:
+                if is_missing(done):
+                    return None
+                raise failure("info", done)
+            size = read(done, "info")["size"]
         meta = await self._run(["image-meta", "list", f"{pool}/{name}", "--format", "json"], context)
         marks = read(meta, "image-meta list") if meta.output.strip() else {}
         return _Image(size=int(size), owner=marks.get(MARK))
 
     async def _mapped(self, pool: str, name: str, context: CallContext | None) -> str | None:
-        """Give the device that an image is mapped to; twice is an error, since writes would go two ways."""
+        """Give the device that an image is mapped to."""
+        return _device(await self._mappings(context), pool, name)
+
+    async def _mappings(self, context: CallContext | None) -> list[_Mapping]:
+        """Give all that is mapped on this node."""
         done = await self._run(["showmapped", "--format", "json"], context)
         rows = read(done, "showmapped")
         entries = rows.values() if isinstance(rows, dict) else rows
-        found = [str(row["device"]) for row in entries if (row["pool"], row["name"]) == (pool, name)]
-        if len(found) > 1:
-            raise NodeFailure("storage_error", f"Image {pool}/{name} is mapped more than once: {', '.join(found)}")
-        return found[0] if found else None
+        return [_Mapping(pool=row["pool"], name=row["name"], device=str(row["device"])) for row in entries]
 
     async def _unmap(self, pool: str, name: str, context: CallContext | None) -> None:
         device = await self._mapped(pool, name, context)
         if device is not None:
             await self._run(["unmap", device], context)
-
-    async def _facts(self, disk: DiskSpec, image: _Image | None, context: CallContext | None) -> DiskFacts | None:
-        if image is None or image.owner != disk.uuid:
-            return None
-        pool, name = _names(disk)
-        if _userspace(disk):
-            return DiskFacts(path="", size=image.size // MIB, uri=self._uri(pool, name))
-        return DiskFacts(path=await self._mapped(pool, name, context) or "", size=image.size // MIB)
 
     async def _mark(self, pool: str, name: str, key: str, text: str, context: CallContext | None) -> None:
         await self._run(["image-meta", "set", f"{pool}/{name}", key, text], context)
@@ -283,6 +317,22 @@ class RadosImages:
         """Name an image to QEMU; with the administrator's own ceph.conf and user, where there are any."""
         conf, user = self._programs.setting("CEPH_CONF"), user_of(self._programs.setting("CEPH_ARGS"))
         return f"rbd:{pool}/{name}" + (f":id={user}" if user else "") + (f":conf={conf}" if conf else "")
+
+
+def _facts(disk: DiskSpec, image: _Image | None, mapped: Sequence[_Mapping], uri: str) -> DiskFacts | None:
+    if image is None or image.owner != disk.uuid:
+        return None
+    if _userspace(disk):
+        return DiskFacts(path="", size=image.size // MIB, uri=uri)
+    return DiskFacts(path=_device(mapped, *_names(disk)) or "", size=image.size // MIB)
+
+
+def _device(mapped: Sequence[_Mapping], pool: str, name: str) -> str | None:
+    """Give the device of an image; twice is an error, since writes would go two ways."""
+    found = [one.device for one in mapped if (one.pool, one.name) == (pool, name)]
+    if len(found) > 1:
+        raise NodeFailure("storage_error", f"Image {pool}/{name} is mapped more than once: {', '.join(found)}")
+    return found[0] if found else None
 
 
 def _names(disk: DiskSpec) -> tuple[str, str]:

@@ -80,7 +80,8 @@ def test_a_fault_of_ours_ends_the_job_and_not_the_daemon(brain: Brain, capsys: p
     brain.engine.hold = False
     brain.engine.end = ZeroDivisionError("division by zero")
     number = brain.submit(delay("node/a!"))
-    assert results(brain, number) == [["OpExecError", ["unexpected error: ZeroDivisionError: division by zero"]]]
+    text = "unexpected error: ZeroDivisionError: division by zero (the log of the master daemon says more)"
+    assert results(brain, number) == [["OpExecError", [text]]]
     brain.engine.end = OpcodeEnd(result=True)
     assert brain.status(brain.submit(delay("node/a!"))) == "success"
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import AdminState, DiskTemplate, HypervisorName
 from gnt.model.specs import disk_spec
+from gnt.store.changes import Space
 from gnt.wire.calls import DiskAssemble, OsCreate
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.disk_world import DiskWorld, Volume, all_disks
@@ -149,6 +150,19 @@ def test_a_group_that_is_full_half_way_leaves_nothing() -> None:
     assert not ground.journal.head.instances
     assert not any(ground.world.volumes.values())
     ground.tidy()
+
+
+@pytest.mark.parametrize("code", ["missing_program", "not_begun"])
+def test_a_back_end_that_is_away_leaves_nothing_behind(code: str) -> None:
+    """It could not be asked to remove anything either: nothing is owed, and the name is free again."""
+    ground = DiskGround()
+    for call in ("disk_create", "disk_remove"):
+        ground.nodes.answers[call] = lambda _node, _call: NodeFailure(code, "Ceph does not answer", hint="ceph status")
+    end = ground.add(disk_template="rbd")
+    assert end.error is not None
+    assert (end.error.text, end.error.hint) == ("disk_create on node1.example.com: Ceph does not answer", "ceph status")
+    assert (list(ground.journal.head.instances), list(ground.journal.head.disks)) == ([], [])
+    assert not [key for space, key in ground.journal.rows_ if space in {Space.UNDO, Space.DEBT}]
 
 
 def test_a_volume_is_adopted_with_its_size_and_gets_our_name() -> None:

@@ -57,7 +57,9 @@ def main() -> None:
     words: list = []
     rest = iter(sys.argv[1:])
     for word in rest:
-        if word in {"-p", "--size", "--format"}:
+        if word == "-l":
+            options[word] = True
+        elif word in {"-p", "--size", "--format"}:
             options[word] = next(rest)
         elif word != "--no-progress":
             words.append(word)
@@ -68,7 +70,7 @@ def main() -> None:
     if "-p" in options and action != "unmap":
         words[0] = f"{options['-p']}/{words[0]}"
     name = words[0] if words else ""
-    if name.startswith("nopool/"):
+    if (f"{name}/").startswith("nopool/"):
         fail(2, "error opening pool 'nopool'")
     act(state, action, name, words, options)
     state.save()
@@ -84,6 +86,14 @@ def act(state: State, action: str, name: str, words: list, options: dict) -> Non
             file.truncate(state.images[name]["size"])
     elif action == "info":
         print(json.dumps({"name": name, "size": state.get(name)["size"]}))
+    elif action == "ls" and "-l" in options:
+        rows = []
+        for one, image in sorted(state.images.items()):
+            if not one.startswith(f"{name}/") or image["meta"].get("damaged"):
+                continue
+            row = {"image": one.partition("/")[2], "size": image["size"], "format": 2}
+            rows += [row, *({**row, "snapshot": snap, "size": 1} for snap in image["snaps"])]
+        print(json.dumps(rows))
     elif action == "ls":
         print("\n".join(sorted(one.partition("/")[2] for one in state.images if one.startswith(f"{name}/"))))
     elif action == "rm":

@@ -71,7 +71,8 @@ class MirrorMachine:
 class Side:
     """One minor of one machine. Sizes in MiB, `rate` in MiB/s; `limit` 0: as much as the volume has.
 
-    `seen` is what was there when it was looked at last; `unconfirmed` are pieces that the peer has not flushed.
+    `seen` is what was there when it was looked at last; `unconfirmed` are pieces that the peer has not flushed;
+    `negotiating`: it takes volumes while it is in touch.
     """
 
     machine: MirrorMachine
@@ -90,6 +91,7 @@ class Side:
     disk: str = DISKLESS
     primary: bool = False
     paused: bool = False
+    negotiating: bool = False
     peer: Side | None = None
     sync: Sync | None = None
     seen: dict[int, bytes] = field(default_factory=dict)

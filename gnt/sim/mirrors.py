@@ -184,7 +184,8 @@ class SimMirrors:
         source, target = (one, other) if verdict.direction > 0 else (other, one)
         if source.disk == INCONSISTENT:
             return Verdict(0, problem="I shall become SyncSource, but I am inconsistent! peer presented nothing")
-        if target.primary and target.disk != INCONSISTENT:
+        # Who takes volumes while the peer serves the data has none of its own yet that it could lose.
+        if target.primary and target.disk != INCONSISTENT and not target.negotiating:
             return Verdict(0, problem="I shall become SyncTarget, but I am primary! (data differ)")
         return verdict
 
@@ -261,8 +262,9 @@ class SimMirrors:
         self._point_devices(side)
 
     def _go_on_alone(self, side: Side) -> None:
-        """Begin a new generation on a side that is open for writing and has lost the other one's copy."""
-        if side.primary and side.good and not side.known.bitmap:
+        """Begin a new generation on a side that has lost the other one's copy, if one of them is open for writing."""
+        is_open = side.primary or (side.peer is not None and side.peer.primary)
+        if is_open and side.good and not side.known.bitmap:
             side.known.begin(self._fresh)
 
     def _stand_alone(self, side: Side) -> None:
@@ -296,8 +298,9 @@ class SimMirrors:
         side.seen = content_of(side.path)
         if side.peer is not None:
             other, side.peer = side.peer, None
-            other.peer = None
+            other.peer, side.negotiating = None, True
             self._meet(side, other)
+            side.negotiating = False
         self._point_devices(side)
 
     def detach(self, side: Side) -> None:

@@ -16,6 +16,7 @@ from gnt.sim.mirror_sides import Side
 from gnt.sim.mirror_writing import flush, write
 from gnt.sim.world import SimWorld, simulated_world
 from gnt.wire.calls import DiskAssemble, DiskRelease
+from gnt.wire.disk_calls import MirrorDetach
 from tests.noded.storage.drbd_spec import mirror_spec
 from tests.sim.storage_kit import SimPair
 
@@ -139,6 +140,29 @@ def test_after_a_crash_of_the_other_side_it_gets_what_it_had_not_flushed(pair: S
     pair.connect("node-b")
     pair.in_sync()
     assert difference(pair) == set()
+
+
+def test_volumes_that_were_taken_away_are_old_when_they_are_back(pair: SimPair) -> None:
+    """The other side began a new generation when the primary one went on over it: nobody takes them for the data."""
+    pair.ask("node-a", MirrorDetach(disk=pair.spec))
+    begin_to_write(pair)
+    assert flush(side_of(pair, "node-a"))
+    pair.lose_power("node-a")
+    assert difference(pair)
+    pair.connect("node-a")
+    pair.in_sync()
+    assert difference(pair) == set()
+    assert read_at(pair.storage["node-a"].devices / "xenvg/data", PIECE, SECTOR) == NEW
+
+
+def test_old_volumes_that_are_taken_again_come_into_step(pair: SimPair) -> None:
+    """Also by a primary side that is in use over the other one, and with what it knew of them."""
+    pair.ask("node-a", MirrorDetach(disk=pair.spec))
+    begin_to_write(pair)
+    pair.open("node-a")
+    pair.in_sync()
+    assert difference(pair) == set()
+    assert read_at(pair.storage["node-a"].devices / "xenvg/data", PIECE, SECTOR) == NEW
 
 
 def test_who_closes_in_order_has_nothing_to_bring_into_step(pair: SimPair) -> None:

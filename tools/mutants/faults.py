@@ -277,6 +277,12 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
         "a volume without an owner on node3",
     ),
     Mutant(
+        "a converted disk is not synced",
+        (Edit("gnt/noded/disk_data.py", '["-n", "-p", "-W", "-t", "writeback"]', '["-n", "-p", "-W"]'),),
+        ("run", f"{_STORIES}/power_after_copies.txt"),
+        "is empty, and its guest had written to it",
+    ),
+    Mutant(
         "overtaken in line",
         (
             Edit(

@@ -8,7 +8,7 @@ from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, from_opcode, unsupported
 from gnt.cli.failures import FAILURE, OK
 from gnt.cli.jobs import json_of, run, run_command
-from gnt.cli.many import jobs_of, run_each, wait_each
+from gnt.cli.many import jobs_of, submit_each, wait_each
 from gnt.cli.options import DRY_RUN, PLAN, PRIORITY
 from gnt.cli.terminal import note, say
 
@@ -21,8 +21,6 @@ def _verify_disks(call: Call) -> int:
     ended = run(call, call.opcode(VERIFY_DISKS))
     assert ended is not None  # noqa: S101  (there is no --submit here)
     ends = wait_each(call, jobs_of(ended.result) or [], announce=False)
-    if call.json:
-        call.print_json({**json_of(ended), "jobs": ends})
     status = OK
     inactive: list[str] = []
     for end in ends:
@@ -30,28 +28,30 @@ def _verify_disks(call: Call) -> int:
             status = FAILURE
             continue
         failing, to_activate, missing = end["result"]
-        status = max(status, _tell(failing, missing))
+        status = max(status, _tell(call, failing, missing))
         inactive += [name for name in to_activate if name not in missing]
     if not inactive:
         note("No disks need to be activated.")
-        return status
     for name in inactive:
         note(f"Activating disks for instance '{name}'")
+    activated = submit_each(call, [(name, call.opcode(ACTIVATE, instance_name=name)) for name in inactive])
     if call.json:
-        return status
-    return max(status, run_each(call, [(name, call.opcode(ACTIVATE, instance_name=name)) for name in inactive]))
+        call.print_json({**json_of(ended), "jobs": ends, "activated": activated})
+    return FAILURE if any(end["status"] != "success" for end in activated) else status
 
 
-def _tell(failing: dict[str, str], missing: dict[str, Any]) -> int:
+def _tell(call: Call, failing: dict[str, str], missing: dict[str, Any]) -> int:
     """Say what cannot be set right by activating; give the exit status."""
     for node, text in failing.items():
         note(f"Error on node {node}: {text[-400:]}")
     if failing:
         note("Set these nodes right first, then verify the disks again.")
+    # With --json they stand in the jobs' results, and standard output is for that alone.
+    tell = note if call.json else say
     for name, volumes in missing.items():
-        say(f"Instance {name} has missing logical volumes:")
+        tell(f"Instance {name} has missing logical volumes:")
         for node, volume in volumes:
-            say(f"\t{node} /dev/{volume}")
+            tell(f"\t{node} /dev/{volume}")
     if missing:
         note("gnt-instance replace-disks or recreate-disks makes them again.")
     return FAILURE if failing or missing else OK
@@ -72,7 +72,10 @@ COMMANDS: Final = (
             PLAN,
             PRIORITY,
         ),
-        text="With --json the disks are not attached: the jobs' results name the instances.",
+        text="""
+            With --json: the jobs that looked, with nodes that failed, instances to activate
+            and missing volumes as their results; and under "activated" the jobs that attached.
+        """,
         examples=(
             "gnt-cluster verify-disks",
             "gnt-cluster verify-disks -g rack7",

@@ -22,11 +22,20 @@ Named = tuple[str, int | str]
 def run_each(call: Call, jobs: Sequence[tuple[str, Opcode]]) -> int:
     """Submit a job for each name, wait for all, and give the exit status: failure if any failed."""
     instead(call, [(name, [opcode]) for name, opcode in jobs])
-    answers = call.client.submit_many_jobs([[opcode] for _, opcode in jobs]) if jobs else []
-    named: list[Named] = [(name, what) for (name, _), (_, what) in zip(jobs, answers, strict=True)]
+    named = _submitted(call, jobs)
     if call.option("submit"):
         return _say_submitted(call, named)
     return finish(call, wait_each(call, named, announce=True))
+
+
+def submit_each(call: Call, jobs: Sequence[tuple[str, Opcode]]) -> list[dict[str, Any]]:
+    """Submit a job for each name and wait for all; give the JSON form of each end."""
+    return wait_each(call, _submitted(call, jobs), announce=True)
+
+
+def _submitted(call: Call, jobs: Sequence[tuple[str, Opcode]]) -> list[Named]:
+    answers = call.client.submit_many_jobs([[opcode] for _, opcode in jobs]) if jobs else []
+    return [(name, what) for (name, _), (_, what) in zip(jobs, answers, strict=True)]
 
 
 def _say_submitted(call: Call, named: Sequence[Named]) -> int:

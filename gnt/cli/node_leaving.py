@@ -35,6 +35,14 @@ def _asked(call: Call, names: list[str], verb: str) -> None:
         raise Declined(verb, hint="-f asks no question")
 
 
+def _nothing(call: Call, why: str, done: str) -> int:
+    """Say that there is nothing to do; programs get an answer of the usual form."""
+    note(f"{why}: nothing is to be {done}.")
+    if call.json:
+        call.print_json({"plans" if call.option("plan") else "jobs": []})
+    return OK
+
+
 def _evacuate(call: Call) -> int:
     primary, secondary = call.option("primary_only"), call.option("secondary_only")
     if primary and (secondary or call.option("remote_node")):
@@ -44,8 +52,7 @@ def _evacuate(call: Call) -> int:
         raise Refused(WRONG_INPUT, "what is to leave, and where to?", hint="-p, or -s -n NODE")
     names = _instances(call, "pinst_list" if primary else "sinst_list")
     if not names:
-        note(f"No {mode.removesuffix('-only')} instances on {call.arguments[0]}: nothing is to be evacuated.")
-        return OK
+        return _nothing(call, f"No {mode.removesuffix('-only')} instances on {call.arguments[0]}", "evacuated")
     _asked(call, names, "evacuate")
     opcode = call.opcode(EVACUATE, node_name=call.arguments[0], mode=mode)
     return _follow(call, opcode, "All instances evacuated successfully.", "during the evacuation")
@@ -54,8 +61,7 @@ def _evacuate(call: Call) -> int:
 def _migrate(call: Call) -> int:
     names = _instances(call, "pinst_list")
     if not names:
-        note(f"No primary instances on {call.arguments[0]}: nothing is to be migrated.")
-        return OK
+        return _nothing(call, f"No primary instances on {call.arguments[0]}", "migrated")
     _asked(call, names, "migrate")
     opcode = call.opcode(MIGRATE, node_name=call.arguments[0])
     return _follow(call, opcode, f"All {len(names)} instance(s) migrated successfully.", "during the migration")
@@ -80,8 +86,7 @@ def _follow(call: Call, opcode: Any, good: str, during: str) -> int:
 def _failover(call: Call) -> int:
     names = _instances(call, "pinst_list")
     if not names:
-        note(f"No primary instances on {call.arguments[0]}: nothing is to fail over.")
-        return OK
+        return _nothing(call, f"No primary instances on {call.arguments[0]}", "failed over")
     _asked(call, names, "fail over")
     words = {"confirm_off": call.option("confirm_off"), "ignore_consistency": call.option("ignore_consistency")}
     return run_each(call, [(name, call.opcode(FAILOVER, instance_name=name, **words)) for name in names])

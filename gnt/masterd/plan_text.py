@@ -39,6 +39,7 @@ from gnt.model.cluster import Cluster, kind_of
 from gnt.model.objects import ClusterSettings, ConfigObject, Disk, JobFilter
 from gnt.model.specs import DiskSpec, InstanceSpec, shown_device
 from gnt.wire.calls import Delay, NodeCall, OsCreate
+from gnt.wire.disk_calls import DiskGrow, StorageModify
 from gnt.wire.guest_calls import DevicePlug, DeviceUnplug, DiskResized, GuestStop, MigrationSend
 
 LONGEST: Final = 60
@@ -202,8 +203,7 @@ def _argument(call: NodeCall[Any]) -> str:
     if isinstance(instance, InstanceSpec):
         return instance.name
     if isinstance(disk, DiskSpec):
-        owner = f"{disk.instance_name}: " if disk.instance_name else ""
-        return f"{owner}disk/{disk.index} {disk.dev_type} {disk.size} MiB"
+        return _disk(disk)
     return name if isinstance(name, str) else ""
 
 
@@ -211,7 +211,14 @@ def _stop(call: GuestStop) -> str:
     return f"{call.name} ({f'up to {call.timeout} s' if call.timeout else 'at once'})"
 
 
+def _disk(disk: DiskSpec) -> str:
+    owner = f"{disk.instance_name}: " if disk.instance_name else ""
+    return f"{owner}disk/{disk.index} {disk.dev_type} {disk.size} MiB"
+
+
 _ARGUMENTS: Final[dict[type[Any], Callable[[Any], str]]] = {
+    DiskGrow: lambda call: f"{_disk(call.disk)} to {call.size} MiB",
+    StorageModify: lambda call: f"{call.name}: {'' if call.allocatable else 'not '}allocatable",
     GuestStop: _stop,
     Delay: lambda call: f"{call.seconds:g} s",
     DevicePlug: lambda call: f"{call.instance.name}: {shown_device(call.instance, call.device)}",

@@ -67,10 +67,11 @@ class Planner:
                 seen = await stage.observe(known, look)
                 plan = stage.plan(known, seen)
                 steps += step_texts(plan, known, steps[-1].number + 1 if steps else 1)
+                then += [f"a job of its own: {', '.join(op.summary() for op in job)}" for job in plan.jobs]
                 known = after_plan(plan, known)
-            then = [stage.about or "more, which depends on what the steps before answer" for stage in stages]
+            then += [stage.about or "more, which depends on what the steps before answer" for stage in stages]
         except NotYet as missing:
-            then = list(missing.then)
+            then += missing.then
         except GntError as error:
             refused = error
         except Exception as error:  # noqa: BLE001  (a fault of ours: it is told as the job would tell it)

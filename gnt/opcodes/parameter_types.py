@@ -41,7 +41,9 @@ QueryResource = Literal[
 RebootType = Literal["full", "hard", "soft"]
 ReplaceMode = Literal["replace_auto", "replace_new_secondary", "replace_on_primary", "replace_on_secondary"]
 SshKeyType = Literal["dsa", "ecdsa", "rsa"]
-StorageType = Literal["blockdev", "diskless", "ext", "file", "gluster", "lvm-pv", "lvm-vg", "rados", "sharedfile"]
+StorageType = Literal[
+    "blockdev", "diskless", "ext", "file", "gluster", "lvm-pv", "lvm-thin", "lvm-vg", "rados", "sharedfile"
+]
 TagKind = Literal["cluster", "instance", "network", "node", "nodegroup"]
 VerifyEcode = Literal[
     "ECLUSTERCERT",

@@ -109,6 +109,29 @@ def test_what_is_to_leave_must_be_said(gnt: Run, master: FakeMaster) -> None:
     assert not master.called("SubmitJob")
 
 
+def test_programs_are_told_what_was_attached(gnt: Run, master: FakeMaster) -> None:
+    """With --json the command does the same; what it prints is one document, and the rest goes to standard error."""
+    master.plans = [Job({"jobs": [[True, 7]]}), Job([["node1", "disk/0", "/dev/drbd0"]])]
+    master.jobs[7] = Job([{}, ["web1"], {"web2": [["node1", "xenvg/a"]]}])
+    ran = gnt("cluster", "verify-disks", "--json")
+    assert ran.status == 1, "a volume is missing"
+    found = json.loads(ran.out)
+    assert found["jobs"][0]["result"] == [{}, ["web1"], {"web2": [["node1", "xenvg/a"]]}]
+    assert [(end["name"], end["status"]) for end in found["activated"]] == [("web1", "success")]
+    assert "/dev/xenvg/a" in ran.err
+
+
+@pytest.mark.parametrize("command", ["evacuate -p", "evacuate -s -n node2", "migrate", "failover"])
+def test_nothing_to_do_is_an_answer_too(gnt: Run, master: FakeMaster, command: str) -> None:
+    """Programs get the form that they expect; people a line."""
+    master.rows["node"] = [{"name": "node1", "pinst_list": [], "sinst_list": []}]
+    ran = gnt("node", *command.split(), "-f", "--json", "node1")
+    assert (ran.status, json.loads(ran.out)) == (0, {"jobs": []})
+    ran = gnt("node", *command.split(), "-f", "node1")
+    assert (ran.status, ran.out) == (0, "")
+    assert "nothing is to be" in ran.err
+
+
 def test_disks_that_are_not_attached_are_attached(gnt: Run, master: FakeMaster) -> None:
     """A job for each instance; one with missing volumes, and a node that fails, are told and make the status 1."""
     jobs = {"jobs": [[True, 7]]}

@@ -93,6 +93,21 @@ def test_a_creation(ground: Ground) -> None:
     assert any("guest_start web2" in line for line in shown), shown
 
 
+def test_what_grows_says_how_far(ground: Ground) -> None:
+    """The size that the disk gets stands beside the one it has."""
+    plan = planned(ground, "OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=1024)
+    assert any("disk_grow web1: disk/0 sharedfile 1024 MiB to 2048 MiB" in line for line in lines(plan))
+
+
+def test_jobs_that_would_be_submitted_are_told(ground: Ground) -> None:
+    """An opcode that only hands out work has no steps of its own."""
+    plan = planned(ground, "OP_NODE_MIGRATE", node_name="node1")
+    assert plan["steps"] == []
+    assert plan["then"] == ["a job of its own: INSTANCE_MIGRATE(web1)"]
+    plan = planned(ground, "OP_CLUSTER_VERIFY_DISKS")
+    assert plan["then"] == ["a job of its own: GROUP_VERIFY_DISKS(default)"]
+
+
 def test_stages_that_ask_no_node_are_planned_one_after_the_other(ground: Ground) -> None:
     """Each on the model that the one before leaves; the numbers go on."""
     plan = planned(ground, "OP_NODE_SET_PARAMS", node_name="node3", drained=True)

@@ -18,7 +18,7 @@ PARAMETERS = [
     for name, described in opcode["params"].items()
 ]
 # Disk templates that are ours.
-OURS = {"qcow2", "thin"}
+OURS = {"lvm-thin", "qcow2", "thin"}
 
 
 def least(op_id: str) -> dict[str, Any]:

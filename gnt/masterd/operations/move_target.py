@@ -29,7 +29,8 @@ def target_of(cluster: Cluster, instance: Instance, op: Any) -> Node:
     if op.iallocator is not None:
         raise Unsupported(f"{tag}: iallocator is not supported by this version", hint="name a node: -n")
     if named is None:
-        raise Refused(WRONG_INPUT, f"{tag}: target_node: no target is given", hint="-n NODE")
+        hint = f"gnt-instance failover or migrate: -n NODE {instance.name}"
+        raise Refused(WRONG_INPUT, f"{tag}: target_node: no target is given", hint=hint)
     target = cluster.node(named)
     if target.uuid == instance.primary_node:
         raise Refused(WRONG_STATE, f"{instance.name} is on {target.name} already", hint="name another node: -n")

@@ -174,7 +174,8 @@ def rows_of(kind: str, program: str, output: str) -> list[dict[str, Any]]:
 
 def no_group(group: str) -> NodeFailure:
     """Say that a volume group does not exist."""
-    return NodeFailure("not_found", f"Volume group '{group}' does not exist on this node", hint="gnt-node volumes")
+    hint = "gnt-node list-storage -t lvm-vg shows those that do"
+    return NodeFailure("not_found", f"Volume group '{group}' does not exist on this node", hint=hint)
 
 
 def failure_of(program: str, done: Finished) -> NodeFailure:

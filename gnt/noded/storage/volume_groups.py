@@ -61,7 +61,8 @@ class VolumeGroups:
         """Let a physical volume be used for new volumes, or not; one that is so already is left alone."""
         rows = await self.rows("lvm-pv", name, context)
         if not rows:
-            raise NodeFailure("not_found", f"Physical volume {name} does not exist on this node")
+            hint = "gnt-node list-storage -t lvm-pv shows those that do"
+            raise NodeFailure("not_found", f"Physical volume {name} does not exist on this node", hint=hint)
         if rows[0].allocatable is not allocatable:
             await self._lvm.change(["pvchange", "--allocatable", "y" if allocatable else "n", name], context)
 

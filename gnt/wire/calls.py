@@ -108,12 +108,16 @@ class StorageUnit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StorageFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """Free and total MiB of a storage unit; None where the unit does not exist."""
+    """Free and total MiB of a storage unit; None where the unit does not exist.
+
+    `extent`: the MiB of which disks there are whole multiples; 0 where any size can be had, or it is not known.
+    """
 
     kind: str
     key: str
     free: int | None
     size: int | None
+    extent: int = 0
 
 
 class HypervisorFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from gnt.masterd.operation import Look
 from gnt.masterd.operations.instance_steps import refuse_unusable
 from gnt.masterd.operations.new_disks import needs_secondary, space_needed
 from gnt.model.cluster import Cluster
 from gnt.model.errors import ENVIRONMENT, NO_RESOURCES, UNKNOWN_ENTITY, WRONG_INPUT, WRONG_STATE, Refused, Unsupported
 from gnt.model.objects import Disk, DiskTemplate, Node
-from gnt.model.params import fill_nd
+from gnt.model.params import fill_disk, fill_nd
 from gnt.wire.calls import NodeFacts, NodeInfo, StorageCheck, StorageUnit
 from gnt.wire.disk_calls import DeviceSizes, ProviderList, VolumeList
 
@@ -89,6 +91,24 @@ def refuse_without_space(cluster: Cluster, seen: Mapping[str, NodeFacts], needed
                     f"Not enough disk space on {name}: volume group {group} has {has} MiB free, {wanted} MiB wanted",
                     hint="give smaller disks, another node, or another group: vg=NAME",
                 )
+
+
+def in_whole_extents(cluster: Cluster, disks: Sequence[Disk], seen: Mapping[str, NodeFacts]) -> tuple[Disk, ...]:
+    """Give disks with the sizes that they will really have: a volume consists of whole extents, in whole rows.
+
+    A mirror has exactly the size that it is given, and is left as it is.
+    """
+    return tuple(_in_whole_extents(cluster, disk, seen) for disk in disks)
+
+
+def _in_whole_extents(cluster: Cluster, disk: Disk, seen: Mapping[str, NodeFacts]) -> Disk:
+    if disk.dev_type is not DiskTemplate.PLAIN or not disk.nodes or disk.nodes[0] not in seen:
+        return disk
+    node, volume_group = disk.nodes[0], str(disk.logical_id[0])
+    extent = next((unit.extent for unit in seen[node].storage if unit.key == volume_group), 0)
+    group = cluster.group_of(cluster.nodes[node])
+    grain = extent * max(1, int(fill_disk(cluster, group, disk.dev_type, disk.params)["stripes"]))
+    return replace(disk, size=-(-disk.size // grain) * grain) if grain else disk
 
 
 async def look_for_room(look: Look, nodes: Sequence[str], disks: Sequence[Disk]) -> dict[str, NodeFacts]:

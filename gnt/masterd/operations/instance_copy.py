@@ -141,7 +141,7 @@ class MoveInstance(Operation[InstanceMove]):
                 Keep((moved, *disks)),
                 Note("* removing the disks on the original node"),
                 *release_disks(cluster, here, tolerant=True),
-                *remove_disks(cluster, here, tolerant=True),
+                *remove_disks(cluster, here, until_done=True),
                 *(() if starts else release_disks(known, there, tolerant=True)),
                 # A milestone: what follows can be undone by itself.
                 Keep((moved,)),

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
 from gnt.masterd.operations.disk_checks import (
+    in_whole_extents,
     look_at_adopted,
     look_at_storage,
     look_for_room,
@@ -104,6 +105,7 @@ class CreateInstance(Operation[InstanceCreate]):
     def plan(self, cluster: Cluster, room: Room) -> Plan:
         """Reserve, make the disks, install; then it exists, and is started if that is wanted."""
         made = self._new.make(cluster, room.adopted)
+        made = replace(made, disks=in_whole_extents(cluster, made.disks, room.space))
         instance, disks, nodes = made.instance, made.disks, self._new.nodes(cluster)
         ignored = self.op.snode is not None and len(nodes) == 1
         known = made.within(cluster)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
-from gnt.masterd.operations.disk_checks import look_at_space, refuse_without_space
+from gnt.masterd.operations.disk_checks import in_whole_extents, look_at_space, refuse_without_space
 from gnt.masterd.operations.disk_steps import (
     Laid,
     assemble_disks,
@@ -52,10 +52,11 @@ class GrowDisk(Operation[InstanceGrowDisk]):
     async def observe(self, cluster: Cluster, look: Look) -> Seen:
         """Look at the guest and the free space, and have every node check that it could."""
         instance, disk = self._disk(cluster)
-        grown = self._grown(disk)
+        self._grown(cluster, disk, {})
         groups = list(space_needed([disk]))
         (where,) = laid(cluster, instance, [disk])
         space = await look_at_space(look, where.nodes, groups)
+        grown = self._grown(cluster, disk, space)
         refuse_without_space(cluster, space, _more(disk, grown.size))
         for node in where.nodes:
             await look.ask(node, DiskGrowCheck(disk=where.spec, size=grown.size))
@@ -64,7 +65,7 @@ class GrowDisk(Operation[InstanceGrowDisk]):
     def plan(self, cluster: Cluster, seen: Seen) -> Plan:
         """Grow, record the size, fill the new part with zeros where the cluster wants it, wait for the mirror."""
         instance, disk = self._disk(cluster)
-        grown = self._grown(disk)
+        grown = self._grown(cluster, disk, seen.space)
         known = cluster.put(grown)
         notes = policy_notes(known, instance, ignore=self.op.ignore_ipolicy, before=cluster)
         (before,) = laid(cluster, instance, [disk])
@@ -110,7 +111,7 @@ class GrowDisk(Operation[InstanceGrowDisk]):
             refuse_offline(cluster.nodes[uuid], "secondary node")
         return instance, disk
 
-    def _grown(self, disk: Disk) -> Disk:
+    def _grown(self, cluster: Cluster, disk: Disk, space: Mapping[str, NodeFacts]) -> Disk:
         """Give the disk as it will be; for a mirror its data volumes too."""
         where = f"disk/{self.op.disk}"
         size = self.op.amount if self.op.absolute else disk.size + self.op.amount
@@ -127,7 +128,8 @@ class GrowDisk(Operation[InstanceGrowDisk]):
         children = disk.children
         if disk.dev_type is DiskTemplate.DRBD:
             children = (replace(children[0], size=max(size, children[0].size)), *children[1:])
-        return replace(disk, size=size, children=children)
+        (grown,) = in_whole_extents(cluster, [replace(disk, size=size, children=children)], space)
+        return grown
 
 
 def _more(disk: Disk, size: int) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
@@ -13,6 +14,7 @@ from gnt.masterd.operations.convert_steps import by_copy, from_mirror, to_mirror
 from gnt.masterd.operations.disk_changes import DiskChanges, disk_changes
 from gnt.masterd.operations.disk_checks import (
     check_secondary,
+    in_whole_extents,
     look_at_storage,
     look_for_room,
     refuse_template,
@@ -50,6 +52,8 @@ from gnt.opcodes.devices import as_changes
 from gnt.opcodes.instance_modify import InstanceSetParams
 from gnt.wire.calls import NodeFacts
 from gnt.wire.guest_calls import GuestFacts
+
+NOT_LOOKED: Final[Mapping[str, NodeFacts]] = {}
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,7 +119,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
             steps = self._convert(known, changed, seen)
             said = [*settings.said, ("disk_template", self.op.disk_template)]
             return Plan((*kept, *steps, *notes), result=said)
-        changes = self._changes(known, changed)
+        changes = self._changes(known, changed, seen.space)
         policy: tuple[Note, ...] = ()
         if self.op.disks or self.op.nics or self.op.beparams:
             after = self._after(known, changed, changes)
@@ -130,7 +134,9 @@ class ModifyInstance(Operation[InstanceSetParams]):
     def _converts(self) -> bool:
         return self.op.disk_template is not None
 
-    def _changes(self, cluster: Cluster, instance: Instance) -> DiskChanges:
+    def _changes(
+        self, cluster: Cluster, instance: Instance, space: Mapping[str, NodeFacts] = NOT_LOOKED
+    ) -> DiskChanges:
         template = cluster.disk_template(instance)
         wanted = next(
             (change.params.get("dev_type") for change in as_changes(self.op.disks) if change.params.get("dev_type")),
@@ -145,7 +151,10 @@ class ModifyInstance(Operation[InstanceSetParams]):
                 raise Refused(WRONG_INPUT, f"{instance.name} has no disks", hint="add plain ones, then modify -t drbd")
         nodes = nodes_of(cluster, instance)
         lie = self._lie(template, instance, nodes)
-        return disk_changes(cluster, instance, as_changes(self.op.disks), self.fresh, lie)
+        changes = disk_changes(cluster, instance, as_changes(self.op.disks), self.fresh, lie)
+        new = {disk.uuid: disk for disk in in_whole_extents(cluster, changes.new, space)}
+        disks = tuple(new.get(disk.uuid, disk) for disk in changes.disks)
+        return replace(changes, new=tuple(new.values()), disks=disks)
 
     def _lie(self, template: DiskTemplate, instance: Instance, nodes: tuple[str, ...]) -> Lie:
         driver, directory = self.op.file_driver, self.op.file_storage_dir
@@ -287,6 +296,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
                 hint=f"gnt-instance deactivate-disks {instance.name}",
             )
         new, settings = self._converted(cluster, instance)
+        new = in_whole_extents(cluster, new, seen.space)
         old, target = cluster.disk_template(instance), self.op.disk_template
         noted = (Keep((settings,)),) if settings is not None else ()
         head = Note(f"Converting disk template from '{old}' to '{target}'")

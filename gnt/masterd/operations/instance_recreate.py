@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.operation import Look, Operation, executes
-from gnt.masterd.operations.disk_checks import look_for_room, refuse_without_space
+from gnt.masterd.operations.disk_checks import in_whole_extents, look_for_room, refuse_without_space
 from gnt.masterd.operations.disk_steps import (
     assemble_disks,
     create_disks,
@@ -79,6 +79,7 @@ class RecreateDisks(Operation[InstanceRecreateDisks]):
         refuse_running(instance, seen.guest, "its disks cannot be made again")
         chosen, new = self._planned(cluster, instance)
         self._refuse_present(cluster, chosen, seen)
+        chosen = in_whole_extents(cluster, chosen, seen.space)
         refuse_without_space(cluster, seen.space, space_needed(chosen))
         known = _with(cluster, new, chosen)
         disks = laid(known, new, chosen)

@@ -9,12 +9,11 @@ from typing import Final
 from gnt.model.errors import NodeFailure
 from gnt.noded.handler import Place
 from gnt.noded.processes import IProcesses
-from gnt.noded.storage.programs import Programs
+from gnt.noded.storage.programs import Programs, environment
 from gnt.noded.storage.volume_groups import VolumeGroups
 from gnt.wire.calls import URGENT, StorageFacts, StorageUnit
 
 MIB: Final = 1 << 20
-PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NOT_INSTALLED: Final = 127
 _VGS: Final = (
     "vgs",
@@ -23,7 +22,7 @@ _VGS: Final = (
     "--units=m",
     "--unbuffered",
     "--separator=|",
-    "-ovg_name,vg_free,vg_attr,vg_size",
+    "-ovg_name,vg_free,vg_attr,vg_size,vg_extent_size",
 )
 
 
@@ -40,9 +39,9 @@ class StorageUnits:
         """Give what was asked for, in that order, and the problems by `kind key`."""
         found: list[StorageFacts] = []
         problems: dict[str, str] = {}
-        groups: dict[str, tuple[int, int]] | None = None
+        groups: dict[str, tuple[int, int, int]] | None = None
         for unit in units:
-            room: tuple[int, int] | None = None
+            room: tuple[int, ...] | None = None
             try:
                 if unit.kind == "file":
                     room = await self._pool.run(self._file_system, unit.key)
@@ -55,17 +54,18 @@ class StorageUnits:
                     problems[f"{unit.kind} {unit.key}"] = f"storage of the kind {unit.kind!r} is not reported on"
             except NodeFailure as failure:
                 problems[f"{unit.kind} {unit.key}"] = failure.text
-            free, size = room if room is not None else (None, None)
-            found.append(StorageFacts(kind=unit.kind, key=unit.key, free=free, size=size))
+            free, size = room[:2] if room is not None else (None, None)
+            extent = room[2] if room is not None and len(room) > 2 else 0
+            found.append(StorageFacts(kind=unit.kind, key=unit.key, free=free, size=size, extent=extent))
         return found, problems
 
     def _file_system(self, directory: str) -> tuple[int, int] | None:
         """Look at a directory of this node's own, or at one that is shared. Blocks."""
         return _file_system(str(self._layout.here(directory))) or _file_system(directory)
 
-    async def _groups(self) -> dict[str, tuple[int, int]]:
+    async def _groups(self) -> dict[str, tuple[int, int, int]]:
         """Ask LVM for the volume groups that can be written; a machine without LVM has none."""
-        done = await self._processes.run(_VGS, env={"PATH": PATH, "LC_ALL": "C"}, timeout=URGENT)
+        done = await self._processes.run(_VGS, env=environment(os.environ), timeout=URGENT)
         if done.status == NOT_INSTALLED:
             return {}
         if not done.ok:
@@ -74,14 +74,15 @@ class StorageUnits:
         return parse_groups(done.output)
 
 
-def parse_groups(output: str) -> dict[str, tuple[int, int]]:
-    """Read what `vgs` says: free and total MiB by name, without groups that are read-only."""
+def parse_groups(output: str) -> dict[str, tuple[int, int, int]]:
+    """Read what `vgs` says: free, total MiB and those of an extent by name, without groups that are read-only."""
     found = {}
     for line in output.splitlines():
         fields = line.strip().split("|")
         if len(fields) < 4 or fields[2].startswith("r"):
             continue
-        found[fields[0]] = (int(float(fields[1])), int(float(fields[3])))
+        extent = int(float(fields[4])) if len(fields) > 4 else 0
+        found[fields[0]] = (int(float(fields[1])), int(float(fields[3])), extent)
     return found
 
 

@@ -50,6 +50,7 @@ class DiskWorld:
     wrongs: list[str] = field(default_factory=list)
     percent: list[float] = field(default_factory=list)
     groups: tuple[str, ...] = ("xenvg",)
+    extent: int = 0
     wiped: list[tuple[str, int, int]] = field(default_factory=list)
     copied: list[tuple[str, str]] = field(default_factory=list)
 
@@ -113,7 +114,7 @@ class DiskWorld:
     def facts(self, node: str, units: Any) -> list[StorageFacts]:
         """Answer the question for free space."""
         return [
-            StorageFacts(kind=unit.kind, key=unit.key, free=self.free(node), size=VG_SIZE)
+            StorageFacts(kind=unit.kind, key=unit.key, free=self.free(node), size=VG_SIZE, extent=self.extent)
             if unit.key in self.groups
             else StorageFacts(kind=unit.kind, key=unit.key, free=None, size=None)
             for unit in units

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gnt.model.errors import NodeFailure
+from gnt.store.changes import Space
 from gnt.wire.disk_calls import DiskOffer
 from tests.masterd.fakes import NODE1, NODE2
 from tests.masterd.operations.crashing import crashes
@@ -60,6 +61,15 @@ def test_a_copy_that_fails_starts_the_guest_where_it_was() -> None:
     assert list(ground.guests[NODE1]) == [ground.instance().uuid]
     assert not ground.world.volumes[NODE2]
     ground.tidy()
+
+
+def test_what_the_old_node_cannot_remove_is_owed() -> None:
+    """The record has the disks elsewhere by then: nobody else would find the old ones again."""
+    ground = local()
+    ground.nodes.answers["disk_remove"] = lambda _node, _call: NodeFailure("busy", "it is held open")
+    assert ground.run(MOVE, instance_name="web1", target_node="node2").error is None
+    owing = [key.partition("/")[0] for space, key in ground.journal.rows_ if space is Space.DEBT]
+    assert owing == [NODE1] * 2
 
 
 @pytest.mark.parametrize("after", [False, True])

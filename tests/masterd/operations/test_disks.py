@@ -167,6 +167,37 @@ def test_a_size_may_be_absolute_and_is_never_smaller() -> None:
     assert "has no disk 3" in ground.refused("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=3, amount=1)
 
 
+@pytest.mark.parametrize("stripes", [1, 2])
+def test_sizes_are_those_that_volumes_have(stripes: int) -> None:
+    """A volume consists of whole extents of its group, in whole rows; a mirror has just the size that it is given."""
+    ground = DiskGround(diskparams={"plain": {"stripes": stripes}})
+    ground.world.extent = grain = 32
+    grain *= stripes
+
+    def sizes(name: str) -> list[int]:
+        return [disk.size for disk in ground.journal.head.disks_of(ground.instance(name))]
+
+    def modify(**parameters: Any) -> None:
+        end = ground.run("OP_INSTANCE_SET_PARAMS", instance_name="web1", ignore_ipolicy=True, **parameters)
+        assert end.error is None
+
+    given: dict[str, Any] = {"disks": [{"size": 1030}], "start": False, "ignore_ipolicy": True}
+    assert ground.plain(**given).error is None
+    assert ground.drbd("web2", **given).error is None
+    assert (sizes("web1"), sizes("web2")) == ([1024 + grain], [1030])
+    modify(disks=[["add", -1, {"size": 10}]])
+    grow = {"instance_name": "web1", "disk": 0, "ignore_ipolicy": True}
+    assert ground.run("OP_INSTANCE_GROW_DISK", **grow, amount=1).error is None
+    assert sizes("web1") == [1024 + 2 * grain, grain]
+    assert "which is more than" in ground.refused("OP_INSTANCE_GROW_DISK", **grow, amount=1024, absolute=True)
+    assert ground.run("OP_INSTANCE_GROW_DISK", **{**grow, "disk": 1}, amount=grain + 1, absolute=True).error is None
+    modify(disk_template="file")
+    assert sizes("web1") == [1024 + 2 * grain, 2 * grain]
+    ground.world.extent = 128
+    modify(disk_template="plain")
+    assert sizes("web1") == [1024 + 128 * stripes, 128 * stripes]
+
+
 def test_only_the_new_part_is_filled_with_zeros() -> None:
     """Where the cluster wants new disks wiped."""
     ground = DiskGround(prealloc_wipe_disks=True)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
 from twisted.internet.defer import ensureDeferred
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -17,7 +18,7 @@ from tests.noded.places import place_below
 
 _trial: Any = SynchronousTestCase()
 
-VGS = "  xenvg|1023.50|wz--n-|2048.00\n  ro|10.00|rz--n-|20.00\n\n  broken line\n"
+VGS = "  xenvg|1023.50|wz--n-|2048.00|4.00\n  ro|10.00|rz--n-|20.00|4.00\n\n  broken line\n"
 
 
 @implementer(IProcesses)
@@ -27,9 +28,11 @@ class Scripted:
     def __init__(self, answer: Finished) -> None:
         self.answer = answer
         self.runs: list[list[str]] = []
+        self.environ: dict[str, str] = {}
 
-    async def run(self, argv: Any, **_options: Any) -> Finished:
+    async def run(self, argv: Any, **options: Any) -> Finished:
         """Remember and answer."""
+        self.environ = options["env"]
         self.runs.append(list(argv))
         return self.answer
 
@@ -62,9 +65,17 @@ def test_volume_groups(tmp_path: Path) -> None:
     """Asked for once, whatever the number of groups; read-only and missing ones are None."""
     lvm = Scripted(Finished(status=0, signal=None, output=VGS))
     found, problems = facts(tmp_path, lvm, *(StorageUnit(kind="lvm-vg", key=key) for key in ("xenvg", "ro", "none")))
-    assert [(one.free, one.size) for one in found] == [(1023, 2048), (None, None), (None, None)]
+    assert [(one.free, one.size, one.extent) for one in found] == [(1023, 2048, 4), (None, None, 0), (None, None, 0)]
     assert problems == {}
     assert [run[0] for run in lvm.runs] == ["vgs"]
+
+
+def test_lvm_is_asked_in_the_daemons_own_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An administrator who has LVM's settings elsewhere sees the same groups everywhere."""
+    monkeypatch.setenv("LVM_SYSTEM_DIR", "/etc/other-lvm")
+    lvm = Scripted(Finished(status=0, signal=None, output=VGS))
+    facts(tmp_path, lvm, StorageUnit(kind="lvm-vg", key="xenvg"))
+    assert lvm.environ["LVM_SYSTEM_DIR"] == "/etc/other-lvm"
 
 
 def test_without_lvm_there_are_no_groups(tmp_path: Path) -> None:
@@ -94,4 +105,4 @@ def test_other_kinds_are_named(tmp_path: Path) -> None:
 
 def test_reading_vgs() -> None:
     """Whole MiB by name, without what is read-only or no line of the table."""
-    assert parse_groups(VGS) == {"xenvg": (1023, 2048)}
+    assert parse_groups(VGS) == {"xenvg": (1023, 2048, 4)}

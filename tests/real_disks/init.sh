@@ -48,10 +48,8 @@ global { use_lvmpolld = 0 locking_dir = "/run/lock/lvm" }
 backup { backup = 0 archive = 0 }
 CONF
 echo "$work/$node.held" >/run/held-at
+# Here stands what is to hold a program up, where a test wants that.
 mount -t tmpfs programs /usr/local/sbin
-for program in lvcreate lvremove lvchange lvrename lvextend drbdsetup drbdmeta; do
-    ln -s "${agent%/*}/hold.sh" /usr/local/sbin/$program
-done
 hostname "$node"
 ip link set lo up
 # The kernel finds no modprobe here, so all that is needed is loaded now; hmac and md5 are for the peers' secret.

@@ -24,6 +24,8 @@ HERE: Final = Path(__file__).parent
 LINUX: Final = Path("/usr/bin/linux.uml")
 BOOT_TIME: Final = 60.0
 COMMAND_TIME: Final = 120.0
+# Before these stands `hold.sh` while one of them is to be held up; at other times they start without it, and sooner.
+HELD_UP: Final = "lvcreate lvremove lvchange lvrename lvextend drbdsetup drbdmeta"
 
 
 class Machine:
@@ -90,12 +92,13 @@ class Machine:
     def hold(self, pattern: str, number: int) -> None:
         """Let the command of LVM or DRBD stand still that is the so-manieth to match a pattern of the shell."""
         self._held_at.unlink(missing_ok=True)
-        self.shell(f"rm -f /run/matched; echo '{number} {pattern}' >/run/hold")
+        stand = f"for one in {HELD_UP}; do ln -sf {HERE}/hold.sh /usr/local/sbin/$one; done"
+        self.shell(f"rm -f /run/matched; echo '{number} {pattern}' >/run/hold; {stand}")
 
     def go_on(self) -> None:
         """Let no command stand still any more; one that does is ended."""
         self._held_at.unlink(missing_ok=True)
-        self.shell("rm -f /run/matched /run/hold; /bin/busybox pkill -f '^sleep 100000'; true")
+        self.shell("rm -f /run/matched /run/hold /usr/local/sbin/*; /bin/busybox pkill -f '^sleep 100000'; true")
 
     def held(self) -> str:
         """Give the command that stands still; empty if none does."""

@@ -162,6 +162,14 @@ class RealCluster(Live):
         finally:
             reader.close()
 
+    def last_words(self) -> list[tuple[str, str]]:
+        """Give the ends of the logs of all daemons, and of what the kernels have said, with a title each."""
+        found = [("master daemon", self.log("node1", "gnt-masterd"))]
+        for node, machine in self.machines.items():
+            found.append((f"node daemon of {node}", self.log(node, "gnt-noded")))
+            found.append((f"console of {node}", machine.console.read_text(errors="replace")))
+        return [(title, text[-3000:]) for title, text in found]
+
     def end(self) -> None:
         """Switch everything off."""
         if self._driver is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for number, item in enumerate(items):
         if item.path.parent == HERE and item.get_closest_marker("long_disks"):
             item.add_marker(pytest.mark.xdist_group(f"real-disks-{number}"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what the daemons and the kernels have said: all of it is gone when the cluster ends."""
+    report = yield
+    real = getattr(item, "funcargs", {}).get("real")
+    if report.failed and isinstance(real, RealCluster):
+        report.sections += real.last_words()
+    return report
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,12 @@ import msgspec
 import pytest
 
 from gnt.model.errors import NodeFailure
+from gnt.model.layout import Layout
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
 from gnt.noded.disks import Disks
 from gnt.noded.processes import Finished
+from gnt.noded.storage.links import DeviceLinks
 from gnt.noded.storage.registry import real_templates
 from gnt.wire.calls import (
     DiskAssemble,
@@ -98,6 +100,19 @@ def test_a_wrong_link_is_put_right(disks: Disks, disk: DiskSpec, tmp_path: Path)
     ask(disks, DiskAssemble(disk=disk, primary=True))
     assert str(link.readlink()) == str(disk.logical_id[1])
     ask(disks, DiskRemove(disk=disk))
+    assert not link.is_symlink()
+
+
+@pytest.mark.parametrize("name", ["disk0_data_replaced-1", "disk0_meta"])
+def test_a_part_of_a_mirror_has_no_link(tmp_path: Path, disk: DiskSpec, name: str) -> None:
+    """A volume that was replaced in a mirror is removed while the mirror's guest runs: its link stays."""
+    links = DeviceLinks(Layout(tmp_path))
+    link = Path(links.make(disk, "/dev/drbd0"))
+    volume = msgspec.structs.replace(disk, uuid="u2", dev_type=DiskTemplate.PLAIN, logical_id=("xenvg", name))
+    links.remove(volume)
+    assert str(link.readlink()) == "/dev/drbd0"
+    links.make(volume, f"/dev/xenvg/{name}")
+    links.remove(volume)
     assert not link.is_symlink()
 
 

@@ -11,9 +11,11 @@ from typing import Final
 
 from gnt.model.errors import NodeFailure
 from gnt.model.layout import Layout
+from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
 
 MAX_DISKS: Final = 16
+_VOLUMES: Final = frozenset({DiskTemplate.PLAIN, DiskTemplate.THIN})
 
 
 class DeviceLinks:
@@ -47,10 +49,15 @@ class DeviceLinks:
                 other.unlink(missing_ok=True)
 
     def remove(self, disk: DiskSpec) -> None:
-        """Take the disk's link away."""
+        """Take the disk's link away.
+
+        A volume that is or was a part of a mirror has the index of the mirror, whose guest may run: the link that
+        points to the mirror is none of the volume's.
+        """
         link = self._path(disk)
         try:
-            link.unlink(missing_ok=True)
+            if not (disk.dev_type in _VOLUMES and link.is_symlink() and not _is_volume(link.readlink(), disk)):
+                link.unlink(missing_ok=True)
         except OSError as error:
             raise NodeFailure("storage_error", f"Cannot remove the link {link}: {error.strerror}") from error
 
@@ -63,3 +70,8 @@ class DeviceLinks:
         if "/" in disk.instance_name or disk.instance_name in {"", ".", ".."}:
             raise NodeFailure("wrong_input", f"Disk {disk.uuid}: {disk.instance_name!r} is no instance name")
         return self._directory / f"{disk.instance_name}:{disk.index}"
+
+
+def _is_volume(device: Path, disk: DiskSpec) -> bool:
+    """Say whether a device is the logical volume of a disk."""
+    return device.parts[-2:] == tuple(map(str, disk.logical_id))

@@ -12,6 +12,8 @@ from gnt.sim.machine import SimNode
 from gnt.sim.world import SimWorld
 
 _FILES: Final = frozenset({DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.QCOW2})
+# Disks that guests are given by a link which outlives the device behind it.
+_DEVICES: Final = frozenset({DiskTemplate.PLAIN, DiskTemplate.THIN, DiskTemplate.DRBD})
 
 
 def check_instances(world: SimWorld, cluster: Cluster, excused: set[str], kept: set[str]) -> list[str]:
@@ -69,6 +71,10 @@ def _check_devices(world: SimWorld, node: SimNode, cluster: Cluster, excused: se
         yield from (f"{guest.name} runs without its device {uuid}" for uuid in sorted(recorded - seen))
         if len(set(guest.disks)) < len(guest.sizes):
             yield f"{guest.name} runs with one disk in several places: {' '.join(guest.disks)}"
+        for place, uuid in enumerate(instance.disks):
+            link = node.layout.run / f"instance-disks/{guest.name}:{place}"
+            if cluster.disks[uuid].dev_type in _DEVICES and not link.is_symlink():
+                yield f"{guest.name} runs without the link to its disk {place}"
 
 
 def _check_links(node: SimNode, cluster: Cluster) -> Iterator[str]:

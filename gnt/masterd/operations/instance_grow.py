@@ -78,10 +78,10 @@ class GrowDisk(Operation[InstanceGrowDisk]):
             (
                 *notes,
                 Note(f"Growing disk {self.op.disk} of instance '{instance.name}' to {grown.size} MiB"),
-                *(() if active else assemble_disks(cluster, [before])),
                 *((grown_inside(instance, grown),) if inside else ()),
-                *_grow(before, grown.size),
-                Keep((grown,)),
+                *_grow(cluster, before, disk, grown, active=active),
+                # What is opened already is opened once more: if a wipe fails, undoing this closes it.
+                *(assemble_disks(known, [after]) if wipes and not active else ()),
                 *(wipe_disks([after], [disk.size]) if wipes else ()),
                 *self._wait(cluster, after),
                 *(() if active else release_disks(cluster, [after], tolerant=True)),
@@ -140,8 +140,19 @@ def _more(disk: Disk, size: int) -> dict[str, int]:
     return {str(volume.logical_id[0]): max(0, size - volume.size)}
 
 
-def _grow(disk: Laid, size: int) -> tuple[Step, ...]:
-    below = side_by_side(Forward(on(node, DiskGrow(disk=disk.spec, size=size, backing=True))) for node in disk.nodes)
-    if not disk.is_mirror:
-        return below
-    return (*below, Forward(on(disk.primary, DiskGrow(disk=disk.spec, size=size, backing=False))))
+def _grow(cluster: Cluster, where: Laid, disk: Disk, grown: Disk, *, active: bool) -> tuple[Step, ...]:
+    """Grow a disk and record it. What is opened for that stays open, unless it fails."""
+    opened = () if active else assemble_disks(cluster, [where])
+    below = side_by_side(
+        Forward(on(node, DiskGrow(disk=where.spec, size=grown.size, backing=True))) for node in where.nodes
+    )
+    if not where.is_mirror:
+        return (*opened, *below, Keep((grown,)))
+    # A mirror is opened once its volumes have grown, and that is recorded: one that cannot grow leaves it closed.
+    return (
+        *below,
+        Keep((replace(disk, children=grown.children),)),
+        *opened,
+        Forward(on(where.primary, DiskGrow(disk=where.spec, size=grown.size, backing=False))),
+        Keep((grown,)),
+    )

@@ -13,6 +13,7 @@ from gnt.store.changes import Space
 from gnt.wire.calls import DiskRemove
 from gnt.wire.disk_calls import DiskGrow
 from tests.masterd.fakes import NODE1, NODE2, NODE3
+from tests.masterd.operations.crashing import crashes
 from tests.masterd.operations.test_new_disks import DiskGround
 
 
@@ -152,6 +153,60 @@ def test_a_mirror_grows_on_both_sides_and_then_itself() -> None:
     (disk,) = ground.journal.head.disks_of(ground.instance())
     assert (disk.size, disk.children[0].size, disk.children[1].size) == (1536, 1536, 128)
     assert not any(ground.world.mirrors.values())
+
+
+@pytest.mark.parametrize("start", [False, True])
+def test_a_group_that_is_full_half_way_keeps_the_mirror_as_it_was(start: bool) -> None:
+    """One side has grown, the other cannot: the mirror has its old size, is closed if it was, and grows later."""
+    ground = DiskGround()
+    ground.drbd(start=start)
+    plain = ground.nodes.answers["disk_grow"]
+    ground.nodes.answers["disk_grow"] = lambda node, call: (
+        NodeFailure("no_space", "it is full") if node == NODE2 else plain(node, call)
+    )
+    end = ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=512)
+    assert end.error is not None
+    assert "it is full" in end.error.text
+    (disk,) = ground.journal.head.disks_of(ground.instance())
+    assert disk.size == 1024
+    assert any(ground.world.mirrors.values()) is start
+    assert ground.instance().disks_active is start
+    ground.nodes.answers["disk_grow"] = plain
+    assert ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=512).error is None
+    (disk,) = ground.journal.head.disks_of(ground.instance())
+    assert (disk.size, disk.children[0].size) == (1536, 1536)
+    assert {volume.size for volumes in ground.world.volumes.values() for volume in volumes.values()} == {1536, 128}
+    assert any(ground.world.mirrors.values()) is start
+
+
+def test_a_wipe_that_fails_leaves_nothing_open() -> None:
+    """The disk has its new size, since there is no way back, and is closed as it was."""
+    ground = DiskGround(prealloc_wipe_disks=True)
+    ground.drbd(start=False)
+    ground.nodes.answers["disk_wipe"] = lambda _node, _call: NodeFailure("storage_error", "a bad block")
+    end = ground.run("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=512)
+    assert end.error is not None
+    assert "a bad block" in end.error.text
+    assert ground.journal.head.disks_of(ground.instance())[0].size == 1536
+    assert not any(ground.world.mirrors.values())
+    assert not ground.instance().disks_active
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_master_that_dies_while_a_mirror_grows(after: bool) -> None:
+    """The record never has more than there is; what was closed is closed, and the command may be given again."""
+    grow = {"instance_name": "web1", "disk": 0, "amount": 2048, "absolute": True}
+    moments = 0
+    for moments, ground in crashes(stopped, "OP_INSTANCE_GROW_DISK", after=after, **grow):
+        (disk,) = ground.journal.head.disks_of(ground.instance())
+        volumes = [volume.size for held in ground.world.volumes.values() for volume in held.values()]
+        assert disk.size <= disk.children[0].size <= min(size for size in volumes if size != 128), moments
+        assert not any(ground.world.mirrors.values()), moments
+        if disk.size < 2048:
+            assert ground.run("OP_INSTANCE_GROW_DISK", **grow).error is None, moments
+        assert ground.journal.head.disks_of(ground.instance())[0].size == 2048
+        ground.tidy()
+    assert moments > 5
 
 
 def test_a_size_may_be_absolute_and_is_never_smaller() -> None:

@@ -205,7 +205,7 @@ def line_writer(call: Call) -> ShowLine:
     return note if call.json else say
 
 
-def submit(call: Call, opcodes: Sequence[Opcode], *, drained_too: bool = False) -> int:
+def submit(call: Call, opcodes: Sequence[Opcode | dict[str, Any]], *, drained_too: bool = False) -> int:
     """Submit a job, if `drained_too` to a drained queue as well; print its number first if that was asked for."""
     instead(call, [("", opcodes)])
     job = call.client.submit_job(opcodes, even_if_drained=drained_too)
@@ -215,10 +215,10 @@ def submit(call: Call, opcodes: Sequence[Opcode], *, drained_too: bool = False) 
     return job
 
 
-def run(call: Call, *opcodes: Opcode, drained_too: bool = False) -> Ended | None:
+def run(call: Call, *opcodes: Opcode | dict[str, Any], drained_too: bool = False) -> Ended | None:
     """Submit a job and wait for its success. With --submit, print its number and give None.
 
-    Raises `JobFailed` when the job ends otherwise.
+    Raises `JobFailed` when the job ends otherwise. An opcode may be the JSON object of one.
     """
     job = submit(call, opcodes, drained_too=drained_too)
     if call.option("submit"):

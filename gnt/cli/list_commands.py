@@ -1,4 +1,4 @@
-"""The list and list-fields commands of all programs.
+"""The list and list-fields commands of all programs, and others that only list.
 
 They stand apart from the programs so that a list is there before a person notices: what other commands of a program
 need is not loaded for it.
@@ -13,10 +13,10 @@ from functools import partial
 from typing import Final
 
 from gnt.cli.call import Call
-from gnt.cli.command import Argument, Command, option
+from gnt.cli.command import Argument, Command, from_opcode, option
 from gnt.cli.filters import any_value
 from gnt.cli.lists import fields_command, list_objects
-from gnt.cli.options import FILTER, ROMAN, SYNC, TABLE, UNITS
+from gnt.cli.options import FILTER, NO_HEADERS, OUTPUT, PRIORITY, ROMAN, SEPARATOR, SYNC, TABLE, UNITS
 from gnt.cli.tables import FINAL
 from gnt.cli.values import comma_list, job_number, parser_at_least
 
@@ -169,6 +169,59 @@ _LOCKS: Final = Command(
     examples=("gnt-debug locks --interval 2",),
 )
 
+
+def _list_os(call: Call) -> int:
+    from gnt.cli.asking_nodes import list_os  # noqa: PLC0415  (only lists that are jobs pay for what those need)
+
+    return list_os(call)
+
+
+def _list_volumes(call: Call) -> int:
+    from gnt.cli.asking_nodes import list_volumes  # noqa: PLC0415
+
+    return list_volumes(call)
+
+
+def _list_storage(call: Call) -> int:
+    from gnt.cli.asking_nodes import list_storage  # noqa: PLC0415
+
+    return list_storage(call)
+
+
+_OS_DEFINITIONS: Final = Command(
+    name="list",
+    help="list the guest OS definitions that all nodes can install",
+    run=_list_os,
+    options=(NO_HEADERS, PRIORITY),
+    text='With --json: a list of {"name"}.',
+    examples=("gnt-os list",),
+)
+
+_STORAGE_OPTIONS: Final = (NO_HEADERS, SEPARATOR, OUTPUT, UNITS, PRIORITY)
+
+_VOLUMES: Final = Command(
+    name="volumes",
+    help="list the logical volumes of nodes, and whose they are",
+    run=_list_volumes,
+    options=_STORAGE_OPTIONS,
+    arguments=(Argument("node", 0, None, kind="node"),),
+    text="With --json: a list of objects, one for each volume on a device; sizes in MiB.",
+    examples=("gnt-node volumes node1",),
+)
+
+_STORAGE: Final = Command(
+    name="list-storage",
+    help="list the storage units of nodes",
+    run=_list_storage,
+    options=(
+        *_STORAGE_OPTIONS,
+        from_opcode("OP_NODE_QUERY_STORAGE", "storage_type", "-t", "--storage-type", metavar="TYPE"),
+    ),
+    arguments=(Argument("node", 0, None, kind="node"),),
+    text="TYPE is lvm-vg, lvm-pv, file or sharedfile. With --json: a list of objects; sizes in MiB.",
+    examples=("gnt-node list-storage -t lvm-vg -o node,name,free",),
+)
+
 LISTS: Final[Mapping[str, tuple[Command, ...]]] = {
     "gnt-backup": (_EXPORTS, fields_command("gnt-backup", "export")),
     "gnt-debug": (_LOCKS,),
@@ -177,7 +230,8 @@ LISTS: Final[Mapping[str, tuple[Command, ...]]] = {
     "gnt-instance": (_INSTANCES, fields_command("gnt-instance", "instance")),
     "gnt-job": (_JOBS, fields_command("gnt-job", "job")),
     "gnt-network": (_NETWORKS, fields_command("gnt-network", "network")),
-    "gnt-node": (_NODES, fields_command("gnt-node", "node")),
+    "gnt-node": (_NODES, fields_command("gnt-node", "node"), _VOLUMES, _STORAGE),
+    "gnt-os": (_OS_DEFINITIONS,),
 }
 """By the name of the program."""
 

@@ -27,7 +27,7 @@ class Planned(Exception):
         self.status = status
 
 
-def instead(call: Call, jobs: Sequence[tuple[str, Sequence[Opcode]]]) -> None:
+def instead(call: Call, jobs: Sequence[tuple[str, Sequence[Opcode | dict[str, Any]]]]) -> None:
     """With --plan, show what the jobs would do, each under its name, and end the command; else do nothing.
 
     To be called right before jobs are submitted. Raises `Planned`.

@@ -41,6 +41,50 @@ def test_a_list_loads_no_heavy_module() -> None:
     assert done.stdout.splitlines() == ["web1 2.0G", "0 []"], done.stdout + done.stderr
 
 
+OF_A_JOB = """
+import sys
+from gnt.cli.main import main
+from gnt.wire.luxi_client import LuxiClient
+asked = []
+answers = {{"SubmitJob": 7, "WaitForJobChange": [["success"], []], "QueryJobs": [["success", ["success"], [{rows!r}]]]}}
+LuxiClient.connect = lambda self: None
+LuxiClient.call = lambda self, method, *args, **more: (asked.append((method, *args)), answers[method])[1]
+status = main({program!r}, {words!r})
+print(status, asked[0][1][0]["OP_ID"], sorted(set({heavy!r}) & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "words", "rows", "said"),
+    [
+        ("gnt-os", ["list"], [["plain", [], True, False, False]], ["Name", "plain", "0 OP_OS_DIAGNOSE []"]),
+        (
+            "gnt-node",
+            ["volumes", "--no-headers", "-o", "node,size", "node1"],
+            [["node1", 2048]],
+            ["node1 2.0G", "0 OP_NODE_QUERYVOLS []"],
+        ),
+        (
+            "gnt-node",
+            ["list-storage", "--no-headers", "-o", "name,allocatable"],
+            [["xenvg", True]],
+            ["xenvg Y", "0 OP_NODE_QUERY_STORAGE []"],
+        ),
+    ],
+)
+def test_a_list_that_is_a_job_loads_no_opcodes(program: str, words: list[str], rows: object, said: list[str]) -> None:
+    """The nodes are asked by a job, which this end only writes down; to load all opcodes would take longer."""
+    heavy = (*HEAVY, "gnt.opcodes.registry", "gnt.opcodes")
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", OF_A_JOB.format(program=program, words=words, rows=rows, heavy=heavy)],
+        env={"GNT_ROOTDIR": "/nowhere", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines() == said, done.stdout + done.stderr
+
+
 LOCKS = {
     "fields": [{"name": "name", "title": "Name", "kind": "text", "doc": ""}],
     "data": [[[0, "node/a"]]],

@@ -30,7 +30,7 @@ def test_the_usual_columns(gnt: Run, master: FakeMaster, program: str) -> None:
     assert status == 0
     assert all(line.count("|") == 3 for line in out.splitlines())
     assert gnt(program, "list", "-o", "nonsense").status == 14
-    assert {f"gnt-{name}" for name in DEFAULTS} | {"gnt-debug"} == set(LISTS)
+    assert {f"gnt-{name}" for name in DEFAULTS} | {"gnt-debug", "gnt-os"} == set(LISTS)
 
 
 GROUPS: list[dict[str, Any]] = [

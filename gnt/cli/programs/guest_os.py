@@ -4,48 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gnt.cli.asking_nodes import os_definitions
 from gnt.cli.call import Call
 from gnt.cli.cluster_modify import MODIFY_OS
 from gnt.cli.command import Argument, Command, Program
 from gnt.cli.failures import FAILURE, OK
-from gnt.cli.jobs import run
-from gnt.cli.options import NO_HEADERS, PRIORITY
+from gnt.cli.list_commands import LISTS
+from gnt.cli.options import PRIORITY
 from gnt.cli.terminal import note, say
 
-OS_DIAGNOSE: Final = "OP_OS_DIAGNOSE"
-_LIST_FIELDS: Final = ("name", "variants", "valid", "hidden", "blacklisted")
 _DIAGNOSE_FIELDS: Final = ("name", "valid", "variants", "node_status", "hidden", "blacklisted")
 
 
-def _definitions(call: Call, fields: tuple[str, ...]) -> list[dict[str, Any]]:
-    ended = run(call, call.opcode(OS_DIAGNOSE, output_fields=fields))
-    rows: list[list[Any]] = ended.result if ended is not None else []
-    return [dict(zip(fields, row, strict=True)) for row in rows]
-
-
-def _list(call: Call) -> int:
-    found = _definitions(call, _LIST_FIELDS)
-    usable = [one for one in found if one["valid"] and not one["hidden"] and not one["blacklisted"]]
-    names = [name for one in usable for name in _names(one)]
-    if call.json:
-        call.print_json([{"name": name} for name in names])
-        return OK
-    if not call.option("no_headers"):
-        say("Name")
-    for name in names:
-        say(name)
-    if not names:
-        note("No guest OS is usable on all nodes; gnt-os diagnose says more")
-    return OK
-
-
-def _names(definition: dict[str, Any]) -> list[str]:
-    variants = definition["variants"]
-    return [f"{definition['name']}+{variant}" for variant in variants] if variants else [definition["name"]]
-
-
 def _diagnose(call: Call) -> int:
-    found = _definitions(call, _DIAGNOSE_FIELDS)
+    found = os_definitions(call, _DIAGNOSE_FIELDS)
     if call.json:
         call.print_json(found)
     else:
@@ -76,7 +48,7 @@ _INFO_FIELDS: Final = ("name", "valid", "hidden", "blacklisted", "api_versions",
 
 
 def _info(call: Call) -> int:
-    found = {one["name"]: one for one in _definitions(call, _INFO_FIELDS)}
+    found = {one["name"]: one for one in os_definitions(call, _INFO_FIELDS)}
     missing = [name for name in call.arguments if name not in found]
     chosen = [found[name] for name in call.arguments if name in found] if call.arguments else list(found.values())
     if call.json:
@@ -126,14 +98,7 @@ PROGRAM = Program(
     name="gnt-os",
     help="see the guest OS definitions that the nodes have",
     commands=(
-        Command(
-            name="list",
-            help="list the guest OS definitions that all nodes can install",
-            run=_list,
-            options=(NO_HEADERS, PRIORITY),
-            text='With --json: a list of {"name"}.',
-            examples=("gnt-os list",),
-        ),
+        *LISTS["gnt-os"],
         Command(
             name="diagnose",
             help="say for each guest OS definition what each node makes of it",

@@ -28,11 +28,20 @@ def _leave() -> Any:
 
 
 def _join() -> Any:
-    from gnt.bootstrap.join import JoinCommand, NodeJoin  # noqa: PLC0415
+    from gnt.bootstrap.daemons import NODED, Daemons  # noqa: PLC0415
 
-    command = read_request(JoinCommand)
     layout = Layout.from_environment(os.environ)
-    return NodeJoin(command, layout, host_name(os.environ, socket.getfqdn()), progress).run()
+    daemons = Daemons(layout, os.environ)
+    # It loads beside us.
+    daemons.prepare(NODED)
+    try:
+        from gnt.bootstrap.join import JoinCommand, NodeJoin  # noqa: PLC0415
+
+        command = read_request(JoinCommand)
+        host = host_name(os.environ, socket.getfqdn())
+        return NodeJoin(command, layout, host, progress, daemons=daemons).run()
+    finally:
+        daemons.dismiss()
 
 
 def _add() -> Any:

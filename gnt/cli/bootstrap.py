@@ -10,7 +10,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from gnt.cli.call import Call
 from gnt.cli.terminal import note
@@ -21,20 +22,44 @@ def _progress(text: str) -> None:
     note(f"* {text}")
 
 
+class Bootstrap:
+    """The program for one verb, started when this is entered: it loads while its request is put together.
+
+    Left without a question, it is ended; it has done nothing.
+    """
+
+    def __init__(self, call: Call, verb: str) -> None:
+        self._call = call
+        self._verb = verb
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "gnt.bootstrap", self._verb]
+        self._program = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
+        )
+        self._asked = False
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._asked or (kind is not None and issubclass(kind, KeyboardInterrupt)):
+            self._program.terminate()
+        with self._program:
+            pass  # its pipes are closed, and its end is waited for
+
+    def ask(self, request: Mapping[str, Any], on_token: Callable[[str], None] | None = None) -> Any:
+        """Have the verb carried out and give its result. Raises the error that it ends with."""
+        self._asked = True
+        return _talk(self._call, self._program, request, on_token)
+
+
 def run_bootstrap(
     call: Call, verb: str, request: Mapping[str, Any], on_token: Callable[[str], None] | None = None
 ) -> Any:
     """Run a verb and give its result. Raises the error that it ends with."""
-    command = [sys.executable, "-m", "gnt.bootstrap", verb]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", errors="replace"
-    ) as program:
-        try:
-            return _talk(call, program, request, on_token)
-        except KeyboardInterrupt:
-            program.terminate()
-            program.wait()
-            raise
+    with Bootstrap(call, verb) as program:
+        return program.ask(request, on_token)
 
 
 def _talk(

@@ -26,7 +26,12 @@ ARGUMENTS: Final = {NODED: "NODED_ARGS", MASTERD: "MASTERD_ARGS", RAPI: "RAPI_AR
 
 STOP_TIME: Final = 30.0
 LOOK_EVERY: Final = 0.02
+_GO: Final = "go\n"
 _TWISTD: Final = "from twisted.scripts.twistd import run; run()"
+_PREPARED: Final = (
+    f"import sys, twisted.scripts.twistd, {{module}}; sys.stdin.readline() == {_GO!r} or sys.exit(); {_TWISTD}"
+)
+"""Loads all that a daemon needs, then waits for the word; none comes from whoever has given up."""
 
 
 class DaemonControl:
@@ -35,6 +40,31 @@ class DaemonControl:
     def __init__(self, layout: Layout, environ: Mapping[str, str]) -> None:
         self._layout = layout
         self._environ = environ
+        self._prepared: dict[str, subprocess.Popen[str]] = {}
+
+    def prepare(self, name: str) -> None:
+        """Have the program of a daemon loaded that `start` will start soon; to be ended by `dismiss` if it does not.
+
+        It does nothing before. Where systemd starts the daemon, nothing is prepared.
+        """
+        if not self._managed(name) and name not in self._prepared:
+            code = _PREPARED.format(module=f"gnt.{name.removeprefix('gnt-')}.tap")
+            self._prepared[name] = subprocess.Popen(
+                self._twistd(name, code),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=self._surroundings(),
+                cwd="/",
+            )
+
+    def dismiss(self) -> None:
+        """End the programs that were prepared and not started."""
+        prepared, self._prepared = self._prepared, {}
+        for program in prepared.values():
+            program.kill()
+            program.communicate()
 
     def start(self, name: str) -> None:
         """Start a daemon that does not run; gives back when its program has begun to work.
@@ -46,11 +76,18 @@ class DaemonControl:
         if self._managed(name):
             self._run(["systemctl", "start", f"{name}.service"], name)
             return
-        pid_file = self._layout.pid_file(name)
-        pid_file.unlink(missing_ok=True)
+        self._layout.pid_file(name).unlink(missing_ok=True)
+        prepared = self._prepared.pop(name, None)
+        if prepared is None:
+            self._run(self._twistd(name, _TWISTD), name)
+        else:
+            said, complained = prepared.communicate(_GO)
+            self._check(name, prepared.returncode, said, complained)
+
+    def _twistd(self, name: str, code: str) -> list[str]:
         arguments = shlex.split(self._defaults().get(ARGUMENTS[name], ""))
-        twistd = [sys.executable, "-c", _TWISTD, f"--pidfile={pid_file}", "--umask=077", "--rundir=/"]
-        self._run([*twistd, name, *arguments], name)
+        options = [f"--pidfile={self._layout.pid_file(name)}", "--umask=077", "--rundir=/"]
+        return [sys.executable, "-c", code, *options, name, *arguments]
 
     def start_all(self) -> None:
         """Start all daemons, side by side: each waits by itself for those that it needs.
@@ -103,15 +140,27 @@ class DaemonControl:
                 found[key] = " ".join(shlex.split(value))
         return found
 
+    def _surroundings(self) -> dict[str, str]:
+        return {**self._environ, "GNT_ROOTDIR": str(self._layout.root)}
+
     def _run(self, command: list[str], name: str) -> None:
-        environ = {**self._environ, "GNT_ROOTDIR": str(self._layout.root)}
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environ, check=False, cwd="/"
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=self._surroundings(),
+            check=False,
+            cwd="/",
         )
-        if done.returncode:
-            lines = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-            said = lines[-1].strip() if lines else f"exit status {done.returncode}"
-            raise Failed(f"{name} does not start: {said}", hint=f"its log is in {self._layout.log}")
+        self._check(name, done.returncode, done.stdout, done.stderr)
+
+    def _check(self, name: str, status: int, said: str, complained: str) -> None:
+        """See whether a daemon has begun. Raises `Failed` with the last that its program said."""
+        if status:
+            lines = [line for line in (complained + said).splitlines() if line.strip()]
+            last = lines[-1].strip() if lines else f"exit status {status}"
+            raise Failed(f"{name} does not start: {last}", hint=f"its log is in {self._layout.log}")
 
     def until(self, ready: Callable[[], bool], seconds: float, failure: str) -> None:
         """Wait until something has come to pass. Raises `Failed` with the text if it takes longer (seconds)."""

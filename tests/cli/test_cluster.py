@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.cli.fake_master import FakeMaster, Job
+from tests.live import wait_until
 
 Bootstrap = Callable[..., Path]
 
@@ -385,7 +386,8 @@ def test_a_node_that_cannot_be_added(gnt: Run, master: FakeMaster, bootstrap: Bo
     assert gnt("node", "add", "node1").err.startswith("Failure: node1 is a node of this cluster  [already_exists]\n")
     assert gnt("node", "add", "--readd", "node2").err.startswith("Failure: node2 is not a node of this cluster")
     assert gnt("node", "add", "--vm-capable=x", "node2").status == 2
-    assert not kept.exists()
+    # The program may have been started, which loads meanwhile; it was asked for nothing.
+    assert not kept.exists() or kept.read_text() == ""
     assert gnt("node", "add", "node2") == (1, "", "Failure: node2 has no command gnt-node  [environment_error]\n")
     assert not master.opcodes()
 
@@ -453,6 +455,29 @@ def test_a_token_that_is_never_used(gnt: Run, master: FakeMaster, bootstrap: Boo
     assert json.loads(ran.out) == {"token": "AAAA-BBBB", "node": "node3"}
     assert "has expired" in json.loads(ran.err)["error"]["text"]
     assert not master.opcodes()
+
+
+def test_joining_loads_while_the_token_is_typed(
+    gnt: Run, root: Path, bootstrap: Bootstrap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program that joins is started before; without a token it is ended, and was asked for nothing."""
+
+    class Typing:
+        """A person who types when the program is there."""
+
+        def isatty(self) -> bool:
+            """Say no."""
+            return False
+
+        def read(self, _most: int) -> str:
+            """Wait for the program, and type nothing."""
+            wait_until((root / "verb").exists, "nothing was started")
+            return ""
+
+    kept = bootstrap({"result": {"cluster": "c1"}})
+    monkeypatch.setattr(sys, "stdin", Typing())
+    assert "there is no token on standard input" in gnt("node", "join").err
+    assert not kept.exists() or kept.read_text() == ""
 
 
 def test_joining_reads_the_token(gnt: Run, root: Path, bootstrap: Bootstrap, monkeypatch: pytest.MonkeyPatch) -> None:

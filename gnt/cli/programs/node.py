@@ -6,7 +6,7 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from gnt.cli.bootstrap import run_bootstrap
+from gnt.cli.bootstrap import Bootstrap
 from gnt.cli.call import Call
 from gnt.cli.command import Argument, Command, Program, from_opcode, option, unsupported
 from gnt.cli.failures import OK
@@ -37,24 +37,26 @@ def _add(call: Call) -> int:
     node = call.arguments[0]
     if call.option("token") and call.option("no_ssh_key_check"):
         raise Refused(WRONG_INPUT, "--token needs no SSH, so --no-ssh-key-check says nothing")
-    _refuse_unlike(call, node)
-    # Made before anything is done on the node: a bad parameter is refused in time.
-    opcode = call.opcode(NODE_ADD, node_name=node)
     if call.option("plan") or call.option("dry_run"):
-        return _foretold(call, node, opcode)
+        _refuse_unlike(call, node)
+        return _foretold(call, node, call.opcode(NODE_ADD, node_name=node))
+    with Bootstrap(call, "token" if call.option("token") else "add") as program:
+        _refuse_unlike(call, node)
+        # Made before anything is done on the node: a bad parameter is refused in time.
+        opcode = call.opcode(NODE_ADD, node_name=node)
+        program.ask(_request(call, node), on_token=lambda token: _show_token(call, node, token))
+    return run_command(call, opcode)
+
+
+def _request(call: Call, node: str) -> dict[str, Any]:
     given = call.fields_of(NODE_ADD)
-    request = {
+    return {
         "node": node,
         **{name: given.get(name) for name in ("secondary_ip", "group", "master_capable", "vm_capable", "ndparams")},
         "readd": bool(given.get("readd")),
         "ssh_key_check": not call.option("no_ssh_key_check"),
         "token": bool(call.option("token")),
     }
-    if call.option("token"):
-        run_bootstrap(call, "token", request, on_token=lambda token: _show_token(call, node, token))
-    else:
-        run_bootstrap(call, "add", request)
-    return run_command(call, opcode)
 
 
 def _foretold(call: Call, node: str, opcode: Opcode) -> int:
@@ -99,6 +101,15 @@ def _show_token(call: Call, node: str, token: str) -> None:
 
 def _join(call: Call) -> int:
     """Make this machine a node: the token comes on standard input."""
+    with Bootstrap(call, "join") as program:
+        result = program.ask({"token": _token(), "readd": bool(call.option("readd"))})
+    if call.json:
+        call.print_json({"result": result})
+    return OK
+
+
+def _token() -> str:
+    """Read a token from standard input. Raises `Refused` where there is none."""
     if sys.stdin.isatty():
         import getpass  # noqa: PLC0415  (only for people at a terminal)
 
@@ -107,10 +118,7 @@ def _join(call: Call) -> int:
         token = sys.stdin.read(4096)
     if not token.strip():
         raise Refused(WRONG_INPUT, "there is no token on standard input", hint="gnt-node add --token NODE makes one")
-    result = run_bootstrap(call, "join", {"token": token.strip(), "readd": bool(call.option("readd"))})
-    if call.json:
-        call.print_json({"result": result})
-    return OK
+    return token.strip()
 
 
 _INFO_FIELDS: Final = (

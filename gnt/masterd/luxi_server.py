@@ -32,6 +32,7 @@ from zope.interface import implementer
 from gnt.masterd.luxi_methods import READING
 from gnt.model.errors import ENVIRONMENT, GntError, Refused
 from gnt.model.layout import SOCKET_PATH_LIMIT, Layout
+from gnt.wire.at_once import send_now
 from gnt.wire.luxi import Request, decode_request, encode_failure, encode_response
 from gnt.wire.luxi_frames import END, MAX_REQUEST, FrameSplitter
 
@@ -152,6 +153,7 @@ class LuxiConnection(TwistedProtocol):
             answer = await self._answer(self._frames.popleft())
             if not self._closed:
                 self.transport.write(answer)
+                send_now(self.transport)
         self._busy = False
         self._mind_input()
         self._close_when_done()

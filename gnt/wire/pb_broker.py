@@ -17,6 +17,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread import jelly, pb
 
+from gnt.wire.at_once import send_now
+
 log: Final = Logger()
 
 PAGE: Final = 256 * 1024
@@ -144,6 +146,12 @@ class BoundedBroker(pb.Broker):
         self._open_bytes = 0
         if not self._dropped:
             super().callExpressionReceived(obj)  # type: ignore[no-untyped-call]
+
+    def sendEncoded(self, obj: Any) -> None:
+        """Send one message, at once: it is written whole."""
+        super().sendEncoded(obj)  # type: ignore[no-untyped-call]
+        # Below TLS is the socket.
+        send_now(getattr(self.transport, "transport", None))
 
     def drop(self, reason: str) -> None:
         """End the connection at once, saying why in our own log only."""

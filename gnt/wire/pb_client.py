@@ -16,7 +16,7 @@ import msgspec
 from twisted.application.internet import ClientService
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -31,7 +31,7 @@ from gnt.wire.envelope import PROTOCOL, Answer, Request, decode_answer, encode_r
 from gnt.wire.link_end import LinkEnd
 from gnt.wire.pb_broker import BoundedBroker, Hello
 from gnt.wire.timing import Clock, or_passed
-from gnt.wire.tls import ClientTls
+from gnt.wire.tls import ClientTls, TlsEndpoint
 
 log: Final = Logger()
 
@@ -321,9 +321,7 @@ class _Watched:
 
 def _endpoint(reactor: Any, address: str, port: int, tls: ClientTls) -> IStreamClientEndpoint:
     make = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-    plain = make(reactor, address, port, timeout=CONNECT_TIME)
-    wrapped: IStreamClientEndpoint = wrapClientTLS(tls, plain)
-    return wrapped
+    return TlsEndpoint(tls, make(reactor, address, port, timeout=CONNECT_TIME))
 
 
 def _why(reason: Failure) -> str:

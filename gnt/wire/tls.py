@@ -18,13 +18,15 @@ from service_identity import VerificationError
 from service_identity.cryptography import extract_patterns
 from service_identity.exceptions import CertificateError
 from service_identity.hazmat import DNS_ID, verify_service_identity
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
     IOpenSSLServerConnectionCreator,
     IProtocolFactory,
+    IStreamClientEndpoint,
 )
 from twisted.logger import Logger
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from zope.interface import implementer
 
 from gnt.model.errors import ENVIRONMENT, ConfigError, GntError
@@ -162,4 +164,24 @@ def _holds(patterns: Any, identity: str) -> bool:
 
 def tls_server_factory(tls: ServerTls, factory: IProtocolFactory, clock: Any) -> TLSMemoryBIOFactory:
     """Wrap a factory so that its protocols speak inside TLS."""
-    return TLSMemoryBIOFactory(tls, False, factory, clock)
+    return _unbuffered(TLSMemoryBIOFactory(tls, False, factory, clock))
+
+
+def _unbuffered(factory: TLSMemoryBIOFactory) -> TLSMemoryBIOFactory:
+    """Have each write sent as it comes: ours are whole messages, and somebody waits for each (`gnt.wire.at_once`)."""
+    factory.protocol = TLSMemoryBIOProtocol
+    return factory
+
+
+@implementer(IStreamClientEndpoint)
+class TlsEndpoint:
+    """Connects by another endpoint, and speaks TLS there."""
+
+    def __init__(self, tls: ClientTls, plain: IStreamClientEndpoint) -> None:
+        self._tls = tls
+        self._plain = plain
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Connect; gives the protocol that speaks inside TLS."""
+        connecting: Deferred[Any] = self._plain.connect(_unbuffered(TLSMemoryBIOFactory(self._tls, True, factory)))
+        return connecting.addCallback(lambda outer: outer.wrappedProtocol)

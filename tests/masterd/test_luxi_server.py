@@ -17,6 +17,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import TestCase
@@ -200,6 +201,19 @@ class LuxiServerTests(TestCase):
                 "result": {"name": "cluster.example.com"},
             }
         assert stat.S_IMODE(self.layout.socket_directory.stat().st_mode) == 0o750
+
+    async def test_an_answer_is_sent_in_the_round_in_which_it_is_known(self) -> None:
+        """A client that waits for a job to be durable need not wait for what else the master has to do."""
+        self.brain.journal.hold = True
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(10)
+            client.connect(str(self.layout.master_socket))
+            client.sendall(json.dumps({"method": "SubmitJob", "args": [[OP]]}).encode() + b"\x03")
+            while not self.brain.journal.commits:
+                await deferLater(reactor, 0.001)
+            self.brain.journal.acknowledge()
+            # This end blocks the reactor.
+            assert json.loads(client.recv(1000).rstrip(b"\x03")) == {"success": True, "result": 1}
 
     async def test_a_job_from_submission_to_its_end(self) -> None:
         """As the clients of the field do it."""

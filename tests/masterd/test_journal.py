@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gnt.masterd.candidates import HELD_FOR, SURE_AFTER
-from gnt.masterd.journal import PATIENCE
+from gnt.masterd.journal import LONGEST_PATIENCE, PATIENCE
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
 from gnt.model.objects import Node
@@ -562,6 +562,48 @@ def test_it_also_waits_behind_what_is_being_written() -> None:
             assert waits(second)
             world.turn(PATIENCE)
         assert result(second).serial == before + 1
+
+
+def test_it_waits_for_the_answer_that_is_to_come() -> None:
+    """Whoever submits one job after the other has none before a majority has it; the next comes then, or does not."""
+    world = World("abc")
+    journal = world.journal()
+    world.turn(1)
+    for company in (True, False):
+        world.slow |= {"b", "c"}
+        first = journal.enqueue([meta("x")])
+        world.turn()
+        second = journal.enqueue([meta("y")], patient=True)
+        world.turn(2 * PATIENCE)
+        before = journal.end.serial
+        assert waits(first)
+        world.slow.clear()
+        held, world.held = world.held, []
+        for _, waiting in held:
+            waiting.callback(None)
+        world.turn()
+        assert result(first).serial == before == journal.end.serial
+        if company:
+            journal.enqueue([meta("z")])
+        else:
+            assert waits(second)
+            world.turn(PATIENCE)
+        world.turn()
+        assert result(second).serial == before + 1
+
+
+def test_it_waits_for_no_answer_that_does_not_come() -> None:
+    """What is not on a majority for long is on this disk at least, as all that was promised is."""
+    world = World("abc")
+    journal = world.journal()
+    world.turn(1)
+    world.slow |= {"b", "c"}
+    journal.enqueue([meta("x")])
+    world.turn()
+    journal.enqueue([meta("y")], patient=True)
+    world.turn(LONGEST_PATIENCE)
+    world.turn()
+    assert world.content("a").keys() >= {"x", "y"}
 
 
 def test_what_was_patient_ends_with_its_term() -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
+from gnt.masterd.jobs.processor import BREATH
 from gnt.masterd.journal import PATIENCE
 from gnt.masterd.operation import OPERATIONS
 from gnt.masterd.service import STOP_WAIT, MasterDaemon, Providers
@@ -57,10 +58,10 @@ class Master:
         return outcome[0]
 
     def submit(self, seconds: float, **common: Any) -> int:
-        """Submit a job that waits on the master."""
+        """Submit a job that waits on the master, and let it be started."""
         op = {"OP_ID": "OP_TEST_DELAY", "duration": seconds, **common}
         number: int = self.ask("SubmitJob", [op])
-        self.world.turn()
+        self.world.turn(BREATH)
         return number
 
     def status(self, number: int) -> str:

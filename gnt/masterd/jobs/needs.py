@@ -46,6 +46,9 @@ class Runner(Protocol):
     def wake(self) -> None:
         """See whether a job may be started."""
 
+    def wake_later(self) -> None:
+        """See to that in a moment: whoever brought a job is answered before, and may bring the next."""
+
     def over(self, job: int) -> None:
         """Free what a job holds whose end is durable, and see whether another may be started."""
 

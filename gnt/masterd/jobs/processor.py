@@ -30,6 +30,11 @@ from gnt.store.changes import Change
 
 UNCLEAN_SHUTDOWN: Final = "Unclean master daemon shutdown"
 
+BREATH: Final = 0.0005
+"""Seconds that jobs stand by which were just taken, and for which nobody waits.
+
+Whoever submits one job after the other has the answer before the job is started, and the next one is read before.
+"""
 AGAIN: Final = 1.0
 """Seconds before a change that could not be made is tried again."""
 
@@ -125,6 +130,8 @@ class Processor:
         self._ending: set[int] = set()
         self._held: dict[int, Held] = {}
         self._waking_soon: IDelayedCall | None = None
+        # Jobs that were just taken wait for that, and for nothing that another one has.
+        self._standing_by = False
         self._open = False
         self._waking = False
         self._idle: list[Deferred[None]] = []
@@ -171,7 +178,7 @@ class Processor:
         """Start jobs while there is room."""
         if self._waking or not self._open:
             return
-        self._waking = True
+        self._waking, self._standing_by = True, False
         try:
             while len(self._started) - len(self._ending) < self._model.head.settings.max_running_jobs:
                 number = self._queue.schedule.next()
@@ -196,14 +203,28 @@ class Processor:
 
     def is_awaited(self, live: LiveJob) -> bool:
         """Say whether anybody waits for what a job is doing: its own next opcode, clients, or any other job."""
-        return not live.head.final or live.awaited or bool(self._queue.schedule) or self._locks.awaited
+        stands_in_line = bool(self._queue.schedule) and not self._standing_by
+        return not live.head.final or live.awaited or stands_in_line or self._locks.awaited
 
     def ends(self, live: LiveJob) -> None:
         """Take note that a job ends with a commit that is being put together; others are started once it is."""
         if live.head.final:
             self._ending.add(live.head.id)
-            if self._waking_soon is None and self._queue.schedule:
-                self._waking_soon = self._clock.callLater(0, self._wake_now)
+            if self._queue.schedule:
+                self._wake_within(0)
+
+    def wake_later(self) -> None:
+        """Start jobs that were just taken, in a moment."""
+        self._standing_by = True
+        self._wake_within(BREATH)
+
+    def _wake_within(self, seconds: float) -> None:
+        if not self._open:
+            return
+        if self._waking_soon is None:
+            self._waking_soon = self._clock.callLater(seconds, self._wake_now)
+        elif self._waking_soon.getTime() > self._clock.seconds() + seconds:
+            self._waking_soon.reset(seconds)
 
     def _wake_now(self) -> None:
         self._waking_soon = None

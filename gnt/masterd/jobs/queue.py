@@ -160,13 +160,19 @@ class JobQueue:
         live = self._jobs.get(number)
         if live is not None:
             if not live.shown.final:
-                self._commits.hurry()
+                self._hurry()
             limit = min(within, LONGEST_WAIT)
             return await changed(self._clock, live, values, previous=previous, serial=serial, within=limit)
         found = await self.find(number)
         if found is None:
             raise JobLost(f"Job {number} not found")
         return seen(values, *found, serial)
+
+    def _hurry(self) -> None:
+        """Have no job stand by that somebody waits for: neither its start nor its end."""
+        if self._runner is not None:
+            self._runner.wake()
+        self._commits.hurry()
 
     # Taking jobs
 
@@ -230,7 +236,7 @@ class JobQueue:
             self._stand_in_line(one.live)
         self._reject([one.live for one in new])
         if self._runner is not None:
-            self._runner.wake()
+            self._runner.wake_later()
 
     def _stand_in_line(self, live: LiveJob) -> None:
         unfinished = []

@@ -260,6 +260,14 @@ class FakeEngine:
         self.waiting.pop(job).callback(end or OpcodeEnd(result=True))
 
 
+class AtOnce(Processor):
+    """Starts new jobs at once: that they stand by for a moment has tests of its own."""
+
+    def wake_later(self) -> None:
+        """Start jobs."""
+        self.wake()
+
+
 @dataclass
 class Brain:
     """Queue, locks, processor, on a false clock and a false store."""
@@ -267,6 +275,7 @@ class Brain:
     journal: FakeJournal = field(default_factory=FakeJournal)
     clock: Clock = field(default_factory=Clock)
     operation_of: Callable[[Opcode], Operation[Any]] = lambda op: Delay(op, None)  # type: ignore[arg-type]
+    processor_type: type[Processor] = AtOnce
 
     def __post_init__(self) -> None:
         self.clock.advance(1000)
@@ -274,7 +283,7 @@ class Brain:
         self.locks = LockManager(self.clock)
         self.queue = JobQueue(self.journal, self.journal, self.clock)
         self.journal.listeners = [self.queue.doubtful.committed]
-        self.processor = Processor(
+        self.processor = self.processor_type(
             queue=self.queue,
             locks=self.locks,
             engine=self.engine,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.defer import CancelledError
 
+from gnt.masterd.jobs.processor import BREATH, Processor
 from gnt.masterd.operation import Stage
 from gnt.masterd.plan import Plan
 from gnt.model.cluster import Cluster
@@ -94,3 +95,68 @@ def test_jobs_that_an_end_submits_begin_at_once() -> None:
     jobs = ((SleepOpcode(duration=0),),)
     world.run(Stage(nothing, lambda _cluster, _seen: Plan((), jobs=jobs)), awaited=False)
     assert world.journal.patient == [False]
+
+
+# The start of jobs that were just taken
+
+
+@pytest.fixture
+def breathing() -> Brain:
+    """Give a master whose new jobs stand by for a moment."""
+    made = Brain(processor_type=Processor).start()
+    made.engine.hold = True
+    return made
+
+
+def test_who_submits_is_answered_before_the_job_is_started(breathing: Brain) -> None:
+    """It is started a moment later, though nobody asks for it."""
+    number = breathing.submit(delay())
+    assert breathing.status(number) == "queued"
+    breathing.clock.advance(BREATH)
+    assert breathing.status(number) == "running"
+
+
+def test_jobs_that_are_taken_meanwhile_wait_no_longer_than_the_first(breathing: Brain) -> None:
+    """A client that never stops submitting does not keep jobs from being started."""
+    first = breathing.submit(delay())
+    breathing.clock.advance(BREATH / 2)
+    second = breathing.submit(delay())
+    breathing.clock.advance(BREATH / 2)
+    assert [breathing.status(first), breathing.status(second)] == ["running", "running"]
+
+
+def test_a_job_that_somebody_waits_for_is_started_at_once(breathing: Brain) -> None:
+    """As the commands do: they submit a job and wait for it."""
+    number = breathing.submit(delay())
+    started(breathing.queue.wait_for_change(number, ["status"], ["queued"], None, 60))
+    assert breathing.status(number) == "running"
+
+
+def test_a_job_that_stands_by_waits_for_no_other(breathing: Brain) -> None:
+    """The end of the one before may stand ready; once a job stands in line for a place it may not."""
+    first = breathing.submit(delay())
+    breathing.clock.advance(BREATH)
+    breathing.submit(delay())
+    breathing.engine.finish(first)
+    assert breathing.engine.awaited == [False]
+
+
+def test_a_place_that_is_free_is_not_waited_for(breathing: Brain) -> None:
+    """What stands in line is started in the round in which another job ends, also while new jobs stand by."""
+    most = breathing.journal.head.settings.max_running_jobs
+    numbers = [breathing.submit(delay()) for _ in range(most + 1)]
+    breathing.clock.advance(BREATH)
+    assert breathing.status(numbers[-1]) == "queued"
+    breathing.submit(delay())
+    breathing.engine.finish(numbers[0])
+    breathing.clock.advance(0)
+    assert breathing.status(numbers[-1]) == "running"
+
+
+def test_a_master_that_stops_starts_nothing_that_stood_by(breathing: Brain) -> None:
+    """It is left for the next start."""
+    number = breathing.submit(delay())
+    stopping = started(breathing.processor.stop())
+    breathing.clock.advance(1)
+    assert stopping.called
+    assert breathing.status(number) == "queued"

@@ -25,7 +25,8 @@ _Rows = Mapping[str, bytes | None]
 _JOBS_IN: Final = "SELECT value FROM json_each(?)"
 
 # In lists and texts of rows the key of one is "<space>/<key>"; those of parts are "<job>/<part>". What begins with a
-# number is cast to that number. A null is an empty list, and touches nothing.
+# number is cast to that number. A null is an empty list, and touches nothing: each part of the trigger begins with that
+# question, which is answered before any table of it is opened.
 _COLUMNS: Final = (
     *("serial", "epoch_number", "epoch_node", "data"),
     *("rows_kept", "rows_put", "rows_removed"),
@@ -45,51 +46,56 @@ VALUES (NEW.serial, NEW.epoch_number, NEW.epoch_node, NEW.data);
 INSERT INTO before (serial, space, key, value)
 SELECT NEW.serial, {_SPACE.format("kept.value")}, {_REST.format("kept.value")}, rows.value
 FROM json_each(NEW.rows_kept) AS kept
-LEFT JOIN rows ON rows.space = {_SPACE.format("kept.value")} AND rows.key = {_REST.format("kept.value")};
+LEFT JOIN rows ON rows.space = {_SPACE.format("kept.value")} AND rows.key = {_REST.format("kept.value")}
+WHERE NEW.rows_kept IS NOT NULL;
 
 INSERT INTO rows (space, key, value)
-SELECT {_SPACE.format("key")}, {_REST.format("key")}, CAST(atom AS BLOB) FROM json_each(NEW.rows_put) WHERE true
+SELECT {_SPACE.format("key")}, {_REST.format("key")}, CAST(atom AS BLOB) FROM json_each(NEW.rows_put)
+WHERE NEW.rows_put IS NOT NULL
 ON CONFLICT (space, key) DO UPDATE SET value = excluded.value;
 
-DELETE FROM rows WHERE (space, key) IN
+DELETE FROM rows WHERE NEW.rows_removed IS NOT NULL AND (space, key) IN
 (SELECT {_SPACE.format("value")}, {_REST.format("value")} FROM json_each(NEW.rows_removed));
 
 INSERT INTO before (serial, space, key, value, archived)
 SELECT NEW.serial, 'job', CAST(kept.value AS TEXT), jobs.value, coalesce(jobs.archived, 0)
-FROM json_each(NEW.jobs_kept) AS kept LEFT JOIN jobs ON jobs.id = kept.value;
+FROM json_each(NEW.jobs_kept) AS kept LEFT JOIN jobs ON jobs.id = kept.value WHERE NEW.jobs_kept IS NOT NULL;
 
 INSERT INTO jobs (id, ended, status, value)
 SELECT CAST(key AS INTEGER), {ended_in("atom")}, {status_in("atom")}, CAST(atom AS BLOB)
-FROM json_each(NEW.jobs_put) WHERE true
+FROM json_each(NEW.jobs_put) WHERE NEW.jobs_put IS NOT NULL
 ON CONFLICT (id) DO UPDATE SET ended = excluded.ended, status = excluded.status, value = excluded.value;
 
-DELETE FROM jobs WHERE id IN (SELECT value FROM json_each(NEW.jobs_removed));
+DELETE FROM jobs WHERE NEW.jobs_removed IS NOT NULL AND id IN (SELECT value FROM json_each(NEW.jobs_removed));
 
-UPDATE jobs SET archived = 1 WHERE id IN (SELECT value FROM json_each(NEW.jobs_archived));
+UPDATE jobs SET archived = 1 WHERE NEW.jobs_archived IS NOT NULL AND id IN
+(SELECT value FROM json_each(NEW.jobs_archived));
 
 INSERT OR IGNORE INTO before (serial, space, key, value)
 SELECT NEW.serial, 'part', kept.value, job_parts.value FROM json_each(NEW.parts_kept) AS kept
-LEFT JOIN job_parts ON job_parts.job = CAST(kept.value AS INTEGER) AND job_parts.part = {_REST.format("kept.value")};
+LEFT JOIN job_parts ON job_parts.job = CAST(kept.value AS INTEGER) AND job_parts.part = {_REST.format("kept.value")}
+WHERE NEW.parts_kept IS NOT NULL;
 
 INSERT OR IGNORE INTO before (serial, space, key, value)
 SELECT NEW.serial, 'part', job || '/' || part, value FROM job_parts
-WHERE job IN (SELECT value FROM json_each(NEW.whole_kept));
+WHERE NEW.whole_kept IS NOT NULL AND job IN (SELECT value FROM json_each(NEW.whole_kept));
 
-DELETE FROM job_parts WHERE job IN (SELECT value FROM json_each(NEW.jobs_whole));
+DELETE FROM job_parts WHERE NEW.jobs_whole IS NOT NULL AND job IN (SELECT value FROM json_each(NEW.jobs_whole));
 
 INSERT INTO job_parts (job, part, value)
-SELECT CAST(key AS INTEGER), {_REST.format("key")}, CAST(atom AS BLOB) FROM json_each(NEW.parts_put) WHERE true
+SELECT CAST(key AS INTEGER), {_REST.format("key")}, CAST(atom AS BLOB) FROM json_each(NEW.parts_put)
+WHERE NEW.parts_put IS NOT NULL
 ON CONFLICT (job, part) DO UPDATE SET value = excluded.value;
 
-DELETE FROM job_parts WHERE (job, part) IN
+DELETE FROM job_parts WHERE NEW.parts_removed IS NOT NULL AND (job, part) IN
 (SELECT CAST(value AS INTEGER), {_REST.format("value")} FROM json_each(NEW.parts_removed));
 
-{NOTE_ENDS} WHERE id IN (SELECT value FROM json_each(NEW.jobs_noted));
+{NOTE_ENDS} WHERE NEW.jobs_noted IS NOT NULL AND id IN (SELECT value FROM json_each(NEW.jobs_noted));
 
 UPDATE state SET promised_number = NEW.promised_number, promised_node = NEW.promised_node, committed = NEW.committed
 WHERE id = 1 AND NEW.committed IS NOT NULL;
 
-DELETE FROM before WHERE serial <= NEW.known;
+DELETE FROM before WHERE NEW.known IS NOT NULL AND serial <= NEW.known;
 
 END;
 """  # noqa: S608

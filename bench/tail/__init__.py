@@ -1,0 +1,1 @@
+"""Where the time of the slowest submissions goes: daemons that note what they do, and who reads the notes."""

@@ -38,7 +38,10 @@ DEADLINE: Final = 30.0
 ENTRY_BYTES: Final = 192 * 1024
 WRITE_AGAIN: Final = 1.0
 PATIENCE: Final = 0.003
-"""Seconds that changes for which nobody waits stand ready for others to go with them."""
+"""Seconds that changes for which nobody waits stand ready for others to go with them: who submits one job after the
+other submits the next within that time after the answer."""
+LONGEST_PATIENCE: Final = 0.02
+"""The same while others are on their way to a majority, and an answer is still to come."""
 
 CommitListener = Callable[[Position, Sequence[Change]], None]
 
@@ -282,7 +285,14 @@ class Journal:
     def _wait_for_company(self) -> None:
         """See that what has gathered is written, though not at once: what comes meanwhile goes with it."""
         if self._patience is None and self._flush_due is None and not self._writing and self._ended is None:
-            self._patience = self._runtime.clock.callLater(PATIENCE, self._flush)
+            patience = LONGEST_PATIENCE if self._open else PATIENCE
+            self._patience = self._runtime.clock.callLater(patience, self._flush)
+
+    def _lose_patience(self) -> None:
+        """Have what stands ready wait no longer than it does where nothing else is on its way."""
+        patience = self._patience
+        if patience is not None and patience.getTime() > self._runtime.now() + PATIENCE:
+            patience.reset(PATIENCE)
 
     # Writing
 
@@ -392,6 +402,8 @@ class Journal:
         if self._committed > before:
             # Who has had the entry for longer than this disk is told that it is committed, though nothing new comes.
             self._candidates.wake()
+            if not self._open:
+                self._lose_patience()
         self._tail.shrink(self._local.end.serial, self._candidates.slowest(self._local.end.serial))
 
     def _make_true(self, batch: Batch) -> None:

@@ -100,10 +100,11 @@ def test_an_emptied_disk_is_remembered(world: SimWorld) -> None:
 
 
 def test_an_emptied_disk_needs_somebody_who_asked_for_that(world: SimWorld) -> None:
-    """Its making does not excuse it: `add` names disks too. That it was made again does."""
+    """Neither its making nor its replacement excuses it, though both name disks; that it was made again does."""
     world.ledger.lost.append(Lost("web1", 0))
     client = Client(world)
     client.asked[1] = [{"OP_ID": "OP_INSTANCE_CREATE", "instance_name": "web1", "disks": [{"size": 64}]}]
+    client.asked[3] = [{"OP_ID": "OP_INSTANCE_REPLACE_DISKS", "instance_name": "web1", "disks": [0]}]
     assert check_ledger(client) == ["disk/0 of web1 is empty, and its guest had written to it"]
     client.asked[2] = [{"OP_ID": "OP_INSTANCE_RECREATE_DISKS", "instance_name": "web1"}]
     assert check_ledger(client) == []

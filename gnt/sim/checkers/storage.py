@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from gnt.masterd.operations.replace_steps import leftovers
 from gnt.model.cluster import Cluster
@@ -37,11 +37,15 @@ def check_storage(world: SimWorld, cluster: Cluster) -> list[str]:
 
 def check_ledger(client: Client) -> list[str]:
     """No disk is empty on which a guest had written, unless somebody asked for that."""
-    # A new instance has no disk that anybody could have written to.
-    asked = [op for number in client.asked for op in client.asked[number] if op["OP_ID"] != "OP_INSTANCE_CREATE"]
-    emptied = {op.get("instance_name") for op in asked if op["OP_ID"] in _EMPTYING or op.get("disks")}
+    asked = [op for number in client.asked for op in client.asked[number]]
+    emptied = {op.get("instance_name") for op in asked if op["OP_ID"] in _EMPTYING or _exchanges_disks(op)}
     lost = [one for one in client.world.ledger.lost if one.guest not in emptied]
     return [f"disk/{one.index} of {one.guest} is empty, and its guest had written to it" for one in lost]
+
+
+def _exchanges_disks(op: Mapping[str, Any]) -> bool:
+    """Say whether an opcode puts another disk in the place of one."""
+    return op["OP_ID"] == "OP_INSTANCE_SET_PARAMS" and bool(op.get("disks"))
 
 
 def kept_copies(client: Client, cluster: Cluster) -> set[str]:

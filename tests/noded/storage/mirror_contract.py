@@ -347,6 +347,33 @@ class MirrorContract:
         pair.release()
         assert [pair.read_volume(node, len(SECOND)) for node in (one, other)] == [SECOND, SECOND]
 
+    def test_volumes_that_were_let_go_are_old_when_they_are_taken_again(self, pair: MirrorPair) -> None:
+        """Whoever takes them with what it knew of them, in use over the other side, gets what was written meanwhile."""
+        one, other = pair.nodes
+        pair.start()
+        pair.write(one, FIRST)
+        pair.ask(one, MirrorDetach(disk=pair.spec))
+        pair.write(one, SECOND)
+        pair.open(one)
+        pair.in_sync()
+        assert pair.read(one, len(SECOND)) == SECOND
+        pair.release()
+        assert [pair.read_volume(node, len(SECOND)) for node in (one, other)] == [SECOND, SECOND]
+
+    def test_volumes_that_were_let_go_are_old_after_a_power_failure(self, pair: MirrorPair) -> None:
+        """The machine that wrote over the other side comes back with both: the other side's data is the newer."""
+        one, other = pair.nodes
+        pair.start()
+        pair.write(one, FIRST)
+        pair.ask(one, MirrorDetach(disk=pair.spec))
+        pair.write(one, SECOND)
+        pair.lose_power(one)
+        pair.until(other, lambda now: now.connection != "Connected")
+        pair.connect(one)
+        pair.in_sync()
+        pair.release()
+        assert [pair.read_volume(node, len(SECOND)) for node in (one, other)] == [SECOND, SECOND]
+
     def test_a_mirror_grows_when_both_its_sides_have(self, pair: MirrorPair) -> None:
         """First the volumes, then the mirror; one side alone is not enough, and that is said."""
         one, other = pair.nodes

@@ -89,6 +89,13 @@ class Writer:
     path: str
     side: Side | None
 
+    def depends_on(self, node: SimNode) -> bool:
+        """Say whether what was written and not flushed is gone with a machine: it is the guest's, or has all data."""
+        if self.node is node or self.side is None:
+            return self.node is node
+        good = [each for each in (self.side, self.side.peer) if each is not None and each.good]
+        return all(each.machine is node.storage.machine for each in good)
+
     @property
     def is_closed(self) -> bool:
         """Say whether it is a side of a mirror that was taken down, which has flushed everything."""
@@ -142,7 +149,7 @@ class Ledger:
     def power_fails(self, node: SimNode) -> None:
         """Hear that what was not flushed on a machine is in doubt."""
         for written in self.disks.values():
-            if written.by is not None and written.by.node is node:
+            if written.by is not None and written.by.depends_on(node):
                 written.by, written.doubtful = None, True
 
     def _see_who_has_ended(self, running: set[tuple[str, str]]) -> None:
@@ -155,7 +162,7 @@ class Ledger:
                     written.is_flushed()
 
     def _go_on(self, world: SimWorld, node: SimNode, guest: FakeGuest, index: int, disk: str) -> None:
-        path = os.readlink(disk) if _is_link(disk) else disk  # noqa: PTH115  (texts, not paths: after every event)
+        path = node.device_of(disk)
         side = node.storage.side_at(path)
         where = f"disk/{index} of {guest.name} on {node.name}"
         if side is not None and not side.primary:
@@ -227,11 +234,6 @@ def _count_on(written: Written, writer: Writer, place: Place, found: int) -> Non
         writer.write(place.begin + each * PIECE, record)
         written.marks[each] = number
         written.fresh.add(each)
-
-
-def _is_link(disk: str) -> bool:
-    """Say whether this is one of the names that a node gives to the disks of its instances."""
-    return os.path.basename(os.path.dirname(disk)) == "instance-disks" and os.path.islink(disk)  # noqa: PTH114, PTH119, PTH120  (after every event)
 
 
 def _last_of(handle: int, begin: int) -> tuple[int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -99,6 +100,7 @@ class SimNode:
         self.masterd: MasterdLife | None = None
         # Those also that are being ended in order, and are no longer the machine's daemons.
         self.lives: list[NodedLife | MasterdLife] = []
+        self._opened: dict[str, str] = {}
         self._lives = 0
         self._boots = 0
 
@@ -331,8 +333,16 @@ class SimNode:
 
     def _open_devices(self) -> list[str]:
         """Give what the guests that run have open, by the names of the devices."""
-        disks = [Path(disk) for guest in self.hypervisor.running() for disk in guest.disks]
-        return [str(disk.readlink() if disk.is_symlink() else disk) for disk in disks]
+        return [self.device_of(disk) for guest in self.hypervisor.running() for disk in guest.disks]
+
+    def device_of(self, disk: str) -> str:
+        """Give the device that a guest has open by one of its disks' names; it stays open when the name is gone."""
+        # Texts, not paths: this is asked after every event.
+        if os.path.basename(os.path.dirname(disk)) != "instance-disks":  # noqa: PTH119, PTH120
+            return disk
+        if os.path.islink(disk):  # noqa: PTH114
+            self._opened[disk] = os.readlink(disk)  # noqa: PTH115
+        return self._opened.get(disk, disk)
 
     def master_lives(self) -> list[MasterdLife]:
         """Give the lives of master daemons that have not ended, those also that are being ended in order."""

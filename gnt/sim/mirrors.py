@@ -442,11 +442,11 @@ class SimMirrors:
         self._point_devices(*machine.sides.values())
 
     def _point_devices(self, *sides: Side) -> None:
-        """Have each device lead to the data: a side's own, or else that of the other one, which serves it."""
+        """Have each device lead to the data: a side's own, or else that of the other one; else it gives errors."""
         for side in sides:
             device = side.machine.device(side.minor)
-            at = side if side.good or side.good_peer is None else side.good_peer
-            target = str(at.path) if at.data is not None else str(device.with_name("nowhere"))
+            at = side if side.good else side.good_peer
+            target = str(at.path) if at is not None else str(device.with_name("nowhere"))
             if not (device.is_symlink() and str(device.readlink()) == target):
                 device.unlink(missing_ok=True)
                 device.parent.mkdir(parents=True, exist_ok=True)

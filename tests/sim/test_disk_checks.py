@@ -11,6 +11,7 @@ from gnt.noded.hypervisors.fake import FakeGuest
 from gnt.sim.checkers.storage import check_ledger, check_storage
 from gnt.sim.client import Client
 from gnt.sim.ledger import Lost
+from gnt.sim.mirror_sides import KernelRefusal, Side
 from gnt.sim.mirrors import two_writers
 from gnt.sim.world import SimWorld, simulated_world
 from gnt.wire.disk_calls import MirrorConnect, MirrorDisconnect
@@ -47,6 +48,23 @@ def test_two_sides_open_for_a_migration_are_fine(pair: SimPair) -> None:
     assert list(two_writers(pair.mirrors)) == []
     with pair.apart():
         assert len(list(two_writers(pair.mirrors))) == 1
+
+
+def test_what_a_guest_has_open_is_not_taken_down(tmp_path: Path) -> None:
+    """Nor closed, by whatever name the guest has it, and though that name is gone."""
+    with simulated_world(1, base=tmp_path / "world") as found:
+        node = found.nodes["node1"]
+        machine = node.storage.machine
+        machine.sides[0] = Side(machine, 0, "resource0", primary=True)
+        link = node.layout.run / "instance-disks/web1:0"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(machine.device(0))
+        guest = FakeGuest(name="web1", uuid="i1", state="running", memory=1, vcpus=1, disks=(str(link),))
+        node.hypervisor._held[node.hypervisor._path("web1")] = guest
+        for _ in range(2):
+            with pytest.raises(KernelRefusal, match="-12"):
+                found.mirrors.down(machine.sides[0])
+            link.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -92,6 +92,7 @@ class Assembly:
         """
         await self._kernel.status()
         setup = await self.own_setup(side, context)
+        was_up = setup is not None
         missing: NodeFailure | None = None
         if setup is not None and setup.has_disk:
             await self._refuse_other_volumes(side)
@@ -108,7 +109,7 @@ class Assembly:
         if side.ends is not None and (setup.ends != side.ends or await self._is_left_dual(side, setup)):
             await self.connect(side, setup, dual=False, patience=PEER_TIME, context=context)
         if missing is not None:
-            await self._lean_on_peer(side, missing, context)
+            await self._lean_on_peer(side, missing, context, was_up=was_up)
 
     async def _is_left_dual(self, side: Side, setup: Setup) -> bool:
         """Say whether a migration that was broken off has left the mirror so that both its sides may write."""
@@ -132,12 +133,20 @@ class Assembly:
             return NodeFailure("not_found", f"Disk {side.disk.uuid}: {self.path(side.meta)} cannot be read")
         return None
 
-    async def _lean_on_peer(self, side: Side, missing: NodeFailure, context: CallContext | None) -> None:
-        """Go on without volumes, if the peer has the data; else set nothing up."""
+    async def _lean_on_peer(
+        self, side: Side, missing: NodeFailure, context: CallContext | None, *, was_up: bool
+    ) -> None:
+        """Go on without volumes, if the peer has the data; it may be about to be set up. Else set nothing up.
+
+        What was set up before stays: a guest may have it open, and finds its data again when the peer is back.
+        """
+        if was_up:
+            await self._give_time(side)
         if (await self.status(side)).peer_disk == UP_TO_DATE:
             _say(context, f"{side.name} goes on without volumes of its own: {missing.text}")
             return
-        await self._kernel.down(side, side.resource, context)
+        if not was_up:
+            await self._kernel.down(side, side.resource, context)
         raise missing
 
     async def _refuse_other_volumes(self, side: Side) -> None:

@@ -355,6 +355,19 @@ def test_without_volumes_and_peer_nothing_is_set_up(mirror: Driven, machine: Drb
     assert refusal(mirror.assemble, mirror_spec(addresses={}), False).code == "not_found"
 
 
+def test_a_mirror_that_is_set_up_without_volumes_stays_so(
+    mirror: Driven, machine: DrbdMachine, volumes: Volumes
+) -> None:
+    """Its guest may have it open, and its peer may be away for a moment only: it is not taken down for that."""
+    machine.is_set_up(data="")
+    machine.says(SEEKING.replace("UpToDate/DUnknown", "Diskless/DUnknown"))
+    assert refusal(mirror.assemble, mirror_spec(), False).code == "not_found"
+    assert machine.commands == []
+    machine.says(DISKLESS)
+    mirror.assemble(mirror_spec(), False)
+    assert machine.commands == []
+
+
 def test_volumes_that_were_renamed_under_it(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:
     """What the kernel has attached must be what the names mean now, whatever the names say."""
     machine.is_set_up()

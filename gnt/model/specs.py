@@ -64,6 +64,11 @@ class DiskSpec(msgspec.Struct, frozen=True, kw_only=True):
     instance_uuid: str = ""
     addresses: Mapping[str, str] = {}
 
+    @property
+    def shown(self) -> str:
+        """Name it to people, who do not know the UUID of a disk that is only being made."""
+        return f"disk/{self.index} of {self.instance_name}" if self.instance_name else f"disk {self.uuid}"
+
     def __repr__(self) -> str:
         return guarded_repr(self, {"logical_id": redacted_logical_id(self.logical_id)})
 

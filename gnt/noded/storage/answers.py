@@ -17,7 +17,7 @@ RENAMABLE = "blockdev, file, plain, qcow2, sharedfile, thin"
 def check_size(disk: DiskSpec) -> None:
     """Refuse a disk of nothing."""
     if disk.size < 1:
-        raise NodeFailure("wrong_input", f"Disk {disk.uuid} has a size of {disk.size} MiB", hint="at least 1 MiB")
+        raise NodeFailure("wrong_input", f"{disk.shown} has a size of {disk.size} MiB", hint="at least 1 MiB")
 
 
 def unsupported(disk: DiskSpec, what: str, others: str) -> NodeFailure:
@@ -29,7 +29,7 @@ def unsupported(disk: DiskSpec, what: str, others: str) -> NodeFailure:
 
 def not_there(disk: DiskSpec, where: str) -> NodeFailure:
     """Say that a disk does not exist; `where` says what is missing."""
-    return NodeFailure("not_found", f"Disk {disk.uuid} is not there: no {where}")
+    return NodeFailure("not_found", f"{disk.shown} is not there: no {where}")
 
 
 def exists(where: str, disk: DiskSpec) -> NodeFailure:

@@ -119,7 +119,7 @@ class BlockDevices:
 def _path(disk: DiskSpec) -> str:
     """Give the path of the device, or refuse it."""
     if len(disk.logical_id) != 2:
-        raise NodeFailure("wrong_input", f"Disk {disk.uuid}: logical_id must be driver and path")
+        raise NodeFailure("wrong_input", f"{disk.shown}: logical_id must be driver and path")
     path = str(disk.logical_id[1])
     if "\0" in path or not path.startswith("/dev/") or not os.path.realpath(path).startswith("/dev/"):
         raise NodeFailure(NOT_ALLOWED, f"Path {path!r} is not acceptable for a block device", hint="below /dev")

@@ -77,4 +77,4 @@ class Diskless:
 
 
 def _refuse(disk: DiskSpec) -> NoReturn:
-    raise NodeFailure("wrong_input", f"Disk {disk.uuid}: instances of the template diskless have no disks")
+    raise NodeFailure("wrong_input", f"{disk.shown}: instances of the template diskless have no disks")

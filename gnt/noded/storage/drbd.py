@@ -52,7 +52,7 @@ class MirroredDisks:
         side = await self._side(disk)
         data, meta = side.data, side.meta
         if data is None or meta is None:
-            raise NodeFailure("wrong_input", f"Disk {disk.uuid}: a mirror lies on two volumes")
+            raise NodeFailure("wrong_input", f"{disk.shown}: a mirror lies on two volumes")
         await self._kernel.status()
         setup = await self._kernel.setup(side.minor, context)
         if setup is not None and not self._assembly.is_ours(side, setup):
@@ -273,12 +273,12 @@ def _check_sizes(disk: DiskSpec, found: DiskFacts | None, described: DiskFacts |
     if found is not None and found.size < disk.size:
         raise exists_otherwise(f"Its volume {data.logical_id[1]}", f"{found.size} MiB", disk)
     if found is None and data.size < disk.size:
-        raise NodeFailure("wrong_input", f"Disk {disk.uuid}: its volume would have {data.size} MiB of {disk.size}")
+        raise NodeFailure("wrong_input", f"{disk.shown}: its volume would have {data.size} MiB of {disk.size}")
     room = meta.size if described is None else described.size
     if not META_SIZE <= room <= LARGEST_META:
         raise NodeFailure(
             "wrong_input",
-            f"Disk {disk.uuid}: a metadata volume of {room} MiB",
+            f"{disk.shown}: a metadata volume of {room} MiB",
             hint=f"{META_SIZE} to {LARGEST_META} MiB",
         )
 
@@ -296,7 +296,7 @@ def own_uuid(place: Place) -> Callable[[], str]:
 
 def _data(side: Side) -> DiskSpec:
     if side.data is None:
-        raise NodeFailure("not_found", f"Disk {side.disk.uuid} has no volume of its own here")
+        raise NodeFailure("not_found", f"{side.disk.shown} has no volume of its own here")
     return side.data
 
 

@@ -73,7 +73,7 @@ class Assembly:
         if setup is None:
             raise NodeFailure(
                 "not_found",
-                f"Disk {side.disk.uuid} is not set up: {side.name} is not in use",
+                f"{side.disk.shown} is not set up: {side.name} is not in use",
                 hint="gnt-instance activate-disks",
             )
         return setup
@@ -121,7 +121,7 @@ class Assembly:
     async def _missing(self, side: Side, context: CallContext | None) -> NodeFailure | None:
         """Activate the volumes; gives what is said of one that is not there, or that cannot be read."""
         if side.data is None or side.meta is None:
-            return NodeFailure("not_found", f"Disk {side.disk.uuid} has no volumes of its own here")
+            return NodeFailure("not_found", f"{side.disk.shown} has no volumes of its own here")
         try:
             for child in side.children:
                 await self._volumes.assemble(child, False, context)
@@ -130,7 +130,7 @@ class Assembly:
                 raise
             return failure
         if not await self._kernel.can_read(self.path(side.meta)):
-            return NodeFailure("not_found", f"Disk {side.disk.uuid}: {self.path(side.meta)} cannot be read")
+            return NodeFailure("not_found", f"{side.disk.shown}: {self.path(side.meta)} cannot be read")
         return None
 
     async def _lean_on_peer(
@@ -165,7 +165,7 @@ class Assembly:
             await self._refuse_other_volumes(side)
             return
         if side.data is None or side.meta is None:
-            raise NodeFailure("wrong_input", f"Disk {side.disk.uuid}: there are no volumes to take")
+            raise NodeFailure("wrong_input", f"{side.disk.shown}: there are no volumes to take")
         for child in side.children:
             await self._volumes.assemble(child, False, context)
         await self._kernel.make_metadata(side, self.path(side.meta), context)
@@ -188,7 +188,7 @@ class Assembly:
         Raises `diverged` when the two sides refuse each other: they stand alone then, and nothing is resolved here.
         """
         if side.ends is None:
-            raise NodeFailure("wrong_input", f"Disk {side.disk.uuid}: the addresses of its nodes are not known")
+            raise NodeFailure("wrong_input", f"{side.disk.shown}: the addresses of its nodes are not known")
         await self.disconnect(side, setup, context)
         end = self._runtime.clock.seconds() + patience
         while True:

@@ -151,4 +151,4 @@ def _custom(params: Mapping[str, Any], name: str) -> list[str]:
 
 
 def _wrong(disk: DiskSpec, why: str, hint: str = "") -> NodeFailure:
-    return NodeFailure("wrong_input", f"Disk {disk.uuid}: {why}", hint=hint)
+    return NodeFailure("wrong_input", f"{disk.shown}: {why}", hint=hint)

@@ -285,7 +285,7 @@ def variables(disk: DiskSpec) -> dict[str, str]:
         told["VOL_CNAME"] = disk.name
     for name, value in {"provider": disk.logical_id[0], **disk.params}.items():
         if not _PARAMETER.fullmatch(name):
-            raise NodeFailure("wrong_input", f"Disk {disk.uuid}: {name!r} is no name of a provider's parameter")
+            raise NodeFailure("wrong_input", f"{disk.shown}: {name!r} is no name of a provider's parameter")
         told[f"EXTP_{name.upper()}"] = str(value)
     return told
 
@@ -293,7 +293,7 @@ def variables(disk: DiskSpec) -> dict[str, str]:
 def _volume(disk: DiskSpec) -> str:
     """Give the volume's name, or refuse a logical_id that has none."""
     if len(disk.logical_id) != 2 or not all(disk.logical_id):
-        raise NodeFailure("wrong_input", f"Disk {disk.uuid}: logical_id must be provider and volume")
+        raise NodeFailure("wrong_input", f"{disk.shown}: logical_id must be provider and volume")
     return str(disk.logical_id[1])
 
 

@@ -68,7 +68,7 @@ class DeviceLinks:
 
     def _path(self, disk: DiskSpec) -> Path:
         if "/" in disk.instance_name or disk.instance_name in {"", ".", ".."}:
-            raise NodeFailure("wrong_input", f"Disk {disk.uuid}: {disk.instance_name!r} is no instance name")
+            raise NodeFailure("wrong_input", f"{disk.shown}: {disk.instance_name!r} is no instance name")
         return self._directory / f"{disk.instance_name}:{disk.index}"
 
 

@@ -327,7 +327,7 @@ class MarkedFiles:
     def _target(self, disk: DiskSpec) -> Target:
         """Find where the disk belongs, or refuse its path."""
         if len(disk.logical_id) != 2:
-            raise NodeFailure("wrong_input", f"Disk {disk.uuid}: logical_id must be driver and path")
+            raise NodeFailure("wrong_input", f"{disk.shown}: logical_id must be driver and path")
         base, names = self._allowed.find(str(disk.logical_id[1]))
         return Target(base=base, directories=names[:-1], name=names[-1])
 
@@ -347,7 +347,7 @@ def _refuse_larger_than_file_system(handle: int, disk: DiskSpec) -> None:
     facts = os.fstatvfs(handle)
     total = facts.f_blocks * facts.f_frsize // MIB
     if 0 < total < disk.size:
-        raise NodeFailure("no_space", f"Disk {disk.uuid} wants {disk.size} MiB, the whole file system has {total} MiB")
+        raise NodeFailure("no_space", f"{disk.shown} wants {disk.size} MiB, the whole file system has {total} MiB")
 
 
 def _share_data(source: int, copy: int, path: str) -> None:

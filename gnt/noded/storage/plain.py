@@ -125,7 +125,7 @@ class LogicalVolumes:
         group, old = self._names(disk)
         into, new = self._names(target)
         if group != into:
-            raise NodeFailure("wrong_input", f"Disk {disk.uuid}: a volume stays in its group {group}")
+            raise NodeFailure("wrong_input", f"{disk.shown}: a volume stays in its group {group}")
         volumes = await self.lvm.volumes(group, context=context)
         source, taken = volumes.get((group, old)), volumes.get((group, new))
         if taken is not None and self._is_renamed(taken, source, disk, target):
@@ -225,7 +225,7 @@ class LogicalVolumes:
     def _names(self, disk: DiskSpec) -> tuple[str, str]:
         """Give group and name of a disk's volume, or refuse them."""
         if len(disk.logical_id) != 2:
-            raise NodeFailure("wrong_input", f"Disk {disk.uuid}: logical_id must be volume group and volume")
+            raise NodeFailure("wrong_input", f"{disk.shown}: logical_id must be volume group and volume")
         group, name = map(str, disk.logical_id)
         return check_name("a volume group", group), check_name("a logical volume", name)
 

@@ -132,6 +132,6 @@ class Images(OneFile):
         finally:
             os.close(handle)
         if size > disk.size * MIB:
-            text = f"Disk {disk.uuid} has {disk.size} MiB, the image {path} that it is to begin as {-(-size // MIB)}"
+            text = f"{disk.shown} has {disk.size} MiB, the image {path} that it is to begin as {-(-size // MIB)}"
             raise NodeFailure("wrong_input", text, hint="make the disk larger")
         return ["-b", real, "-F", FORMAT if is_image else "raw"]

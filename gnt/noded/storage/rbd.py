@@ -71,7 +71,7 @@ class RadosImages:
         check_size(disk)
         pool, name = _names(disk)
         if disk.size > _LARGEST:
-            raise NodeFailure("no_space", f"Disk {disk.uuid} wants {disk.size} MiB, an image has {_LARGEST} at most")
+            raise NodeFailure("no_space", f"{disk.shown} wants {disk.size} MiB, an image has {_LARGEST} at most")
         try:
             found = await self._image(pool, name, context)
         except NodeFailure as failure:
@@ -183,14 +183,14 @@ class RadosImages:
         """Check that the image is there; its pool gives room when it is written: `IDiskTemplate.check_grow`."""
         await self._own(disk, context)
         if size > _LARGEST:
-            raise NodeFailure("no_space", f"Disk {disk.uuid} is to have {size} MiB, an image has {_LARGEST} at most")
+            raise NodeFailure("no_space", f"{disk.shown} is to have {size} MiB, an image has {_LARGEST} at most")
 
     async def rename(self, disk: DiskSpec, target: DiskSpec, context: CallContext | None = None) -> None:
         """Give the image another mark, then another name in its pool: `IDiskTemplate.rename`."""
         pool, old = _names(disk)
         into, new = _names(target)
         if pool != into:
-            raise NodeFailure("wrong_input", f"Disk {disk.uuid}: an image stays in its pool {pool}")
+            raise NodeFailure("wrong_input", f"{disk.shown}: an image stays in its pool {pool}")
         source, taken = await self._image(pool, old, context), await self._image(pool, new, context)
         if taken is not None and (new != old or taken.owner == target.uuid):
             half = source is None and bool(disk.uuid) and taken.owner == disk.uuid
@@ -338,7 +338,7 @@ def _device(mapped: Sequence[_Mapping], pool: str, name: str) -> str | None:
 def _names(disk: DiskSpec) -> tuple[str, str]:
     """Give pool and image of a disk, or refuse them."""
     if len(disk.logical_id) != 2:
-        raise NodeFailure("wrong_input", f"Disk {disk.uuid}: logical_id must be rbd and image")
+        raise NodeFailure("wrong_input", f"{disk.shown}: logical_id must be rbd and image")
     pool, name = str(disk.params.get("pool", "rbd")), str(disk.logical_id[1])
     for what, text in (("a pool", pool), ("an image", name)):
         if not _NAME.fullmatch(text) or text.startswith("-"):

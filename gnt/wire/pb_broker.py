@@ -15,8 +15,9 @@ import msgspec
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.spread import jelly, pb
+from twisted.spread import banana, jelly, pb
 
+from gnt.wire import pb_short
 from gnt.wire.at_once import send_now
 
 log: Final = Logger()
@@ -102,6 +103,9 @@ def bytes_only() -> jelly.SecurityOptions:
     return options
 
 
+_DIALECT: Final = b"pb"
+
+
 class BoundedBroker(pb.Broker):
     """A broker that drops a peer whose messages are garbage or do not end.
 
@@ -120,6 +124,9 @@ class BoundedBroker(pb.Broker):
         self._open_bytes = 0
         self._dropped = False
 
+    waitingForAnswers: Any
+    """Calls by their number."""
+
     # PB looks these up at its factory, which we have no other use for.
     unsafeTracebacks = False
 
@@ -134,12 +141,43 @@ class BoundedBroker(pb.Broker):
         self._open_bytes += len(chunk)
         self.on_data()
         try:
-            super().dataReceived(chunk)  # type: ignore[no-untyped-call]
+            rest = self._read_short(chunk)
+            if rest:
+                super().dataReceived(rest)  # type: ignore[no-untyped-call]
         except Exception as problem:  # noqa: BLE001 - a peer's bytes may break PB's reader in many ways
             self.drop(f"not understood ({type(problem).__name__})")
             return
         if self._open_bytes > self.limit and not self._dropped:
             self.drop("a message that does not end")
+
+    def _read_short(self, chunk: bytes) -> bytes:
+        """Take the messages that are always the same but for their content; gives what is left for PB to read."""
+        begin = 0
+        if not self.buffer and not self.listStack and self.currentDialect == _DIALECT:
+            while not self._dropped and (message := pb_short.read(chunk, begin)) is not None:
+                begin = message.end
+                self._open_bytes = len(chunk) - begin
+                if message.is_call:
+                    self._called(message.number, message.frame)
+                else:
+                    self.waitingForAnswers.pop(message.number).callback(message.frame)
+        return b"" if self._dropped else chunk[begin:]
+
+    def _called(self, number: int, frame: bytes) -> None:
+        """Have our end called, as PB does."""
+        ours: Any = self.localObjectForID(b"root")  # type: ignore[no-untyped-call]
+        if ours is None:
+            self.drop("nobody here to be called")
+            return
+        outcome: Deferred[bytes] = ours.remote_call(frame)
+        numbered = (number,)
+        outcome.addCallbacks(self._send_answer, self._sendFailureOrError, callbackArgs=numbered, errbackArgs=numbered)
+
+    def _send_answer(self, frame: bytes, number: int) -> None:
+        if len(frame) > banana.SIZE_LIMIT or number > pb_short.LARGEST_NUMBER:
+            self._sendAnswer(frame, number)  # type: ignore[no-untyped-call]
+        else:
+            self._send(pb_short.answer(number, frame))
 
     def callExpressionReceived(self, obj: Any) -> None:
         """Take one whole message."""
@@ -150,6 +188,14 @@ class BoundedBroker(pb.Broker):
     def sendEncoded(self, obj: Any) -> None:
         """Send one message, at once: it is written whole."""
         super().sendEncoded(obj)  # type: ignore[no-untyped-call]
+        self._send_now()
+
+    def _send(self, message: bytes) -> None:
+        transport: Any = self.transport
+        transport.write(message)
+        self._send_now()
+
+    def _send_now(self) -> None:
         # Below TLS is the socket.
         send_now(getattr(self.transport, "transport", None))
 
@@ -178,6 +224,13 @@ class BoundedBroker(pb.Broker):
 
     def ask(self, name: str, frame: bytes) -> Deferred[bytes]:
         """Call the other end's `name`; fails with whatever PB fails with."""
-        remote = self.remoteForName(name)  # type: ignore[no-untyped-call]
-        answer: Deferred[bytes] = maybeDeferred(remote.callRemote, "call", frame)
+        is_short = name == "root" and len(frame) <= banana.SIZE_LIMIT and self.currentDialect == _DIALECT
+        if not is_short or self.disconnected or self.currentRequestID >= pb_short.LARGEST_NUMBER:
+            remote = self.remoteForName(name)  # type: ignore[no-untyped-call]
+            called: Deferred[bytes] = maybeDeferred(remote.callRemote, "call", frame)
+            return called
+        number: int = self.newRequestID()  # type: ignore[no-untyped-call]
+        answer: Deferred[bytes] = Deferred()
+        self.waitingForAnswers[number] = answer
+        self._send(pb_short.call(number, frame))
         return answer

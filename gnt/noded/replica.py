@@ -12,6 +12,7 @@ from typing import Final, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from gnt.daemon.files import remove_durably
@@ -38,6 +39,10 @@ T = TypeVar("T")
 log: Final = Logger()
 
 OWNER: Final = "gnt-noded"
+LOG_ROOM: Final = 3 * ROOM
+ROOM_AFTER: Final = 2.0
+"""Seconds after the first change that a newly opened store took until its log gets room: who becomes a candidate is
+waited for, and so are the first changes after a start."""
 _EMPTY: Final = LogState(end=START, committed=0, promised=START.epoch)
 
 
@@ -48,8 +53,10 @@ class Replica:
         self._name = place.name
         self._vault = vault or _own_vault(place)
         # What the log of a store that is newly opened gets once its first changes are answered.
-        self._room = ROOM if vault is None else 0
+        self._room = LOG_ROOM if vault is None else 0
         self._roomless = False
+        self._room_due: IDelayedCall | None = None
+        self._clock = place.runtime.clock
         self._authority_key = place.layout.authority_key
         self._pool = place.runtime.pools("log")
         self._database: Database | None = None
@@ -95,6 +102,9 @@ class Replica:
 
     async def stop(self) -> None:
         """Fold the write-ahead log in and close the store."""
+        if self._room_due is not None:
+            self._room_due.cancel()
+            self._room_due = None
         await self._pool.run(self._close)
 
     # Calls
@@ -114,13 +124,17 @@ class Replica:
         answer = await self._with_database(work)
         if self._roomless and answer.stored:
             self._roomless = False
-            Deferred.fromCoroutine(self._make_room()).addErrback(
-                lambda failure: log.failure("the write-ahead log has no room of its own", failure=failure)
-            )
+            self._room_due = self._clock.callLater(ROOM_AFTER, self._begin_room)
         return answer
 
+    def _begin_room(self) -> None:
+        self._room_due = None
+        Deferred.fromCoroutine(self._make_room()).addErrback(
+            lambda failure: log.failure("the write-ahead log has no room of its own", failure=failure)
+        )
+
     async def _make_room(self) -> None:
-        """Let the log have its room now: whoever asked has been answered."""
+        """Let the log have its room now."""
         with suppress(NodeFailure):  # the master daemon has taken the store; its log has room
             await self._with_database(lambda database: database is not None and database.make_room(self._room))
 
@@ -233,8 +247,9 @@ class Replica:
 
 def _own_vault(place: Place) -> Vault:
     # Candidates store the same, commit by commit: each folds its log in at a moment of its own, so that they do not all
-    # do it while the master waits for a majority.
-    fold_at = place.runtime.random.randint(FOLD_AT * 3 // 4, FOLD_AT * 5 // 4)
+    # do it while the master waits for a majority. And seldom: a commit in which it is done takes ten times as long, so
+    # that is one in four hundred.
+    fold_at = place.runtime.random.randint(FOLD_AT * 9 // 4, FOLD_AT * 15 // 4)
     return FileVault(place.layout.config_db, fold_at=fold_at)
 
 

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from gnt.model.epoch import START, Epoch, Position
 from gnt.model.errors import NodeFailure, StaleEpoch
 from gnt.noded.handler import CallContext
-from gnt.noded.replica import Replica
+from gnt.noded.replica import LOG_ROOM, ROOM_AFTER, Replica
 from gnt.store.changes import Entry, encode_entry
 from gnt.store.database import Database
 from gnt.store.vault import ROOM, FileVault
@@ -217,8 +217,8 @@ def test_stopping_leaves_one_file(node: Node, tmp_path: Path) -> None:
     assert sorted(path.name for path in node.path.parent.iterdir()) == ["config.db", "config.db.lock"]
 
 
-def test_the_log_gets_its_room_once_the_first_changes_are_answered(node: Node, tmp_path: Path) -> None:
-    """Whoever sends a copy of the store, or looks where it ends, does not wait for that; nor does it come twice."""
+def test_the_log_gets_its_room_a_moment_after_the_first_changes(node: Node, tmp_path: Path) -> None:
+    """Whoever sends a copy of the store, or makes this node a candidate, does not wait for it; nor is it done twice."""
     source = tmp_path / "master.db"
     Database.create(source, UUID).append(START, [entry(1, job(1))], epoch=FIRST, committed=1)
     for call in pieces(source, "t1"):
@@ -226,7 +226,22 @@ def test_the_log_gets_its_room_once_the_first_changes_are_answered(node: Node, t
     wal = Path(f"{node.path}-wal")
     assert not wal.exists() or wal.stat().st_size < ROOM // 2
     assert node.ask(append(at(1), entry(2, job(2)), committed=1)).stored
-    assert wal.stat().st_size > ROOM // 2
-    before = wal.stat().st_size
     assert node.ask(append(at(2), entry(3, job(3)), committed=2)).stored
+    assert wal.stat().st_size < LOG_ROOM // 2
+    clock: Any = node.place.runtime.clock
+    clock.advance(ROOM_AFTER)
+    before = wal.stat().st_size
+    assert before > LOG_ROOM * 0.9
+    assert node.ask(append(at(3), entry(4, job(4)), committed=3)).stored
+    clock.advance(ROOM_AFTER)
     assert wal.stat().st_size == before
+
+
+def test_a_daemon_that_stops_makes_no_room(node: Node, tmp_path: Path) -> None:
+    """Its log is folded in, and stays away."""
+    send(node, source_store(tmp_path / "source.db"))
+    assert node.ask(append(at(2), entry(3, job(3)))).stored
+    node.run(node.replica.stop())
+    clock: Any = node.place.runtime.clock
+    clock.advance(ROOM_AFTER)
+    assert not Path(f"{node.path}-wal").exists()

@@ -62,9 +62,15 @@ class Candidates:
             self._look_due = None
 
     def wake(self) -> None:
-        """Tell all streams that there is something new."""
+        """Tell all streams that there is something new, but for those that get it later."""
         for follower in list(self._followers.values()):
-            follower.wake()
+            if not follower.held:
+                follower.wake()
+
+    def committed(self) -> None:
+        """Tell all streams that more is committed."""
+        for follower in list(self._followers.values()):
+            follower.committed()
 
     def announce(self, voters: Collection[str], end: int) -> None:
         """Tell the streams of new entries, up to `end`: at once those that a majority needs, a moment later the others.

@@ -401,7 +401,7 @@ class Journal:
             self._make_true(batch)
         if self._committed > before:
             # Who has had the entry for longer than this disk is told that it is committed, though nothing new comes.
-            self._candidates.wake()
+            self._candidates.committed()
             if not self._open:
                 self._lose_patience()
         self._tail.shrink(self._local.end.serial, self._candidates.slowest(self._local.end.serial))

@@ -127,6 +127,13 @@ class Follower:
         if waiting is not None:
             waiting.callback(None)
 
+    def committed(self) -> None:
+        """Hear that more is committed: for one who has nothing else to be told, which is to hear of it later."""
+        flight = self._flight
+        # One who is sent something hears of it with that, and looks for more once it has answered.
+        if flight is None or not (flight.count or flight.tell_later):
+            self.wake()
+
     async def _run(self) -> None:
         pause = RETRY_FIRST
         while not self._stopped:

@@ -31,6 +31,8 @@ _NO_SPACE: Final = (
     "too large",
     "exceeds limit",
 )
+# The last two are device-mapper's: somebody had the device open just then, udev as a rule.
+_BUSY: Final = ("in use", "is used by", "open count", "device or resource busy", "unable to deactivate open")
 _LV: Final = (
     *("vg_name", "lv_name", "lv_size", "lv_attr", "lv_tags", "lv_active", "vg_extent_size"),
     *("origin", "origin_size", "pool_lv"),
@@ -187,8 +189,9 @@ def failure_of(program: str, done: Finished) -> NodeFailure:
         return no_group(missing.group(1))
     if any(sign in words for sign in _NO_SPACE):
         return NodeFailure("no_space", text)
-    if any(sign in words for sign in ("in use", "is used by", "open count")):
-        return NodeFailure("busy", text, retry=True)
+    if any(sign in words for sign in _BUSY):
+        hint = "on that node fuser -v, lsblk or dmsetup info say who has the volume open"
+        return NodeFailure("busy", text, hint=hint, retry=True)
     if "failed to find logical volume" in words:
         return NodeFailure("not_found", text)
     return NodeFailure("storage_error", text)

@@ -5,6 +5,7 @@ The metadata on loop devices of this machine; the data where `GNT_TEST_VG` names
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gnt.model.errors import NodeFailure
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
 from gnt.noded.processes import Processes
+from gnt.noded.storage import plain
 from gnt.noded.storage.lvm import tag_text
 from gnt.noded.storage.plain import LogicalVolumes
 from gnt.noded.storage.programs import Programs
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.root
 UUID = "6a1cd4c5-0f0e-4d3c-8f55-3f3f0e1c7a10"
 OTHER = "0e2b8a54-7a54-4c43-8f0b-6a4c5be1d2c3"
 NOBODYS = "gnt-test-none"
+LVREMOVE = shutil.which("lvremove", path="/usr/sbin:/sbin") or "lvremove"
 
 
 @pytest.fixture(scope="module")
@@ -312,6 +315,43 @@ def test_what_has_a_device_is_not_ours_for_that(
         device.touch()
         assert refusal(template.assemble, disk, True) == "foreign"
     assert untouched()
+
+
+# What LVM 2.03 says of a volume that somebody has open, and where udev was in the way for a moment.
+_IN_USE = "  Logical volume {name} in use."
+_OPEN = "  device-mapper: remove ioctl on  (253:3) failed: Device or resource busy\n  Unable to deactivate open {name}."
+
+
+@pytest.mark.parametrize("busy", [(_IN_USE, 3), (_IN_USE, 1000), (_OPEN, 3), (_OPEN, 1000)])
+def test_a_volume_that_is_held_open(
+    tmp_path: Path, room: LvmRoom, disk: DiskSpec, monkeypatch: pytest.MonkeyPatch, busy: tuple[str, int]
+) -> None:
+    """It is tried for a while, since udev opens what it sees; then one line says so, with who might know."""
+    says, times = busy
+    monkeypatch.setattr(plain, "BUSY_EVERY", 0.01)
+    template = template_in(tmp_path, room)
+    template.create(disk)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "said").write_text(says.format(name=f"{room.group}/{disk.logical_id[1]}") + "\n")
+    stand_in = tmp_path / "bin/lvremove"
+    stand_in.write_text(
+        f'#!/bin/sh\necho x >>{tmp_path}/tries\n[ $(wc -l <{tmp_path}/tries) -gt {times} ] && exec {LVREMOVE} "$@"\n'
+        f"cat {tmp_path}/said >&2\nexit 5\n"
+    )
+    stand_in.chmod(0o755)
+    env = template.template.lvm._programs._env
+    env["PATH"] = f"{tmp_path}/bin:{env['PATH']}"
+    if times < plain.BUSY_TRIES:
+        template.remove(disk)
+        assert template.find(disk) is None
+        return
+    with pytest.raises(NodeFailure) as caught:
+        template.remove(disk)
+    assert (caught.value.code, caught.value.retry) == ("busy", True)
+    assert "\n" not in caught.value.text
+    assert "fuser" in caught.value.hint
+    assert len((tmp_path / "tries").read_text().splitlines()) == plain.BUSY_TRIES
+    assert template.find(disk) is not None
 
 
 def test_a_missing_package_is_named(tmp_path: Path, room: LvmRoom, disk: DiskSpec) -> None:

@@ -20,8 +20,8 @@ log: Final = Logger()
 
 # Folding the write-ahead log in on the way of a commit would make that commit wait: it is done beside the writing. A
 # commit writes some six pages, and what it carries about three times: into the log, into rows, and what was around it.
-# The disk is shared for that long, so it is done seldom: of five hundred commits, two or three feel it.
-CHECKPOINT_BYTES: Final = 12 * 2**20
+# The disk is shared for that long, so it is done seldom: of fifteen hundred commits, five to ten feel it.
+CHECKPOINT_BYTES: Final = 36 * 2**20
 COMMIT_BYTES: Final = 6 * 4096
 CARRIED: Final = 3
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -51,6 +51,8 @@ log: Final = Logger()
 
 PROGRAM: Final = "gnt-masterd"
 LOG_FILE: Final = "master-daemon.log"
+ROOM_AFTER: Final = 1.0
+"""Seconds after a start until the write-ahead log gets its room, which takes a tenth of a second."""
 
 
 class Options(DaemonOptions):
@@ -181,7 +183,7 @@ class MasterService(Service):
         providers = Providers(
             host=host,
             # What folds the log in beside the writing does so much earlier.
-            vault=FileVault(layout.config_db, fold_at=6 * FOLD_AT),
+            vault=FileVault(layout.config_db, fold_at=16 * FOLD_AT),
             connect=self._connect,
             listen=self._listen,
             takeover=order,
@@ -189,6 +191,7 @@ class MasterService(Service):
         self._daemon = MasterDaemon(runtime, layout, providers, self._deposed)
         self._luxi: LuxiServer | None = None
         self._starting: Deferred[None] | None = None
+        self._room_due: IDelayedCall | None = None
 
     def startService(self) -> None:
         """Start, and say that we are ready when we are."""
@@ -205,8 +208,12 @@ class MasterService(Service):
         self._luxi.start(self._reactor)
         readiness.ready(os.environ, f"{self._host} is the master")
         log.info("{host} is ready", host=self._host)
-        # Now: nobody should have to wait for it.
-        Deferred.fromCoroutine(self._daemon.make_room(3 * ROOM)).addErrback(self._no_room)
+        # Soon: whoever waits for this start has things to do first.
+        self._room_due = self._reactor.callLater(ROOM_AFTER, self._make_room)
+
+    def _make_room(self) -> None:
+        self._room_due = None
+        Deferred.fromCoroutine(self._daemon.make_room(8 * ROOM)).addErrback(self._no_room)
 
     def _no_room(self, failure: Failure) -> None:
         log.failure("the write-ahead log has no room of its own", failure=failure)
@@ -239,6 +246,8 @@ class MasterService(Service):
         if self._starting is not None:
             self._starting.cancel()
             await self._starting
+        if self._room_due is not None:
+            self._room_due.cancel()
         if self._luxi is not None:
             await self._luxi.stop()
         await self._daemon.stop()

@@ -30,6 +30,8 @@ LOG_BYTES: Final = 64 * 2**20
 _TRIM_SLACK: Final = 256
 HISTORY_AGE: Final = 90 * 86400.0
 _HISTORY_TRIM_EVERY: Final = 3600.0
+ROOM_AGAIN: Final = 18 * 2**20
+"""The most room, in bytes, that a log gets at once which is begun anew because of a secret: changes wait for it."""
 
 
 @dataclass(frozen=True)
@@ -420,7 +422,7 @@ class Database(Reader):
     def _wipe(self) -> None:
         """Wipe away what secrets that are gone left in the write-ahead log; while somebody reads there it waits."""
         with _told(self.path):
-            self._residue = not write_ahead.wipe(self._connection, self.path, self._room)
+            self._residue = not write_ahead.wipe(self._connection, self.path, min(self._room, ROOM_AGAIN))
 
     def _version(self) -> int:
         """Give a number that moves when others write; in memory all share one connection, and its count of changes."""

@@ -379,6 +379,21 @@ def test_a_secret_leaves_the_write_ahead_log_when_nobody_reads_there(tmp_path: P
     database.close()
 
 
+def test_a_log_that_is_begun_anew_because_of_a_secret_gets_no_more_room_than_a_commit_may_wait_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of what a master's log has comes back as it is needed."""
+    monkeypatch.setattr("gnt.store.database.ROOM_AGAIN", 2**20)
+    path = tmp_path / "config.db"
+    database = Database.create(path, UUID)
+    assert database.make_room(3 * 2**20)
+    database.append(START, [entry(1, Put(Space.SECRET, "1/x", b"hunter2hunter2"), job(1))])
+    database.append(at(1), [entry(2, gone(Space.SECRET, "1/x"))])
+    assert database.append(at(2), [entry(3)], committed=2).stored
+    assert 0.9 * 2**20 < Path(f"{path}-wal").stat().st_size < 2 * 2**20
+    database.close()
+
+
 def test_everything_is_there_after_closing_and_copying_the_file(tmp_path: Path) -> None:
     """An orderly stop folds the write-ahead log in: the file alone is the store, for its owner only."""
     database = Database.create(tmp_path / "config.db", UUID)

@@ -209,7 +209,7 @@ class Nodes:
         if not peer.link.connected and not peer.link.problem:
             await self._first_connection(peer, min(CONNECT, seconds))
         if call.CHANGES and not isinstance(call, BEFORE_FENCE):
-            await self._fenced(peer)
+            await self._fenced_first(peer)
         request = Request(id=id or self._fresh_id(), epoch=self.epoch, deadline=seconds, call=call)
         line = peer.line
         line.under_way += 1
@@ -243,6 +243,13 @@ class Nodes:
         return found
 
     # Fences
+
+    async def _fenced_first(self, peer: _Peer) -> None:
+        """Wait for the fence before a call: whatever is wrong with it, the call never began. Raises `NotReached`."""
+        try:
+            await self._fenced(peer)
+        except (NodeFailure, InDoubt) as error:
+            raise NotReached(f"{peer.node.name} is not fenced yet: {error.text}") from error
 
     def begin_term(self, epoch: Epoch, open_calls: Callable[[str], Collection[str]] | None = None) -> None:
         """Speak for this epoch from now on, and fence every node, those that are away when they come.

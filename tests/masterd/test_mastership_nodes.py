@@ -74,8 +74,13 @@ def test_a_node_that_was_away_is_fenced_before_anything_changes_it() -> None:
     world.up("n")
     world.turn()
     Deferred.fromCoroutine(nodes.call("n", NodeInfo())).addErrback(lambda _: None)
-    calling = Deferred.fromCoroutine(nodes.call("n", Delay(seconds=1)))
-    assert isinstance(_trial.failureResultOf(calling).value, NodeFailure)
+    for problem in (REFUSED, NodeFailure("call_table", "its disk is full"), InDoubt("nobody knows")):
+        world.nodes["n"].failing[Fence] = problem
+        calling = Deferred.fromCoroutine(nodes.call("n", Delay(seconds=1)))
+        # Not what the fence has failed with: the call itself is in no doubt, and may become a debt of the node.
+        error = _trial.failureResultOf(calling).value
+        assert isinstance(error, NotReached)
+        assert problem.text in error.text
     assert world.nodes["n"].told(Delay) == []
     assert len(world.nodes["n"].told(NodeInfo)) == 1
     del world.nodes["n"].failing[Fence]

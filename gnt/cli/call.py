@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from gnt.cli.command import Command
 from gnt.cli.options import PRIORITIES
 from gnt.cli.parsing import Parsed
+from gnt.cli.silence import WatchedClient
 from gnt.cli.terminal import note
 from gnt.model.errors import ENVIRONMENT, ConfigError, GntError, Refused
 from gnt.model.layout import MASTER_SOCKET, QUERY_SOCKET, Layout, host_name, root_from
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from gnt.opcodes.base import Opcode
 
 
-class TracedClient(LuxiClient):
+class TracedClient(WatchedClient):
     """A client that says on standard error what it asks; never what the arguments are, they may be secret."""
 
     def call(self, method: str, *args: Any, patience: float = 0.0) -> Any:
@@ -73,7 +74,7 @@ class Call:
     @cached_property
     def client(self) -> LuxiClient:
         """Give the connection to the master; raises `GntError` saying where the master is if it is not here."""
-        client = (TracedClient if self.option("debug") else LuxiClient)(self.socket_path())
+        client = (TracedClient if self.option("debug") else WatchedClient)(self.socket_path())
         try:
             client.connect()
         except GntError as problem:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from twisted.internet.defer import Deferred
 
@@ -11,10 +14,15 @@ from gnt.model.epoch import Position
 from gnt.model.errors import GntError
 from gnt.store.changes import Change, Entry, Put
 
+ENTRY_BYTES: Final = 192 * 1024
+
 
 @dataclass
 class Item:
-    """The changes of one call to `enqueue`, and who waits for them (None: has been told otherwise)."""
+    """The changes of one call to `enqueue`, and who waits for them (None: has been told otherwise).
+
+    `noticed`: it has been said that they take long.
+    """
 
     changes: tuple[Change, ...]
     job: int
@@ -24,6 +32,7 @@ class Item:
     waiting: Deferred[Position] | None
     size: int
     moves_voters: bool
+    noticed: bool = False
 
     def fail(self, error: GntError) -> None:
         """Tell who waits that it will not be, or that nobody knows."""
@@ -44,6 +53,24 @@ class Batch:
     def serial(self) -> int:
         """Give the serial of the entry."""
         return self.entry.position.serial
+
+
+def gathered(pending: deque[Item]) -> list[Item]:
+    """Take the first changes for one entry, up to a size; a change of voters is an entry of its own."""
+    items = [pending.popleft()]
+    size = items[0].size
+    while pending and not (items[0].moves_voters or pending[0].moves_voters):
+        size += pending[0].size
+        if size > ENTRY_BYTES:
+            break
+        items.append(pending.popleft())
+    return items
+
+
+def entry_of(items: Sequence[Item], position: Position, now: float) -> Entry:
+    """Make the entry that carries these changes."""
+    changes = tuple(change for item in items for change in item.changes)
+    return Entry(position, now, changes, tuple(item.job for item in items for _ in item.changes))
 
 
 def size_of(change: Change) -> int:

@@ -9,7 +9,7 @@ starts again has all of it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred, fail
@@ -18,24 +18,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Runtime
-from gnt.masterd.batches import Batch, Item, size_of
+from gnt.masterd.batches import Batch, Item, entry_of, gathered, size_of
 from gnt.masterd.candidates import Candidates
+from gnt.masterd.lateness import Absent, Lateness
 from gnt.masterd.local_log import LocalLog
-from gnt.masterd.replication import Peers
+from gnt.masterd.replication import LogSource, Peers
 from gnt.masterd.tail import Tail
 from gnt.masterd.voting import voters
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import WRONG_STATE, ConfigError, GntError, NoMajority, Refused, StaleEpoch
 from gnt.model.objects import ConfigObject
-from gnt.store.changes import Archive, Change, Entry, Space, encode_entry
+from gnt.store.changes import Archive, Change, Space, encode_entry
 from gnt.store.configuration import object_changes
-from gnt.store.vault import Snapshot
 
 log: Final = Logger()
 
 DEADLINE: Final = 30.0
-ENTRY_BYTES: Final = 192 * 1024
 WRITE_AGAIN: Final = 1.0
 PATIENCE: Final = 0.003
 """Seconds that changes for which nobody waits stand ready for others to go with them: who submits one job after the
@@ -44,6 +43,8 @@ LONGEST_PATIENCE: Final = 0.02
 """The same while others are on their way to a majority, and an answer is still to come."""
 
 CommitListener = Callable[[Position, Sequence[Change]], None]
+LateListener = Callable[[Collection[int], str], None]
+"""Hears of jobs whose changes wait, and why."""
 
 
 class Journal:
@@ -62,7 +63,6 @@ class Journal:
         self.epoch = epoch
         self._runtime = runtime
         self._local = local
-        self._deadline = deadline
         self._cluster = self._tip = self._head = cluster
         self._staged: list[Change] = []
         self._voters = self._tip_voters = voters(cluster)
@@ -78,17 +78,20 @@ class Journal:
         # What has gathered may go when this is over; somebody waits for some of it.
         self._patience: IDelayedCall | None = None
         self._urgent = False
-        self._timer: IDelayedCall | None = None
         self._trouble: GntError | None = None
         self._ended: GntError | None = None
         self._listeners: list[CommitListener] = []
         self._deposed_listeners: list[Callable[[StaleEpoch], None]] = []
+        self._late_listeners: list[LateListener] = []
         self._free: list[Deferred[None]] = []
         # Entries of earlier epochs are on a majority once one of ours behind them is: Raft's rule, and the reason why
         # a new master commits something at once.
         self._committed = local.committed
-        self._candidates = Candidates(runtime, peers, self, epoch.node)
+        source = LogSource(local, self._tail, lambda: self._committed, matched=self.matched, deposed=self.deposed)
+        self._candidates = Candidates(runtime, peers, source, epoch.node)
         self._candidates.follow(self._voters)
+        self._absent = Absent(self, self._candidates)
+        self._lateness = Lateness(runtime, deadline, self._items, noticed=self._late, passed=self._deadline_passed)
 
     # What is known
 
@@ -124,11 +127,19 @@ class Journal:
 
     def missing(self) -> list[str]:
         """Name the voters that do not have everything, with the reason."""
-        return [
-            f"{self._name(node)} ({self._candidates.problem(node) or 'has not confirmed yet'})"
-            for node in sorted(self._voters - {self.epoch.node}, key=self._name)
-            if self._is_missing(node)
-        ]
+        return self._absent.missing()
+
+    def hindrance(self) -> tuple[str, str] | None:
+        """Say what keeps changes from being true, and what to type; None while nothing has waited for long."""
+        if self._trouble is not None:
+            return self._trouble.text, self._trouble.hint
+        if self._ended is None and self._lateness.is_late():
+            return self._waits(), self._absent.way_out()
+        return None
+
+    def on_late(self, listener: LateListener) -> None:
+        """Hear of jobs whose changes have waited for a moment, and for whom: long before they are given up."""
+        self._late_listeners.append(listener)
 
     def on_commit(self, listener: CommitListener) -> None:
         """Hear of every entry that is on a majority, in order, once `cluster` has it and before those who wait do."""
@@ -212,8 +223,7 @@ class Journal:
         )
         self._tip, self._staged, self._tip_voters = self._head, [], new_voters
         self._pending.append(item)
-        if self._timer is None:
-            self._timer = self._runtime.clock.callLater(self._deadline, self._deadline_passed)
+        self._lateness.taken()
         return waiting
 
     def when_free(self) -> Deferred[None]:
@@ -313,17 +323,10 @@ class Journal:
             self._candidates.announce(self._voters, self._tail.end.serial)
 
     def _make_batch(self) -> None:
-        """Make one entry of what has gathered, up to a size; a change of voters is an entry of its own."""
-        items = [self._pending.popleft()]
-        size = items[0].size
-        while self._pending and not (items[0].moves_voters or self._pending[0].moves_voters):
-            size += self._pending[0].size
-            if size > ENTRY_BYTES:
-                break
-            items.append(self._pending.popleft())
+        """Make one entry of what has gathered."""
+        items = gathered(self._pending)
         position = Position(epoch=self.epoch, serial=self._tail.end.serial + 1)
-        changes = tuple(change for item in items for change in item.changes)
-        entry = Entry(position, self._runtime.now(), changes, tuple(item.job for item in items for _ in item.changes))
+        entry = entry_of(items, position, self._runtime.now())
         encoded = encode_entry(entry)
         self._tail.add(position, encoded)
         batch = Batch(entry, len(encoded), items)
@@ -370,7 +373,7 @@ class Journal:
         self._flush_due = self._runtime.clock.callLater(WRITE_AGAIN, self._flush)
 
     def _take_back(self, error: ConfigError) -> None:
-        items = [item for batch in self._open for item in batch.items] + list(self._pending)
+        items = self._items()
         self._open.clear()
         self._pending.clear()
         self._unwritten = []
@@ -425,44 +428,32 @@ class Journal:
             if waiting is not None:
                 waiting.callback(batch.entry.position)
 
-    def _deadline_passed(self) -> None:
+    def _items(self) -> list[Item]:
+        """Give the changes that are on their way, in order."""
+        return [item for batch in self._open for item in batch.items] + list(self._pending)
+
+    def _waits(self) -> str:
+        return f"This waits for a majority of the master candidates; these do not answer: {self._absent.names()}"
+
+    def _late(self, items: Sequence[Item]) -> None:
+        """Tell the jobs that wait what for."""
+        jobs = sorted({item.job for item in items if item.job})
+        text = f"{self._waits()} ({self._absent.way_out()})"
+        for listener in list(self._late_listeners):
+            listener(jobs, text)
+
+    def _deadline_passed(self, late: Sequence[Item]) -> None:
         """Tell those who have waited too long, and take nothing more until a majority is back."""
-        self._timer = None
-        items = [item for batch in self._open for item in batch.items] + list(self._pending)
-        now = self._runtime.now()
-        late = [item for item in items if now - item.time >= self._deadline]
-        rest = [item.time for item in items if item.waiting is not None and now - item.time < self._deadline]
-        if late:
-            missing = ", ".join(self.missing()) or "this node itself"
-            hint = self._way_out()
-            text = f"Too few master candidates answer to make changes durable: {missing}"
-            if self._trouble is None:
-                self._trouble = NoMajority(f"{text}; nothing was changed", hint=hint)
-                log.error("{text}", text=text)
-            for item in late:
-                item.fail(NoMajority(f"{text}; the change is written down here and holds if they return", hint=hint))
-        if rest:
-            self._timer = self._runtime.clock.callLater(
-                max(0.0, min(rest) + self._deadline - now), self._deadline_passed
-            )
-
-    def _way_out(self) -> str:
-        """Say what to type: reads and guests go on, changes wait for a decision that only a person can make."""
-        absent = [node for node in sorted(self._voters - {self.epoch.node}, key=self._name) if self._is_missing(node)]
-        if not absent:
-            return "reads and guests go on"
-        typed = "; ".join(f"gnt-node modify --offline=yes --force {self._name(node)}" for node in absent)
-        return f"start gnt-noded there; or, once it is switched off for certain, type here: {typed}"
-
-    def _is_missing(self, node: str) -> bool:
-        behind = self._candidates.matched.get(node, 0) < self._tail.end.serial
-        return behind or bool(self._candidates.problem(node))
+        hint = self._absent.way_out()
+        text = f"Too few master candidates answer to make changes durable: {self._absent.names()}"
+        if self._trouble is None:
+            self._trouble = NoMajority(f"{text}; nothing was changed", hint=hint)
+            log.error("{text}", text=text)
+        for item in late:
+            item.fail(NoMajority(f"{text}; the change is written down here and holds if they return", hint=hint))
 
     def _fail_waiting(self, error: GntError) -> None:
-        for batch in list(self._open):
-            for item in batch.items:
-                item.fail(error)
-        for item in list(self._pending):
+        for item in self._items():
             item.fail(error)
 
     def _tell_free(self) -> None:
@@ -474,7 +465,8 @@ class Journal:
         if self._ended is not None:
             return
         self._ended = error
-        for call in (self._timer, self._flush_due, self._patience):
+        self._lateness.stop()
+        for call in (self._flush_due, self._patience):
             if call is not None and call.active():
                 call.cancel()
         self._candidates.stop()
@@ -487,7 +479,7 @@ class Journal:
         found = self._head.nodes.get(node)
         return found.name if found is not None else node
 
-    # What the streams to the candidates need: `replication.Source`
+    # What the streams to the candidates tell
 
     def matched(self, node: str, serial: int) -> None:
         """Hear that a candidate has everything up to this serial on disk."""
@@ -501,19 +493,3 @@ class Journal:
             self._end(error)
             for listener in list(self._deposed_listeners):
                 listener(error)
-
-    def newest_after(self, position: Position, limit: int) -> Sequence[tuple[Position, bytes]] | None:
-        """Give encoded entries if they are in memory."""
-        return self._tail.after(position, limit)
-
-    async def entries_after(self, position: Position, limit: int) -> Sequence[tuple[Position, bytes]] | None:
-        """Give encoded entries; None if the log does not hold the position any more."""
-        return await self._local.entries_after(position, limit)
-
-    async def common(self, position: Position) -> Position | None:
-        """Give our last position at or before the given one; None if that is not in the log any more."""
-        return await self._local.common(position)
-
-    async def snapshot(self, transfer: str) -> Snapshot:
-        """Copy the store."""
-        return await self._local.snapshot(transfer)

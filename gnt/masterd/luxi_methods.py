@@ -18,6 +18,7 @@ Beside those there are, for clients of our own:
 * `History`, `ObjectAt`, `ConfigDiff`: what was: `gnt.masterd.past`.
 * `AddApiToken`, `ApiTokens`, `RevokeApiToken`, `CheckApiToken`: tokens for the remote API: `gnt.masterd.api_tokens`.
 * `UnsafeChanges()`: what was done without a majority, the oldest first: `[{"time", "epoch", "nodes", "by"}]`.
+* `Hindrance()`: what keeps changes from being made, and what to type: `{"text", "hint"}`; null while nothing does.
 * `WaitForEvents(position, within)`: what changes, from a serial on: `gnt.masterd.events`.
 * `IfChanged(known, method, args)`: an answer only if it is another one than before: `gnt.masterd.if_changed`.
 * `Abilities()`: which opcodes this version carries out: `gnt.masterd.abilities`.

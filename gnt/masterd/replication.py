@@ -6,13 +6,15 @@ that is lost, late or out of order needs no care of its own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from gnt.daemon.runtime import Runtime
+from gnt.masterd.local_log import LocalLog
+from gnt.masterd.tail import Tail
 from gnt.model.epoch import START, Position
 from gnt.model.errors import GntError, StaleEpoch
 from gnt.store.vault import Snapshot
@@ -68,6 +70,35 @@ class Source(Protocol):
 
     async def snapshot(self, transfer: str) -> Snapshot:
         """Copy the store."""
+
+
+class LogSource:
+    """The log as the streams read it: the newest entries from memory, older ones from the disk.
+
+    `committed` says what a majority has; `matched` and `deposed` hear what candidates answer.
+    """
+
+    def __init__(
+        self,
+        local: LocalLog,
+        tail: Tail,
+        committed: Callable[[], int],
+        *,
+        matched: Callable[[str, int], None],
+        deposed: Callable[[StaleEpoch], None],
+    ) -> None:
+        self.matched = matched
+        self.deposed = deposed
+        self.newest_after = tail.after
+        self.entries_after = local.entries_after
+        self.common = local.common
+        self.snapshot = local.snapshot
+        self._committed = committed
+
+    @property
+    def committed(self) -> int:
+        """Give the serial up to which a majority has everything."""
+        return self._committed()
 
 
 class _Behind(Exception):

@@ -128,6 +128,7 @@ class MasterDaemon:
         term.nodes.on_event(parts.sightings.told)
         term.nodes.on_changed(parts.sightings.forget)
         term.nodes.on_met(parts.debts.returned)
+        term.journal.on_late(parts.queue.kept_up)
         term.journal.on_commit(parts.queue.doubtful.committed)
         term.journal.on_commit(parts.rulebook.committed)
         term.journal.on_commit(parts.open_debts.committed)
@@ -263,4 +264,4 @@ class _Parts:
         self.methods.extend(self.events.table())
         self.methods.extend(IfChanged(journal, self.events, self.answers, self.methods.call).table())
         self.methods.extend(self.api_tokens.table())
-        self.methods.extend(unsafe.table(journal))
+        self.methods.extend(unsafe.table(journal, journal.hindrance))

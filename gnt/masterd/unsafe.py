@@ -48,15 +48,23 @@ async def unsafe_changes(rows: Rows) -> list[UnsafeRecord]:
     return [msgspec.json.decode(value, type=UnsafeRecord) for _, value in sorted(found.items())]
 
 
-def table(rows: Rows) -> Mapping[str, Callable[[list[Any]], Awaitable[Any]]]:
-    """Give the LUXI method `UnsafeChanges`."""
+def table(
+    rows: Rows, hindrance: Callable[[], tuple[str, str] | None]
+) -> Mapping[str, Callable[[list[Any]], Awaitable[Any]]]:
+    """Give the LUXI methods `UnsafeChanges` and `Hindrance`."""
 
     async def told(args: list[Any]) -> list[Any]:
         if args:
             raise Refused(WRONG_INPUT, "UnsafeChanges: takes no arguments")
         return [msgspec.to_builtins(record) for record in await unsafe_changes(rows)]
 
-    return {"UnsafeChanges": told}
+    async def hinders(args: list[Any]) -> dict[str, str] | None:
+        if args:
+            raise Refused(WRONG_INPUT, "Hindrance: takes no arguments")
+        found = hindrance()
+        return None if found is None else {"text": found[0], "hint": found[1]}
+
+    return {"UnsafeChanges": told, "Hindrance": hinders}
 
 
 class Journal(Protocol):

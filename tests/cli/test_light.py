@@ -16,7 +16,7 @@ import sys
 from gnt.cli.main import main
 from gnt.wire.luxi_client import LuxiClient
 LuxiClient.connect = lambda self: None
-LuxiClient.call = lambda self, *question: {answer!r}
+LuxiClient.call = lambda self, *question, **more: {answer!r}
 status = main("gnt-instance", ["list", "--no-headers", "-o", "name,oper_ram", "web1"])
 print(status, sorted(set({heavy!r}) & set(sys.modules)))
 """

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 import sqlite3
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -112,9 +114,24 @@ def test_a_dead_master_is_replaced_and_comes_back_as_a_candidate(live: Live) -> 
 
 
 def test_a_cut_off_majority_needs_a_word(live: Live) -> None:
-    """Two of three die: changes stop with what to type; typed, they go on, and it is recorded."""
+    """Two of three die: changes stop with what to type; typed, they go on, and it is recorded.
+
+    Who waits for a change hears why within a moment, whether its job is taken already or not.
+    """
+    last = max(jobs_on(live, "node1"))
+    begun = live.spawn("node1", "gnt-debug", "delay", "--no-master", "-n", "node1", "2")
+    wait_until(lambda: jobs_on(live, "node1").get(last + 1) == "running", "the job does not begin")
     kill_all(live, "node2")
     kill_all(live, "node3")
+    began = time.monotonic()
+    new = live.spawn("node1", "gnt-cluster", "modify", "--candidate-pool-size=9")
+    for waiting, longest in ((new, 10.0), (begun, 15.0)):
+        assert waiting.stdout is not None
+        line = next(line for line in waiting.stdout if "waits for a majority" in line)
+        assert time.monotonic() - began < longest
+        assert re.search(r"these do not answer: node2 \(.+\), node3 \(.+\)", line), line
+        typed = line if waiting is begun else waiting.stdout.readline()
+        assert "gnt-node modify --offline=yes --force node2" in typed
     wait_until(lambda: live.luxi("ForceOffline", "node2", "")["needed"], "the master does not notice")
     assert live.luxi("ForceOffline", "node2", "")["missing"] == ["node2", "node3"]
     refused = live.command("node1", "gnt-node", "modify", "--offline=yes", "--force", "node2", check=False)
@@ -124,6 +141,7 @@ def test_a_cut_off_majority_needs_a_word(live: Live) -> None:
         words = ("--confirm", f"{node} is off")
         live.command("node1", "gnt-node", "modify", "--offline=yes", "--force", *words, node)
     live.command("node1", "gnt-instance", "add", *DISKLESS, "-n", "node1", "alone")
+    assert (begun.wait(60), new.wait(60)) == (0, 0)
     rows = live.json("gnt-node", "list", "-o", "name,role")
     assert {row["name"]: row["role"] for row in rows} == {"node1": "M", "node2": "O", "node3": "O"}
     assert "--force struck off node3" in live.command("node1", "gnt-cluster", "info").stdout

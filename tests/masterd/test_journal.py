@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gnt.masterd.candidates import HELD_FOR, SURE_AFTER
 from gnt.masterd.journal import LONGEST_PATIENCE, PATIENCE
+from gnt.masterd.lateness import NOTICE
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
 from gnt.model.objects import Node
@@ -210,6 +211,54 @@ def test_a_candidate_that_was_away_gets_what_it_missed() -> None:
     assert journal.missing() == []
     assert world.content("c") == world.content("a")
     assert world.vaults["c"].open().committed == 32
+
+
+def test_whoever_waits_hears_soon_by_whom_it_is_kept_up() -> None:
+    """Long before it is given up: the jobs that wait, once each time, and whoever asks; and what can be typed."""
+    world = World("abc")
+    journal = world.journal()
+    told: list[tuple[list[int], str]] = []
+    journal.on_late(lambda jobs, text: told.append((list(jobs), text)))
+    world.cut("b", "c")
+    waiting = [journal.enqueue([meta("x")], 7), journal.enqueue([meta("y")], 8), journal.enqueue([meta("z")])]
+    world.turn(NOTICE - 0.1)
+    assert (told, journal.hindrance()) == ([], None)
+    world.turn(0.1)
+    ((jobs, text),) = told
+    assert jobs == [7, 8]
+    assert "these do not answer: node-b (node-b is down), node-c (node-c is down) (" in text
+    assert "gnt-node modify --offline=yes --force node-b" in text
+    said = journal.hindrance()
+    assert said is not None
+    assert f"{said[0]} ({said[1]})" == text
+    world.turn(10)
+    assert len(told) == 1
+    world.heal("b")
+    world.turn(20)
+    assert [result(one).serial for one in waiting]
+    assert journal.hindrance() is None
+    world.cut("b")
+    journal.enqueue([meta("x")], 7).addErrback(lambda _: None)
+    world.turn(NOTICE)
+    assert [jobs for jobs, _ in told] == [[7, 8], [7]]
+    world.turn(31)
+    given_up = journal.hindrance()
+    assert given_up is not None
+    assert "Too few master candidates answer" in given_up[0]
+
+
+def test_a_change_that_is_made_soon_is_none_to_speak_of() -> None:
+    """Nobody is told of the waits of every day."""
+    world = World("ab")
+    journal = world.journal()
+    told: list[object] = []
+    journal.on_late(lambda *late: told.append(late))
+    for value in range(5):
+        journal.enqueue([meta("x", value)], 7)
+        world.turn(1)
+    world.turn(31)
+    assert told == []
+    assert world.clock.getDelayedCalls() == [] or journal.hindrance() is None
 
 
 def test_a_candidate_too_far_behind_gets_a_copy() -> None:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from gnt.masterd.jobs.job import Change, Job, has_redacted
 from gnt.masterd.jobs.rows import rows_between
 from gnt.masterd.jobs.rules import Verdict
+from gnt.masterd.jobs.states import FINAL
 from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
@@ -65,6 +66,16 @@ class LiveJob:
         same = self.head is self.shown
         self.head = change(self.head)
         self.shown = self.head if same else change(self.shown)
+        self.wake()
+
+    @property
+    def place(self) -> int:
+        """Give the index of the opcode that is under way, or has its turn next; 0 when all are over."""
+        return next((place for place, op in enumerate(self.shown.ops) if op.status not in FINAL), 0)
+
+    def hint(self, change: Change) -> None:
+        """Show something until the next change is shown; it is not stored."""
+        self.shown = change(self.shown)
         self.wake()
 
     def rows(self) -> list[StoreChange]:

@@ -6,7 +6,7 @@ is `gnt.masterd.jobs.processor`; making jobs out of opcodes is `gnt.masterd.jobs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -362,6 +362,20 @@ class JobQueue:
         if not live.saving:
             live.saving = True
             Deferred.fromCoroutine(self._save(live))
+
+    def kept_up(self, numbers: Collection[int], text: str) -> None:
+        """Tell those who watch these jobs what keeps them from going on."""
+        for live in filter(None, map(self._jobs.get, numbers)):
+            if live.shown.final:
+                continue
+            index, log = live.place, live.shown.ops[live.place].log
+            if log and log[-1].payload == text:
+                continue
+            if live.head.final:
+                # Its end is on its way, and will have no such line; those who watch see it until then.
+                live.hint(jobs.noted(index, self._clock.seconds(), "message", text))
+            else:
+                self.note(live, index, text)
 
     async def _save(self, live: LiveJob) -> None:
         """Store a job's log; lines that come while a write is under way go into the next one."""

@@ -23,6 +23,12 @@ def brain() -> Brain:
     return made
 
 
+def came(waiting: Any) -> Any:
+    """Give what a Deferred has come to."""
+    assert waiting.called
+    return waiting.result
+
+
 def test_the_number_is_given_when_the_job_is_durable(brain: Brain) -> None:
     """Not before, and nobody sees the job before either."""
     brain.journal.hold = True
@@ -32,6 +38,36 @@ def test_the_number_is_given_when_the_job_is_durable(brain: Brain) -> None:
     brain.journal.acknowledge()
     assert answer.called
     assert [job.id for job in brain.queue] == [1]
+
+
+def test_what_keeps_a_job_up_is_a_line_of_its_log(brain: Brain) -> None:
+    """Shown at once to whoever watches it, and said once; other jobs have no such line."""
+    number, other = brain.submit(delay()), brain.submit(delay())
+    watching = started(brain.queue.wait_for_change(number, ["status"], ["running"], 0, 20))
+    assert not watching.called
+    brain.queue.kept_up([number, 4711], "node2 does not answer")
+    brain.queue.kept_up([number], "node2 does not answer")
+    _, lines = came(watching)
+    assert [(line.kind, line.payload) for line in lines] == [("message", "node2 does not answer")]
+    assert [line[3] for line in brain.journal.job(number)["ops"][0]["log"]] == ["node2 does not answer"]
+    assert brain.journal.job(other)["ops"][0]["log"] == []
+
+
+def test_a_job_whose_end_is_kept_up_says_so_until_it_ends(brain: Brain) -> None:
+    """The line is no part of what is stored."""
+    number = brain.submit(delay())
+    brain.journal.hold = True
+    brain.engine.finish(number, OpcodeEnd(result=None))
+    watching = started(brain.queue.wait_for_change(number, ["status"], ["running"], 0, 20))
+    assert not watching.called
+    brain.queue.kept_up([number], "node2 does not answer")
+    values, lines = came(watching)
+    assert (values, [line.payload for line in lines]) == (["running"], ["node2 does not answer"])
+    ending = started(brain.queue.wait_for_change(number, ["status"], values, lines[-1].serial, 20))
+    assert not ending.called
+    brain.journal.acknowledge()
+    assert came(ending) == [["success"], []]
+    assert brain.journal.job(number)["ops"][0]["log"] == []
 
 
 def test_a_job_that_is_not_durable_is_none(brain: Brain) -> None:

@@ -63,6 +63,8 @@ PORT: Final = 1816
 """Where the master listens while a token lives, so that a firewall can know it; any other port if it is taken."""
 POOL: Final = "join"
 MOST_CONNECTIONS: Final = 20
+FOLLOWED: Final = 30.0
+"""Seconds after a node has joined in which the job that adds it is to come: until then nobody else may join for it."""
 # What became of a token can be asked for so long after its end.
 REMEMBERED: Final = 600.0
 
@@ -108,6 +110,7 @@ class Offer:
     problem: str = ""
     digest: str = ""
     timer: IDelayedCall | None = None
+    awaits_job_until: float = 0.0
     waiting: list[Deferred[None]] = field(default_factory=list)
 
     def fate(self) -> dict[str, Any]:
@@ -168,6 +171,12 @@ class JoinPort:
         older = [other for other in self._living() if other.name == name]
         if any(other.state == JOINING for other in older):
             raise Refused(WRONG_STATE, f"{name} is joining at this moment", hint="wait until it has ended")
+        if any(other.name == name and self._runtime.now() < other.awaits_job_until for other in self._offers.values()):
+            raise Refused(
+                WRONG_STATE,
+                f"{name} has joined a moment ago, and the job that adds it is about to come",
+                hint="gnt-job list shows it; if nobody has it come, try again in half a minute",
+            )
         if self._stopped:
             raise Refused(WRONG_STATE, "the master daemon is ending")
         where = cluster.master.primary_ip
@@ -202,6 +211,12 @@ class JoinPort:
                 if timer.active():
                     timer.cancel()
         return offer.fate()
+
+    def followed(self, name: str) -> None:
+        """Hear that the job is there which adds a node."""
+        for offer in self._offers.values():
+            if offer.name == name.lower():
+                offer.awaits_job_until = 0.0
 
     def withdraw(self, identity: str) -> Mapping[str, Any]:
         """Make a token worthless that nobody has used yet; says what became of it. Raises `Refused`."""
@@ -328,6 +343,8 @@ class JoinPort:
 
     def ended(self, offer: Offer, problem: str) -> None:
         """Note how it ended on the new node: `problem` is empty when it is ready."""
+        if not problem:
+            offer.awaits_job_until = self._runtime.now() + FOLLOWED
         self._end(offer, FAILED if problem else JOINED, problem)
 
     def _prove(self, name: str, sealed: Sealed, channel: bytes) -> Offer:

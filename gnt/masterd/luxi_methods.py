@@ -34,13 +34,14 @@ import msgspec
 from gnt.masterd.jobs.explain import explain
 from gnt.masterd.jobs.locks import LockManager
 from gnt.masterd.jobs.queue import JobQueue
-from gnt.masterd.join_port import Offer
+from gnt.masterd.luxi_arguments import Method, checked
 from gnt.masterd.luxi_foreign import as_foreign
-from gnt.model.errors import WRONG_INPUT, WRONG_STATE, GntError, JobLost, Refused
+from gnt.masterd.token_methods import TokenMethods, Tokens
+from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
 from gnt.wire.luxi import Request, unknown_method
-from gnt.wire.luxi_frames import LONGEST_WAIT, NO_CHANGE, parse_job_id
+from gnt.wire.luxi_frames import NO_CHANGE, parse_job_id
 
 A = TypeVar("A", bound=msgspec.Struct)
 
@@ -65,21 +66,6 @@ class Queries(Protocol):
 
     async def tags(self, kind: str, name: str) -> list[str]:
         """Give the tags of an object; the cluster has no name."""
-
-
-class Tokens(Protocol):
-    """What makes tokens for new nodes: `gnt.masterd.join_port.JoinPort`."""
-
-    async def offer(
-        self, name: str, *, readd: bool = False, secondary_ip: str | None = None, group: str | None = None
-    ) -> Offer:
-        """Make a token for a node. Raises `Refused` as adding the node would."""
-
-    async def wait(self, identity: str, seconds: float) -> Mapping[str, Any]:
-        """Wait until a token has ended, at most that long; say what became of it."""
-
-    def withdraw(self, identity: str) -> Mapping[str, Any]:
-        """Make a token worthless; say what became of it."""
 
 
 class Filters(Protocol):
@@ -225,41 +211,6 @@ class _ForceOffline(msgspec.Struct, array_like=True, forbid_unknown_fields=True)
     confirmation: str = ""
 
 
-class _TokenOptions(msgspec.Struct, forbid_unknown_fields=True):
-    readd: bool = False
-    secondary_ip: str | None = None
-    group: str | None = None
-
-
-class _Added(msgspec.Struct):
-    """What an opcode as it stands in a job says of a node that is added."""
-
-    OP_ID: str
-    node_name: str = ""
-
-
-def _added(opcode: bytes) -> str:
-    """Give the name of the node that an opcode adds; "" for another opcode."""
-    if b"OP_NODE_ADD" not in opcode:
-        return ""
-    found = msgspec.json.decode(opcode, type=_Added)
-    return found.node_name if found.OP_ID == "OP_NODE_ADD" else ""
-
-
-class _OfferToken(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    name: str
-    options: _TokenOptions = msgspec.field(default_factory=_TokenOptions)
-
-
-class _WaitForToken(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    id: str
-    seconds: float
-
-
-class _TokenId(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
-    id: str
-
-
 READING: Final = frozenset(
     {
         "WaitForJobChange",
@@ -279,8 +230,6 @@ READING: Final = frozenset(
     }
 )
 """Methods that may be given up half-way when their client has gone."""
-
-Method = Callable[[list[Any]], Awaitable[Any]]
 
 
 class LuxiMethods:
@@ -303,7 +252,7 @@ class LuxiMethods:
         self._queue = queue
         self._locks = locks
         self._queries = queries
-        self._tokens = tokens
+        self._tokens = TokenMethods(queue, tokens)
         self._filters = filters
         self._pause = pause
         self._plans = plans
@@ -327,62 +276,65 @@ class LuxiMethods:
     def _table(self) -> dict[str, Method]:
         queue, queries = self._queue, self._queries
         return {
-            "SubmitJob": _method("SubmitJob", _Ops, self._submit),
-            "SubmitJobToDrainedQueue": _method("SubmitJobToDrainedQueue", _Ops, self._submit_though_drained),
-            "SubmitManyJobs": _method("SubmitManyJobs", _ManyOps, self._submit_many),
-            "CancelJob": _method("CancelJob", _Cancel, self._cancel),
-            "ArchiveJob": _method("ArchiveJob", _Id, lambda args: queue.archive(parse_job_id(args.id))),
-            "AutoArchiveJobs": _method(
+            "SubmitJob": checked("SubmitJob", _Ops, self._submit),
+            "SubmitJobToDrainedQueue": checked("SubmitJobToDrainedQueue", _Ops, self._submit_though_drained),
+            "SubmitManyJobs": checked("SubmitManyJobs", _ManyOps, self._submit_many),
+            "CancelJob": checked("CancelJob", _Cancel, self._cancel),
+            "ArchiveJob": checked("ArchiveJob", _Id, lambda args: queue.archive(parse_job_id(args.id))),
+            "AutoArchiveJobs": checked(
                 "AutoArchiveJobs", _AutoArchive, lambda args: queue.auto_archive(args.age, args.within)
             ),
-            "ChangeJobPriority": _method(
+            "ChangeJobPriority": checked(
                 "ChangeJobPriority",
                 _Priority,
                 lambda args: queue.change_priority(parse_job_id(args.id), args.priority),
             ),
-            "WaitForJobChange": _method("WaitForJobChange", _Wait, self._wait_for_change),
-            "SetDrainFlag": _method("SetDrainFlag", _Flag, self._set_drain),
-            "ExplainJob": _method("ExplainJob", _Id, self._explain),
-            "PlanJob": _method("PlanJob", _Ops, lambda args: self._plans.plan(_opcodes(args.ops))),
-            "SetWatcherPause": _method("SetWatcherPause", _Until, lambda args: self._pause.set(args.until)),
-            "ReplaceFilter": _method(
+            "WaitForJobChange": checked("WaitForJobChange", _Wait, self._wait_for_change),
+            "SetDrainFlag": checked("SetDrainFlag", _Flag, self._set_drain),
+            "ExplainJob": checked("ExplainJob", _Id, self._explain),
+            "PlanJob": checked("PlanJob", _Ops, lambda args: self._plans.plan(_opcodes(args.ops))),
+            "SetWatcherPause": checked("SetWatcherPause", _Until, lambda args: self._pause.set(args.until)),
+            "ReplaceFilter": checked(
                 "ReplaceFilter",
                 _Rule,
                 lambda args: self._filters.replace(args.uuid, args.priority, args.predicates, args.action, args.reason),
             ),
-            "DeleteFilter": _method("DeleteFilter", _Uuid, lambda args: self._filters.delete(args.uuid)),
-            "QueryFilters": _method(
+            "DeleteFilter": checked("DeleteFilter", _Uuid, lambda args: self._filters.delete(args.uuid)),
+            "QueryFilters": checked(
                 "QueryFilters", _Uuids, lambda args: queries.classic("filter", args.uuids or (), args.fields)
             ),
-            "Query": _method("Query", _Query, lambda args: queries.query(args.what, args.fields, args.filter)),
-            "QueryFields": _method(
+            "Query": checked("Query", _Query, lambda args: queries.query(args.what, args.fields, args.filter)),
+            "QueryFields": checked(
                 "QueryFields", _QueryFields, lambda args: queries.query_fields(args.what, args.fields or None)
             ),
-            "QueryJobs": _method("QueryJobs", _QueryJobs, self._query_jobs),
-            "QueryInstances": _method("QueryInstances", _Classic, self._classic("instance")),
-            "QueryNodes": _method("QueryNodes", _Classic, self._classic("node")),
-            "QueryGroups": _method("QueryGroups", _Classic, self._classic("group")),
-            "QueryNetworks": _method("QueryNetworks", _Classic, self._classic("network")),
-            "QueryExports": _method("QueryExports", _Exports, self._query_exports),
-            "QueryLocks": _method("QueryLocks", _Locks, self._query_locks),
-            "QueryConfigValues": _method("QueryConfigValues", _Fields, lambda args: queries.config_values(args.fields)),
-            "QueryClusterInfo": _method("QueryClusterInfo", _Nothing, lambda _: queries.cluster_info()),
-            "ForceOffline": _method(
+            "QueryJobs": checked("QueryJobs", _QueryJobs, self._query_jobs),
+            "QueryInstances": checked("QueryInstances", _Classic, self._classic("instance")),
+            "QueryNodes": checked("QueryNodes", _Classic, self._classic("node")),
+            "QueryGroups": checked("QueryGroups", _Classic, self._classic("group")),
+            "QueryNetworks": checked("QueryNetworks", _Classic, self._classic("network")),
+            "QueryExports": checked("QueryExports", _Exports, self._query_exports),
+            "QueryLocks": checked("QueryLocks", _Locks, self._query_locks),
+            "QueryConfigValues": checked("QueryConfigValues", _Fields, lambda args: queries.config_values(args.fields)),
+            "QueryClusterInfo": checked("QueryClusterInfo", _Nothing, lambda _: queries.cluster_info()),
+            "ForceOffline": checked(
                 "ForceOffline",
                 _ForceOffline,
                 lambda args: self._forcing.force_offline(args.name, args.confirmation),
             ),
-            "OfferToken": _method("OfferToken", _OfferToken, self._offer_token),
-            "WaitForToken": _method("WaitForToken", _WaitForToken, self._wait_for_token),
-            "WithdrawToken": _method("WithdrawToken", _TokenId, self._withdraw_token),
-            "QueryTags": _method("QueryTags", _Tags, lambda args: queries.tags(args.kind, args.name)),
+            **self._tokens.table(),
+            "QueryTags": checked("QueryTags", _Tags, lambda args: queries.tags(args.kind, args.name)),
         }
 
     async def _submit(self, args: _Ops) -> int:
-        return await self._queue.submit(_opcodes(args.ops))
+        return await self._taken(_opcodes(args.ops), though_drained=False)
 
     async def _submit_though_drained(self, args: _Ops) -> int:
-        return await self._queue.submit(_opcodes(args.ops), though_drained=True)
+        return await self._taken(_opcodes(args.ops), though_drained=True)
+
+    async def _taken(self, ops: Sequence[Opcode], *, though_drained: bool) -> int:
+        number = await self._queue.submit(ops, though_drained=though_drained)
+        self._tokens.followed(ops)
+        return number
 
     async def _submit_many(self, args: _ManyOps) -> list[tuple[bool, int | str]]:
         wanted: list[Sequence[Opcode] | GntError] = []
@@ -433,55 +385,10 @@ class LuxiMethods:
             raise JobLost(f"Job {number} not found")
         return explain(self._queue, self._locks, number, self._lock_name)
 
-    async def _offer_token(self, args: _OfferToken) -> dict[str, Any]:
-        options = args.options
-        self._refuse_twice(args.name)
-        offer = await self._tokens.offer(
-            args.name, readd=options.readd, secondary_ip=options.secondary_ip, group=options.group
-        )
-        return {
-            "id": offer.id,
-            "token": offer.token.text(),
-            "name": offer.name,
-            "uuid": offer.uuid,
-            "address": offer.address,
-            "addresses": offer.addresses,
-            "port": offer.token.port,
-            "ssh_port": offer.ssh_port,
-            "ends": offer.ends,
-        }
-
-    def _refuse_twice(self, name: str) -> None:
-        """Refuse a token for a node that is being added: who joins again gets another identity than is recorded."""
-        for job in self._queue:
-            if not job.final and any(_added(bytes(one.input)) == name for one in job.ops):
-                raise Refused(
-                    WRONG_STATE, f"Job {job.id} is adding {name} already", hint=f"gnt-job watch {job.id} shows its end"
-                )
-
-    async def _wait_for_token(self, args: _WaitForToken) -> Mapping[str, Any]:
-        return await self._tokens.wait(args.id, min(args.seconds, LONGEST_WAIT))
-
-    async def _withdraw_token(self, args: _TokenId) -> Mapping[str, Any]:
-        return self._tokens.withdraw(args.id)
-
 
 def _refuse_locking(wanted: bool) -> None:
     if wanted:
         raise Refused(WRONG_INPUT, "Sync queries are not allowed")
-
-
-def _method(name: str, wanted: type[A], function: Callable[[A], Awaitable[Any]]) -> Method:
-    """Make the method that checks its arguments before the function sees them."""
-
-    def method(args: list[Any]) -> Awaitable[Any]:
-        try:
-            checked = msgspec.convert(args, wanted)
-        except msgspec.ValidationError as error:
-            raise Refused(WRONG_INPUT, f"{name}: {str(error).replace('`', '')}") from None
-        return function(checked)
-
-    return method
 
 
 def _opcodes(ops: Sequence[dict[str, Any]]) -> list[Opcode]:

@@ -27,6 +27,8 @@ class MembershipFile:
     def __init__(self, layout: Layout) -> None:
         self._path = layout.membership
         self._own = layout.node_pem
+        # The digest of our certificate, and the file that it was read from.
+        self._digest: tuple[tuple[int, int, int], str | None] | None = None
         self.current: Membership | None = None
 
     def load(self) -> Membership | None:
@@ -82,8 +84,18 @@ class MembershipFile:
         return digest in {*known.candidates.values(), *known.renewed.values()} or digest == self._own_digest()
 
     def _own_digest(self) -> str | None:
-        """Give the digest of this node's certificate as it is on disk; None if there is none that can be read."""
+        """Give the digest of this node's certificate as it is on disk; None if there is none that can be read.
+
+        It is asked for with each order of somebody who is no candidate, and read again only where the file is another.
+        """
         try:
-            return certificates.digest(certificates.load_identity(self._own).certificate)
-        except GntError:
+            found = self._own.stat()
+        except OSError:
             return None
+        file = (found.st_ino, found.st_mtime_ns, found.st_size)
+        if self._digest is None or self._digest[0] != file:
+            try:
+                self._digest = file, certificates.digest(certificates.load_identity(self._own).certificate)
+            except GntError:
+                self._digest = file, None
+        return self._digest[1]

@@ -151,7 +151,10 @@ class Database(Reader):
         self._connection.close()
 
     def make_room(self, size: int) -> bool:
-        """Let the write-ahead log have `size` bytes of the disk before they are needed: `gnt.store.write_ahead`."""
+        """Let the write-ahead log have `size` bytes of the disk before they are needed, as far as it can spare them.
+
+        Says whether the log has all of them: `gnt.store.write_ahead`.
+        """
         self._room = size
         if self.path == MEMORY:
             return True

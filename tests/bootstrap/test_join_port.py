@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 from OpenSSL import SSL
@@ -209,6 +210,19 @@ class Doors(TestCase):
         assert await self.fate(offer) == "joined"
         error = await self.refused(attempt, offer.token, hello()[1])
         assert "was used" in error.text
+
+    async def test_nobody_else_joins_between_a_join_and_its_job(self) -> None:
+        """Who joins again gets another identity than the job expects; if the job does not come it is soon forgotten."""
+        offer = await self.offer()
+        await deferToThread(attempt, offer.token, hello()[1])
+        await self.refused_offer("node2", "has joined a moment ago")
+        await self.offer("node3")
+        self.port.followed("node2")
+        await self.offer()
+        with patch("gnt.masterd.join_port.FOLLOWED", 0.0):
+            again = await self.offer()
+            await deferToThread(attempt, again.token, hello()[1])
+        await self.offer()
 
     async def test_another_node_than_the_one_it_was_made_for_gets_nothing(self) -> None:
         """A token for node2 is no good on node3, and trying costs."""

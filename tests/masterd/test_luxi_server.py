@@ -8,7 +8,7 @@ import shutil
 import socket
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,18 @@ class FakeQueries:
 
 
 class FakeTokens:
-    """Makes tokens that open nothing."""
+    """Makes tokens that open nothing. `meanwhile` is what happens while one is made."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], object] = str
+        self.withdrawn: list[str] = []
+        self.are_followed: list[str] = []
 
     async def offer(
         self, name: str, *, readd: bool = False, secondary_ip: str | None = None, group: str | None = None
     ) -> Offer:
         """Make one."""
+        self.meanwhile()
         token = Token("192.0.2.1", 1816, "ab" * 32, b"0" * 20)
         return Offer("id", name, "192.0.2.2", ("192.0.2.2",), f"{group}-{readd}", token, 22, 1600.0)
 
@@ -89,7 +95,12 @@ class FakeTokens:
 
     def withdraw(self, identity: str) -> Mapping[str, Any]:
         """Say what was asked."""
+        self.withdrawn.append(identity)
         return {"state": f"withdrawn {identity}"}
+
+    def followed(self, name: str) -> None:
+        """Note that the job is there."""
+        self.are_followed.append(name)
 
     async def force_offline(self, name: str, confirmation: str) -> Mapping[str, Any]:
         """Say what was asked."""
@@ -522,6 +533,24 @@ class LuxiServerTests(TestCase):
         assert (await client.call("OfferToken", "node3", {}))["success"]
         await client.call("CancelJob", 2)
         assert (await client.call("OfferToken", "node2", {}))["success"]
+
+    async def test_a_job_that_comes_while_a_token_is_made_makes_it_worthless(self) -> None:
+        """Looked at before only, both would get what they ask for."""
+        self.brain.engine.hold = True
+        client = await self.client()
+        self.tokens.meanwhile = lambda: self.brain.submit(node_opcodes.NodeAdd(node_name="node2"))
+        refused = await client.call("OfferToken", "node2", {})
+        assert "Job 1 is adding node2 already" in str(refused["result"])
+        assert self.tokens.withdrawn == ["id"]
+
+    async def test_the_job_that_adds_a_node_is_told_of(self) -> None:
+        """So nobody waits for it any more."""
+        client = await self.client()
+        self.brain.engine.hold = True
+        await client.call("SubmitJob", [{"OP_ID": "OP_TEST_DELAY", "duration": 0}])
+        await client.call("SubmitJob", [{"OP_ID": "OP_NODE_ADD", "node_name": "node2"}])
+        await client.call("SubmitJobToDrainedQueue", [{"OP_ID": "OP_NODE_ADD", "node_name": "node3"}])
+        assert self.tokens.are_followed == ["node2", "node3"]
 
     # Where it listens
 

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from gnt.daemon.files import write_atomically
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, NodeFailure
 from gnt.model.layout import Layout
@@ -104,6 +105,28 @@ def test_a_node_takes_orders_from_its_own_machine(layout: Layout) -> None:
     assert not kept.may_order("cc")
     kept.forget()
     assert not kept.may_order(digest)
+
+
+def test_the_own_certificate_is_read_once(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with each order of somebody who is no candidate; one that took its place counts at once."""
+    read: list[Path] = []
+
+    def load(path: Path) -> certificates.Identity:
+        read.append(path)
+        return certificates.Identity(path.read_bytes(), b"")
+
+    monkeypatch.setattr(certificates, "load_identity", load)
+    monkeypatch.setattr(certificates, "digest", lambda content: content.decode())
+    kept = MembershipFile(layout)
+    kept.store(member(candidates={}))
+    write_atomically(layout.node_pem, b"one", 0o600)
+    assert [kept.may_order(digest) for digest in ("one", "two", "one")] == [True, False, True]
+    assert len(read) == 1
+    write_atomically(layout.node_pem, b"two", 0o600)
+    assert [kept.may_order(digest) for digest in ("one", "two", "one")] == [False, True, False]
+    assert len(read) == 2
+    layout.node_pem.unlink()
+    assert not kept.may_order("two")
 
 
 def test_a_damaged_file_is_named(layout: Layout) -> None:

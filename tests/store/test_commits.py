@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -13,10 +14,19 @@ from gnt.model.errors import ConfigError
 from gnt.store.changes import Change, Entry, Put, Space
 from gnt.store.database import Database, Limits
 from gnt.store.vault import FileVault
+from gnt.store.write_ahead import SHARE
 from tests.store.support import FIRST, START_OF_TIME, archive, at, entry, gone, job, obj, part
 
 ROOM = 2**20
 FAR_AHEAD = START_OF_TIME * 2
+
+
+class Usage(NamedTuple):
+    """What is said of a disk, in bytes."""
+
+    total: int
+    used: int
+    free: int
 
 
 @pytest.fixture
@@ -189,6 +199,18 @@ def test_a_disk_without_room_is_no_reason_not_to_open(path: Path) -> None:
     assert not database.make_room(ROOM)
     assert not database.connection.in_transaction
     assert [job.id for job in database.jobs()] == [1]
+
+
+def test_the_log_leaves_a_small_disk_to_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a share of what is free; on a disk that is nearly full, nothing."""
+    free = 4 * 2**20
+    monkeypatch.setattr("gnt.store.write_ahead.shutil.disk_usage", lambda _path: Usage(free, 0, free))
+    database = Database.open(path)
+    assert not database.make_room(ROOM)
+    assert 0.9 * free // SHARE <= log_size(path) <= free // SHARE
+    free = 64 * 2**20
+    assert database.make_room(ROOM)
+    assert log_size(path) >= ROOM * 0.9
 
 
 def test_the_log_begins_anew_once_it_is_folded_in(path: Path) -> None:

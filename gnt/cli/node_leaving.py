@@ -13,7 +13,8 @@ from gnt.cli.lists import query_objects
 from gnt.cli.many import jobs_of, run_each, wait_each
 from gnt.cli.options import FORCE, PLAN, PRINT_JOBID, PRIORITY, SUBMIT
 from gnt.cli.terminal import confirm_many, note, say
-from gnt.model.errors import WRONG_INPUT, Refused
+from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused
+from gnt.model.templates import EXTERNALLY_MIRRORED, MIRRORED
 
 EVACUATE: Final = "OP_NODE_EVACUATE"
 MIGRATE: Final = "OP_NODE_MIGRATE"
@@ -83,10 +84,27 @@ def _follow(call: Call, opcode: Any, good: str, during: str) -> int:
     return FAILURE if bad else OK
 
 
+def _refuse_without_other_side(call: Call, names: list[str]) -> None:
+    """Refuse at once what the jobs could only fail with, naming all that it concerns."""
+    rows = query_objects(call, "instance", ["name", "disk_template"], also=any_value("name", names))
+    bound = [row["name"] for row in rows if row["disk_template"] not in MIRRORED]
+    free = [row["name"] for row in rows if row["disk_template"] in EXTERNALLY_MIRRORED]
+    if bound:
+        text = f"{', '.join(bound)}: only {call.arguments[0]} reaches the disks, so there is no failing over"
+        raise Refused(WRONG_STATE, text, hint="gnt-instance move -n NODE while the node lives; or restore a backup")
+    if free:
+        raise Refused(
+            WRONG_INPUT,
+            f"{', '.join(free)}: there is no secondary node, a target must be named",
+            hint="gnt-instance failover -n NODE for each",
+        )
+
+
 def _failover(call: Call) -> int:
     names = _instances(call, "pinst_list")
     if not names:
         return _nothing(call, f"No primary instances on {call.arguments[0]}", "failed over")
+    _refuse_without_other_side(call, names)
     _asked(call, names, "fail over")
     words = {"confirm_off": call.option("confirm_off"), "ignore_consistency": call.option("ignore_consistency")}
     return run_each(call, [(name, call.opcode(FAILOVER, instance_name=name, **words)) for name in names])

@@ -91,6 +91,10 @@ class _Parser:
                 self._long(word, rest)
             else:
                 self._short(word, rest)
+        if not self._ended and "--" in rest and not any(argument.verbatim for argument in command.arguments):
+            # It ends the options wherever it stands: what comes behind it are arguments, it is none itself.
+            rest.remove("--")
+            self._ended = True
         self._parsed.arguments = rest
         self._check_count(command)
         return self._parsed

@@ -26,6 +26,9 @@ class IMachine(Interface):
     def missing_bridges(names: Iterable[str]) -> list[str]:
         """Give those of the names that are no bridge here. Blocks."""
 
+    def missing_interfaces(names: Iterable[str]) -> list[str]:
+        """Give those of the names that are no network interface here. Blocks."""
+
     def reach(address: str, port: int, source: str) -> Awaitable[bool]:
         """Say whether somebody answers at an address within ten seconds; being refused is an answer.
 
@@ -49,6 +52,10 @@ class Machine:
         """Look for the bridges below /sys/class/net: `IMachine.missing_bridges`."""
         return [name for name in names if not self._is_bridge(name)]
 
+    def missing_interfaces(self, names: Iterable[str]) -> list[str]:
+        """Look for them below /sys/class/net: `IMachine.missing_interfaces`."""
+        return [name for name in names if not self._is_interface(name)]
+
     async def reach(self, address: str, port: int, source: str) -> bool:
         """Connect, and hang up: `IMachine.reach`."""
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
@@ -64,6 +71,7 @@ class Machine:
         return True
 
     def _is_bridge(self, name: str) -> bool:
-        if "/" in name or name in {"", ".", ".."}:
-            return False
-        return (self._system / "sys/class/net" / name / "bridge").is_dir()
+        return self._is_interface(name) and (self._system / "sys/class/net" / name / "bridge").is_dir()
+
+    def _is_interface(self, name: str) -> bool:
+        return "/" not in name and name not in {"", ".", ".."} and (self._system / "sys/class/net" / name).is_dir()

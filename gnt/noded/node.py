@@ -28,6 +28,7 @@ from gnt.wire.calls import (
     Delay,
     HypervisorFacts,
     InstallAuthority,
+    InterfaceCheck,
     LeaveCluster,
     NodeFacts,
     NodeInfo,
@@ -107,6 +108,7 @@ class NodeItself:
             LeaveCluster: self._leave,
             Delay: self._delay,
             BridgeCheck: self._bridges,
+            InterfaceCheck: self._interfaces,
         }
 
     def version(self) -> NodeVersion:
@@ -153,6 +155,9 @@ class NodeItself:
 
     async def _bridges(self, call: BridgeCheck, _context: CallContext) -> list[str]:
         return await self._pool.run(self._machine.missing_bridges, call.bridges)
+
+    async def _interfaces(self, call: InterfaceCheck, _context: CallContext) -> list[str]:
+        return await self._pool.run(self._machine.missing_interfaces, call.interfaces)
 
     async def _delay(self, call: Delay, context: CallContext) -> None:
         if call.seconds < 0:

@@ -54,6 +54,10 @@ class SimMachine:
         """Have every bridge."""
         return []
 
+    def missing_interfaces(self, names: Iterable[str]) -> list[str]:
+        """Have every interface."""
+        return []
+
     async def reach(self, address: str, port: int, source: str) -> bool:
         """Ask the simulated network."""
         return self._reachable(address)

@@ -428,6 +428,15 @@ class BridgeCheck(NodeCall[list[str]], tag="bridge_check", frozen=True, kw_only=
     bridges: list[str]
 
 
+class InterfaceCheck(NodeCall[list[str]], tag="interface_check", frozen=True, kw_only=True):
+    """Give those of the network interfaces that this node does not have."""
+
+    CHANGES = False
+    DEADLINE = URGENT
+
+    interfaces: list[str]
+
+
 # --- guest operating systems
 
 

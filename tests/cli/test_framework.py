@@ -208,6 +208,9 @@ def test_ways_to_write_options(gnt: Run, master: FakeMaster) -> None:
     gnt("instance", "list", "-F", "--", "-x == 1")
     gnt("instance", "list", "--", "-o")
     assert master.called("Query")[-1][2] == ["|", ["=", "name", "-o"]]
+    # Behind arguments it is none itself; what a command passes on word by word is not looked at.
+    gnt("instance", "list", "web1", "--", "-o")
+    assert master.called("Query")[-1][2] == ["|", ["=", "name", "web1"], ["=", "name", "-o"]]
 
 
 def test_a_fault_of_ours_is_one_line(gnt: Run, master: FakeMaster, root: Path) -> None:

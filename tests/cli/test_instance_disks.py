@@ -78,6 +78,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "two modes": (["replace-disks", "-p", "-a", "web1"], "exactly one of"),
     "index": (["grow-disk", "web1", "first", "2g"], "the disk's index 'first'"),
     "amount": (["grow-disk", "web1", "0", "much"], "amount 'much' is not a size"),
+    "below nothing": (["grow-disk", "web1", "0", "--", "-5"], "amount '-5' is not a size"),
     "disk": (["recreate-disks", "--disk", "x", "web1"], "--disk 'x'"),
     "value": (["recreate-disks", "--disk", "0:colour=red", "web1"], "there is no 'colour'"),
 }

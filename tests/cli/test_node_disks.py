@@ -70,6 +70,7 @@ CASES: dict[str, tuple[list[str], dict[str, Any]]] = {
 def test_options_become_an_opcode(gnt: Run, master: FakeMaster, case: str) -> None:
     """What the words stand for."""
     master.rows["node"] = [{"name": "node1", "pinst_list": ["web1"], "sinst_list": ["web1"]}]
+    master.rows["instance"] = [{"name": "web1", "disk_template": "drbd"}]
     words, expected = CASES[case]
     ran = gnt(*words)
     assert ran.status == 0, ran.err
@@ -84,6 +85,29 @@ def test_a_node_without_instances_is_left_alone(gnt: Run, master: FakeMaster) ->
         ran = gnt("node", *words, "node1")
         assert (ran.status, "nothing is to" in ran.err) == (0, True)
     assert not master.called("SubmitJob")
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("plain", "web1: only node1 reaches the disks, so there is no failing over"),
+        ("sharedfile", "web1: there is no secondary node, a target must be named"),
+    ],
+)
+def test_a_failover_that_could_only_fail_is_not_begun(gnt: Run, master: FakeMaster, template: str, said: str) -> None:
+    """Refused in one line, with what would help; nobody is asked, nothing is submitted."""
+    master.rows["node"] = [{"name": "node1", "pinst_list": ["web1", "web2"], "sinst_list": []}]
+    master.rows["instance"] = [
+        {"name": "web1", "disk_template": template},
+        {"name": "web2", "disk_template": "drbd"},
+    ]
+    ran = gnt("node", "failover", "-f", "node1")
+    assert ran.status == 1
+    first, hint = ran.err.splitlines()
+    assert said in first
+    assert "-n NODE" in hint
+    assert not master.called("SubmitJob")
+    assert not master.called("SubmitManyJobs")
 
 
 def test_who_says_no_has_moved_nothing(gnt: Run, master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,7 @@ from gnt.wire.calls import (
     Delay,
     HypervisorFacts,
     InstallAuthority,
+    InterfaceCheck,
     LeaveCluster,
     NodeInfo,
     NodeVerify,
@@ -81,6 +82,10 @@ class Imagined:
     def missing_bridges(self, names: Iterable[str]) -> list[str]:
         """Have br0 only."""
         return [name for name in names if name != "br0"]
+
+    def missing_interfaces(self, names: Iterable[str]) -> list[str]:
+        """Have br0 only."""
+        return self.missing_bridges(names)
 
     def reach(self, address: str, port: int, source: str) -> Deferred[bool]:
         """Remember, and answer when the test does."""
@@ -223,6 +228,7 @@ def test_files_with_what_the_log_has_lost_are_told(kit: Kit) -> None:
 def test_bridges(kit: Kit) -> None:
     """Those that are missing."""
     assert ask(kit.part, BridgeCheck(bridges=["br0", "br9"])) == ["br9"]
+    assert ask(kit.part, InterfaceCheck(interfaces=["br0", "nope0"])) == ["nope0"]
 
 
 def test_configure_writes_and_replaces(kit: Kit) -> None:
@@ -462,6 +468,12 @@ def test_bridges_of_the_real_machine(tmp_path: Path) -> None:
     (tmp_path / "sys/class/net/eth0").mkdir()
     machine = Machine(reactor, system=tmp_path)
     assert machine.missing_bridges(["br0", "eth0", "", "..", "../net/br0"]) == ["eth0", "", "..", "../net/br0"]
+    assert machine.missing_interfaces(["br0", "eth0", "nope0", "", "..", "../net/br0"]) == [
+        "nope0",
+        "",
+        "..",
+        "../net/br0",
+    ]
 
 
 def test_the_boot_id_of_the_real_machine() -> None:

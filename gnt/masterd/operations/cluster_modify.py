@@ -8,9 +8,10 @@ from typing import Any, Final
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.master_address import activation, deactivation, has_own_address
 from gnt.masterd.operation import Look, Operation, Stage, executes
-from gnt.masterd.operations.cluster_settings import LVM_TEMPLATES, changed_settings
+from gnt.masterd.operations.cluster_settings import LVM_TEMPLATES, changed_settings, some
 from gnt.masterd.operations.pool import Certificates, catch_up, refill, see_certificates, shortage
 from gnt.masterd.plan import Keep, Note, Plan, Step, Undoable, on
+from gnt.masterd.voting import voters
 from gnt.model.checks import needs_of, policy_violations
 from gnt.model.cluster import Cluster
 from gnt.model.errors import ENVIRONMENT, UNKNOWN_ENTITY, WRONG_INPUT, Refused
@@ -19,7 +20,16 @@ from gnt.model.params import fill_hv
 from gnt.model.policy import fill_ipolicy
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.cluster_modify import ClusterSetParams
-from gnt.wire.calls import NodeCall, NodeFacts, NodeInfo, OsFacts, OsList, StorageCheck, StorageUnit
+from gnt.wire.calls import (
+    InterfaceCheck,
+    NodeCall,
+    NodeFacts,
+    NodeInfo,
+    OsFacts,
+    OsList,
+    StorageCheck,
+    StorageUnit,
+)
 from gnt.wire.disk_calls import MirrorList, MirrorOverview
 from gnt.wire.guest_calls import HypervisorCheck
 
@@ -58,6 +68,7 @@ class ModifyCluster(Operation[ClusterSetParams]):
         hosts = [node for node in cluster.sorted_nodes() if node.vm_capable and not node.offline]
         for question in (self._groups, self._helpers, self._directories, self._hypervisors, self._guest_systems):
             await question(cluster, made, hosts, look)
+        await self._master_interface(cluster, made, look)
 
     def plan(self, cluster: Cluster, seen: None) -> Plan:
         """Record the settings; the cluster's address moves to its new interface before."""
@@ -131,6 +142,22 @@ class ModifyCluster(Operation[ClusterSetParams]):
                 raise Refused(
                     ENVIRONMENT, f"Volume group {name} on {node} is too small: {size} MiB of at least {LEAST_VG}"
                 )
+
+    async def _master_interface(self, cluster: Cluster, made: ClusterSettings, look: Look) -> None:
+        """See that whoever is the master, or may become it, has the interface that carries the cluster's address."""
+        name = made.master_netdev
+        if self.op.master_netdev is None:
+            return
+        able = [node for node in cluster.sorted_nodes() if node.uuid in voters(cluster) and not node.offline]
+        answers = await self._ask(look, able, InterfaceCheck(interfaces=[name]))
+        without = sorted(node for node, missing in answers.items() if missing)
+        if not without:
+            return
+        text = f"OP_CLUSTER_SET_PARAMS: master_netdev: there is no interface {name} on {some(without)}"
+        if not self.op.force:
+            hint = "each master candidate needs it; --force takes it all the same"
+            raise Refused(ENVIRONMENT, text, hint=hint)
+        look.note(f" - WARNING: {text}")
 
     async def _helpers(self, _cluster: Cluster, made: ClusterSettings, hosts: Hosts, look: Look) -> None:
         """See that the kernel module calls the same helper on every node."""

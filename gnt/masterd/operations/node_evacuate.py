@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Operation, executes
 from gnt.masterd.operations.instance_steps import refuse_unusable
+from gnt.masterd.operations.move_target import target_of
 from gnt.masterd.plan import Plan
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused, Unsupported
 from gnt.model.names import nice_key
 from gnt.model.objects import Instance, Node
-from gnt.model.templates import INTERNALLY_MIRRORED
+from gnt.model.templates import INTERNALLY_MIRRORED, MIRRORED
 from gnt.opcodes.instance_disks import InstanceReplaceDisks
 from gnt.opcodes.instance_move import InstanceMigrate
 from gnt.opcodes.node import NodeEvacuate, NodeMigrate
@@ -97,10 +98,10 @@ class EvacuateNode(Operation[NodeEvacuate]):
     def _refuse_bound(self, cluster: Cluster, node: Node, instances: Sequence[Instance]) -> None:
         bound = [each.name for each in instances if cluster.disk_template(each) not in INTERNALLY_MIRRORED]
         if bound:
-            verb = "has" if len(bound) == 1 else "have"
             raise Refused(
                 WRONG_STATE,
-                f"{', '.join(bound)} on {node.name} {verb} no other side, and there is no allocator here to choose one",
+                f"{', '.join(bound)} on {node.name} {_have(bound)} no other side, and there is no allocator here to"
+                " choose one",
                 hint="gnt-instance migrate -n, failover -n or move -n brings each to a node of your choice",
             )
 
@@ -122,19 +123,42 @@ class MigrateNode(Operation[NodeMigrate]):
         if op.mode is not None and op.live is not None:
             raise Refused(WRONG_INPUT, "OP_NODE_MIGRATE: mode and live are both given; live is the older of the two")
         node = cluster.node(op.node_name)
-        return Plan(
-            jobs=tuple(
-                (
-                    InstanceMigrate(
-                        instance_name=each.name,
-                        mode=op.mode,
-                        live=op.live,
-                        target_node=op.target_node,
-                        target_node_uuid=op.target_node_uuid,
-                        allow_runtime_changes=op.allow_runtime_changes,
-                        ignore_ipolicy=op.ignore_ipolicy,
-                    ),
-                )
-                for each in _sorted(cluster.instances_on(node.uuid))
+        instances = _sorted(cluster.instances_on(node.uuid))
+        self._refuse_lost(cluster, node, instances)
+        moves = [
+            InstanceMigrate(
+                instance_name=each.name,
+                mode=op.mode,
+                live=op.live,
+                target_node=op.target_node,
+                target_node_uuid=op.target_node_uuid,
+                allow_runtime_changes=op.allow_runtime_changes,
+                ignore_ipolicy=op.ignore_ipolicy,
             )
-        )
+            for each in instances
+        ]
+        for each, move in zip(instances, moves, strict=True):
+            target_of(cluster, each, move)
+        return Plan(jobs=tuple((move,) for move in moves))
+
+    def _refuse_lost(self, cluster: Cluster, node: Node, instances: Sequence[Instance]) -> None:
+        """Refuse at once what the jobs could only fail with, naming all that it concerns."""
+        templates = {each.name: cluster.disk_template(each) for each in instances}
+        bound = [name for name, template in templates.items() if template not in MIRRORED]
+        if bound:
+            raise Refused(
+                WRONG_STATE,
+                f"{', '.join(bound)} on {node.name} {_have(bound)} disks that only this node reaches",
+                hint="gnt-instance move -n NODE brings each to another node, one after the other",
+            )
+        free = [name for name, template in templates.items() if template not in INTERNALLY_MIRRORED]
+        if free and self.op.target_node is None and self.op.target_node_uuid is None:
+            raise Refused(
+                WRONG_INPUT,
+                f"{', '.join(free)} on {node.name} {_have(free)} no secondary node: a target must be named",
+                hint="-n NODE; or gnt-instance migrate -n NODE for each",
+            )
+
+
+def _have(names: Sequence[str]) -> str:
+    return "has" if len(names) == 1 else "have"

@@ -11,7 +11,7 @@ from gnt.masterd.operations.disk_steps import laid
 from gnt.masterd.operations.instance_steps import refuse_offline
 from gnt.masterd.plan import Forward, Note, Plan, on
 from gnt.model.cluster import Cluster
-from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused
+from gnt.model.errors import UNKNOWN_ENTITY, WRONG_INPUT, WRONG_STATE, Refused
 from gnt.model.names import nice_key
 from gnt.model.objects import Disk, DiskTemplate, Node
 from gnt.model.templates import LVM_BASED
@@ -191,6 +191,7 @@ class RepairStorage(Operation[RepairNodeStorage]):
         """Look at the other side of the mirrors that have one here."""
         node = cluster.node(self.op.node_name)
         refuse_offline(node, "node")
+        await self._refuse_unknown_group(node, look)
         found: dict[str, list[DiskState]] = {}
         for instance in (*cluster.instances_on(node.uuid), *cluster.secondary_instances_on(node.uuid)):
             mirrors = [disk for disk in laid(cluster, instance) if disk.is_mirror]
@@ -202,6 +203,15 @@ class RepairStorage(Operation[RepairNodeStorage]):
                 continue
             found[instance.name] = await look.ask(other, DiskStates(disks=[disk.spec for disk in mirrors]))
         return found
+
+    async def _refuse_unknown_group(self, node: Node, look: Look) -> None:
+        name = self.op.name
+        if self.op.storage_type != "lvm-vg" or not name:
+            return
+        groups = sorted(row.name for row in await look.ask(node.uuid, StorageList(kind="lvm-vg", directory="")))
+        if name not in groups:
+            there = f"there are: {', '.join(groups)}" if groups else "it has none"
+            raise Refused(UNKNOWN_ENTITY, f"{node.name} has no volume group {name[:60]}", hint=there)
 
     def plan(self, cluster: Cluster, seen: dict[str, list[DiskState]]) -> Plan:
         """Refuse to give up a last good copy, unless that is wished."""

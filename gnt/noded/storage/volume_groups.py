@@ -77,7 +77,11 @@ class VolumeGroups:
         if first.ok and "--removemissing --force" not in words:
             return await self._check_whole(group, context)
         if "not found" in first.errors and not first.ok:
-            raise failure_of("vgreduce", first)
+            raise NodeFailure(
+                "not_found",
+                f"Volume group '{group}' does not exist on this node",
+                hint="gnt-node list-storage -t lvm-vg lists those that there are",
+            )
         await self._lvm.change(["vgreduce", "--removemissing", "--force", group], context)
         return await self._check_whole(group, context)
 

@@ -38,6 +38,7 @@ class Ground:
                 "node_info": lambda _n, call: self.facts(list(call.hypervisors)),
                 "os_list": lambda _n, _c: [NOOP, DEBIAN, BROKEN],
                 "bridge_check": lambda _n, _c: [],
+                "interface_check": lambda _n, _c: [],
                 "disk_assemble": lambda _n, call: DiskDevice(path=str(call.disk.logical_id[1])),
                 "guest_find": lambda node, call: self.guests.get(node, {}).get(call.uuid),
                 "guest_list": lambda node, _c: list(self.guests.get(node, {}).values()),

@@ -14,7 +14,7 @@ from gnt.model.initial import Identities, new_cluster
 from gnt.model.objects import ClusterSettings, DiskTemplate, HypervisorName, Node
 from gnt.wire.calls import NodeFacts, StorageFacts
 from gnt.wire.disk_calls import MirrorOverview
-from tests.masterd.fakes import GROUP, NODE2
+from tests.masterd.fakes import GROUP, NODE1, NODE2
 from tests.masterd.operations.ground import Ground
 
 MODIFY = "OP_CLUSTER_SET_PARAMS"
@@ -32,6 +32,19 @@ def complete(**settings: Any) -> Ground:
     names = ("hvparams", "beparams", "nicparams", "ndparams", "diskparams", "ipolicy")
     nicparams = {"default": {**made.nicparams["default"], "link": "br0"}}
     return Ground(**{**{name: getattr(made, name) for name in names}, "nicparams": nicparams, **settings})
+
+
+def test_whoever_may_be_the_master_has_its_interface() -> None:
+    """The master and the other candidates; who insists is warned."""
+    ground = complete()
+    node3 = ground.journal.head.node("node3")
+    ground.journal.object_changes(put=[replace(node3, master_candidate=False)])
+    ground.nodes.answers["interface_check"] = lambda node, call: [] if node == NODE1 else list(call.interfaces)
+    text = ground.refused(MODIFY, master_netdev="nope0")
+    assert "master_netdev: there is no interface nope0 on node2.example.com |" in text
+    assert "--force" in text
+    assert changed(ground, master_netdev="nope0", force=True).master_netdev == "nope0"
+    assert any("WARNING" in line and "nope0 on node2.example.com" in line for line in ground.said)
 
 
 def changed(ground: Ground, **parameters: Any) -> ClusterSettings:

@@ -88,6 +88,8 @@ def test_a_volume_group_is_not_repaired_over_a_last_copy(ground: DiskGround) -> 
     assert ground.nodes.tags() == ["storage_repair"]
     ground.world.mirrors[NODE2][0].volumes = ("a", "b")
     assert ground.run("OP_REPAIR_NODE_STORAGE", **given).error is None
+    unknown = ground.refused("OP_REPAIR_NODE_STORAGE", **{**given, "name": "nope"})
+    assert unknown == "unknown_entity: node1.example.com has no volume group nope | there are: xenvg"
     given["storage_type"] = "lvm-pv"
     assert "are not repaired" in ground.refused("OP_REPAIR_NODE_STORAGE", **given)
 
@@ -131,8 +133,30 @@ def test_bad_wishes_to_leave_are_refused(ground: DiskGround, parameters: dict[st
 
 def test_all_primary_instances_are_migrated(ground: DiskGround) -> None:
     """With the wishes of the one opcode."""
+    ground.run("OP_INSTANCE_REMOVE", instance_name="web2")
+    assert ground.drbd("web3").error is None
     end = ground.run("OP_NODE_MIGRATE", node_name="node1", mode="non-live")
-    assert [(job.instance_name, job.mode) for (job,) in end.jobs] == [("web1", "non-live"), ("web2", "non-live")]
+    assert [(job.instance_name, job.mode) for (job,) in end.jobs] == [("web1", "non-live"), ("web3", "non-live")]
+
+
+def test_migrations_that_could_only_fail_are_not_begun(ground: DiskGround) -> None:
+    """Those whose disks do not move are named, those that need a target, and a target that is no mirror's side."""
+    text = ground.refused("OP_NODE_MIGRATE", node_name="node1")
+    assert text.startswith(
+        "wrong_state: web2 on node1.example.com has disks that only this node reaches | gnt-instance"
+    )
+    ground.run("OP_INSTANCE_REMOVE", instance_name="web2")
+    given: dict[str, Any] = {"disk_template": "diskless", "disks": [], "nics": [], "os_type": "noop", "pnode": "node1"}
+    given["ignore_ipolicy"] = True
+    for name in ("web4", "web5"):
+        assert ground.run("OP_INSTANCE_CREATE", instance_name=name, mode="create", **given).error is None
+    text = ground.refused("OP_NODE_MIGRATE", node_name="node1")
+    assert "web4, web5 on node1.example.com have no secondary node: a target must be named | -n NODE" in text
+    assert "can only go to its secondary node" in ground.refused(
+        "OP_NODE_MIGRATE", node_name="node1", target_node="node3"
+    )
+    ends = ground.run("OP_NODE_MIGRATE", node_name="node1", target_node="node2")
+    assert [job.instance_name for (job,) in ends.jobs] == ["web1", "web4", "web5"]
 
 
 # verify-disks, repair-disk-sizes, verify

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from enum import Enum
+from itertools import groupby
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -114,8 +115,9 @@ class Settlement(msgspec.Struct, kw_only=True):
     debts: list[Debt] = []
 
     def text(self) -> str:
-        """Give the lines as one, for the end of an error."""
-        return "; ".join(self.said)
+        """Give the lines as one, for the end of an error; what is said of several disks alike is said once."""
+        alike = ((line, len(list(lines))) for line, lines in groupby(self.said))
+        return "; ".join(line if count == 1 else f"{line} ×{count}" for line, count in alike)  # noqa: RUF001
 
 
 def _all_onward(segment: OpenSegment) -> bool:

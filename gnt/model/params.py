@@ -380,6 +380,9 @@ def disk_problems(template: str, params: Params) -> list[str]:
     barriers = params.get("disk-barriers", "n")
     if barriers != "n" and (not barriers or len(set(barriers)) < len(barriers) or not set(barriers) <= set("bdf")):
         found.append(f"{template} parameter disk-barriers must be n, or letters of b, d, f")
+    if params.get("dynamic-resync", False) and params.get("c-plan-ahead", 20) == 0:
+        # DRBD's own word for a fixed rate: no mirror would be set up with both.
+        found.append(f"{template} parameter dynamic-resync needs a c-plan-ahead above 0")
     if not 0 < params.get("port", 1) < 65536:
         found.append(f"{template} parameter port must be a port number")
     found.extend(

@@ -456,12 +456,14 @@ def test_disk_parameters_have_bounds() -> None:
         ("drbd", {"disk-barriers": ""}),
         ("drbd", {"protocol": "D"}),
         ("drbd", {"c-max-rate": -1}),
+        ("drbd", {"dynamic-resync": True, "c-plan-ahead": 0}),
         ("plain", {"stripes": 0}),
         ("rbd", {"access": "magic"}),
         ("gluster", {"port": 0}),
     ):
         with pytest.raises(Refused, match=next(iter(bad))):
             check_disk(template, bad)
+    assert check_disk("drbd", {"dynamic-resync": False, "c-plan-ahead": 0})["c-plan-ahead"] == 0
     for pool in ("", "a b", "-p", "a/b"):
         with pytest.raises(Refused, match="rbd parameter pool must be a name"):
             check_disk("rbd", {"pool": pool})

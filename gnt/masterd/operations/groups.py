@@ -16,7 +16,7 @@ from gnt.model.errors import ALREADY_EXISTS, WRONG_INPUT, WRONG_STATE, Failed, R
 from gnt.model.names import check_name
 from gnt.model.objects import AllocPolicy, NodeGroup
 from gnt.model.params import Level as ParamLevel
-from gnt.model.params import check_disk, check_nd
+from gnt.model.params import check_disk, check_nd, disk_problems, fill_disk
 from gnt.model.policy import check_ipolicy, fill_ipolicy
 from gnt.opcodes.group import GroupAdd, GroupAssignNodes, GroupRemove, GroupRename, GroupSetParams
 
@@ -44,6 +44,9 @@ def _changed(cluster: Cluster, group: NodeGroup, op: GroupAdd | GroupSetParams) 
         disks = dict(group.diskparams)
         for template, params in op.diskparams.items():
             disks[template] = check_disk(template, params, disks.get(template))
+            problems = disk_problems(template, fill_disk(cluster, None, template, disks[template]))
+            if problems:
+                raise Refused(WRONG_INPUT, problems[0], hint="the cluster's own parameters count too")
         group = replace(group, diskparams={template: params for template, params in disks.items() if params})
     if op.ipolicy is not None:
         policy = check_ipolicy(op.ipolicy, group.ipolicy, level=ParamLevel.GROUP)

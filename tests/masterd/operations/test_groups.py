@@ -56,6 +56,16 @@ def test_parameters_are_changed_and_taken_back() -> None:
     assert group(ground, "rack7").ndparams == {}
 
 
+def test_disk_parameters_fit_those_of_the_cluster() -> None:
+    """With both of them no mirror could be set up."""
+    ground = Ground(diskparams={"drbd": {"c-plan-ahead": 0}})
+    given = {"group_name": "default", "diskparams": {"drbd": {"dynamic-resync": True}}}
+    text = ground.refused("OP_GROUP_SET_PARAMS", **given)
+    assert "drbd parameter dynamic-resync needs a c-plan-ahead above 0" in text
+    given["diskparams"]["drbd"]["c-plan-ahead"] = 20  # type: ignore[index]
+    assert ground.run("OP_GROUP_SET_PARAMS", **given).error is None
+
+
 def test_instances_that_a_new_policy_would_not_allow_are_told() -> None:
     """They stay as they are."""
     ground = Ground()

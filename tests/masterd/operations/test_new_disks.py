@@ -152,6 +152,20 @@ def test_a_group_that_is_full_half_way_leaves_nothing() -> None:
     ground.tidy()
 
 
+def test_what_was_undone_alike_is_said_once() -> None:
+    """An error stays one line that can be read, however many disks there are."""
+    ground = DiskGround()
+    original = ground.nodes.answers["disk_create"]
+    ground.nodes.answers["disk_create"] = lambda node, call: (
+        NodeFailure("exists", "full") if call.disk.index == 3 else original(node, call)
+    )
+    end = ground.plain(disks=[{"size": 1024}] * 4)
+    assert end.error is not None
+    assert end.error.text == (
+        "disk_create on node1.example.com: full; undone: disk_create on node1.example.com ×3"  # noqa: RUF001
+    )
+
+
 @pytest.mark.parametrize("code", ["missing_program", "not_begun"])
 def test_a_back_end_that_is_away_leaves_nothing_behind(code: str) -> None:
     """It could not be asked to remove anything either: nothing is owed, and the name is free again."""

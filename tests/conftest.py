@@ -42,3 +42,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if hasattr(config, "workerinput"):
         begin_with_the_longest(items)
         name_groups(items)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what was simulated, however it went: tests note it under this name."""
+    told = [
+        value
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if name == "simulated" and report.when == "call"
+    ]
+    if told:
+        terminalreporter.section("simulated")
+    for line in sorted(told):
+        terminalreporter.write_line(line)

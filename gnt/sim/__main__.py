@@ -14,6 +14,7 @@ from twisted.logger import globalLogBeginner
 from gnt.sim.exhaust import Known, Outcome, chance, choose, exhaust, part, strike, survey
 from gnt.sim.faults import Fault, Kind, Strike
 from gnt.sim.seeds import run_seed, run_seeds
+from gnt.sim.situations import Seen
 from gnt.sim.story import Story, read_story
 from gnt.sim.telling import USES
 
@@ -43,16 +44,19 @@ def _exhaust(arguments: argparse.Namespace) -> int:
     """Tell stories with one fault at each point."""
     stories = [read_story(path) for path in arguments.stories or sorted(_STORIES.glob("*.txt"))]
     known = None if arguments.each else Known()
-    bad = [_exhaust_one(story, arguments, known) for story in sorted(stories, key=lambda story: -len(story.steps))]
+    seen = Seen() if arguments.situations else None
+    order = sorted(stories, key=lambda story: -len(story.steps))
+    bad = [_exhaust_one(story, arguments, known, seen) for story in order]
     return 1 if any(bad) else 0
 
 
-def _exhaust_one(story: Story, arguments: argparse.Namespace, known: Known | None) -> bool:
+def _exhaust_one(story: Story, arguments: argparse.Namespace, known: Known | None, seen: Seen | None) -> bool:
     faults, alike = survey(story, arguments.seed)
     kinds = [Kind(name) for name in arguments.kind or Kind]
     strikes = choose(faults, kinds=kinds, only=[Fault(name) for name in arguments.fault or ()])
     if arguments.runs:
         strikes = part(strikes, alike, arguments.runs)
+    choice = seen.choose(alike.grouped(strikes), alike.situations, story.name) if seen is not None else None
     points = {kind: len(texts) for kind, texts in faults.points.items()}
     _say(f"{story.name}: {len(strikes)} faults to fall")
 
@@ -69,6 +73,7 @@ def _exhaust_one(story: Story, arguments: argparse.Namespace, known: Known | Non
         tell_progress=progress,
         alike=None if arguments.each else alike,
         known=known,
+        choice=choice,
     )
     for outcome in findings.bad[: arguments.show]:
         _say(f"{outcome.strike}\n    " + "\n    ".join(_short(problem) for problem in outcome.problems))
@@ -147,6 +152,7 @@ def main() -> int:
     search.add_argument("stories", type=Path, nargs="*")
     search.add_argument("--runs", type=int, help="only so many in each story, evenly over all")
     search.add_argument("--each", action="store_true", help="tell each to the end, those also that come to the same")
+    search.add_argument("--situations", action="store_true", help="one in each situation, and some others")
     search.add_argument("--kind", action="append", choices=[kind.value for kind in Kind])
     search.add_argument("--fault", action="append", choices=[fault.value for fault in Fault if fault])
     search.add_argument("--processes", type=int, default=os.cpu_count() or 1)

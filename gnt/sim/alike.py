@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from gnt.sim.faults import Fault, Kind, Strike
+from gnt.sim.situations import Situations
 
 if TYPE_CHECKING:
     from gnt.sim.world import SimWorld
@@ -46,10 +47,15 @@ class Side:
 
 @dataclass
 class Alike:
-    """Looks on while a story is told without any fault. `steps`: in which step of the story each point is."""
+    """Looks on while a story is told without any fault.
+
+    `steps`: in which step of the story each point is; `situations`: what the cluster is in the midst of there.
+    """
 
     steps: dict[tuple[Kind, int], int] = field(default_factory=dict)
     step: int = 0
+    situations: Situations = field(default_factory=Situations)
+    _texts: dict[tuple[Kind, int], str] = field(default_factory=dict)
     _machines: dict[tuple[Kind, int], str] = field(default_factory=dict)
     _before: dict[tuple[Kind, int], Side] = field(default_factory=dict)
     _after: dict[tuple[Kind, int], Side] = field(default_factory=dict)
@@ -59,10 +65,13 @@ class Alike:
         self.steps[kind, number] = self.step
         self._machines[kind, number] = text.partition(" ")[0]
         self._before[kind, number] = _side(world)
+        self._texts[kind, number] = text
+        self.situations.before(world, kind, number, text)
 
     def after(self, world: SimWorld, kind: Kind, number: int) -> None:
         """See it pass: it has come about, and nobody has heard of it yet."""
         self._after[kind, number] = _side(world)
+        self.situations.after(kind, self._texts[kind, number])
 
     def grouped(self, strikes: Iterable[Strike]) -> dict[Strike, list[Strike]]:
         """Give those to let fall, each with those that come to the same."""

@@ -341,6 +341,9 @@ class Tear:
 
         The log was not synced yet, or the transaction would be over: any beginning of what is new may be there.
         """
+        if not self._path.exists():
+            # It has no name any more: nobody finds it when the machine is up again, torn or not.
+            return lambda: None
         main, after = self._contents()
         same = _in_common(self._before, after)
         left = source.randint(same, len(after))

@@ -21,6 +21,7 @@ from gnt.sim.faults import Chances, Fault, Kind, Strike, Strikes
 from gnt.sim.forking import Forks, place_for_a_world
 from gnt.sim.machine import seeded
 from gnt.sim.rests import state_of
+from gnt.sim.situations import Choice
 from gnt.sim.story import Story
 from gnt.sim.teller import Teller
 from gnt.sim.telling import tell
@@ -54,13 +55,16 @@ class Outcome:
 class Findings:
     """What a search found: how many points of each kind there are, all runs that were made, and how long that took.
 
-    `met`: strikes in steps with which another story began too, after which it went on from the same state.
+    `met`: strikes in steps with which another story began too, after which it went on from the same state. `passed`:
+    those that are not alike and were passed over, in situations that were told; `against` that choice so many fell.
     """
 
     points: dict[Kind, int]
     all: tuple[Outcome, ...]
     seconds: float
     met: int = 0
+    passed: int = 0
+    against: int = 0
 
     @property
     def bad(self) -> tuple[Outcome, ...]:
@@ -76,8 +80,9 @@ class Findings:
         """Say it in one line."""
         counted = ", ".join(f"{count} {kind}s" for kind, count in self.points.items())
         whole = sum(one.told for one in self.all)
+        over = f", {self.passed} passed over, {self.against} told against that" if self.passed else ""
         return (
-            f"{counted}; {self.strikes} strikes, {len(self.all)} runs, {whole} of them to the end,"
+            f"{counted}; {self.strikes} strikes{over}, {len(self.all)} runs, {whole} of them to the end,"
             f" in {self.seconds:.0f} s, {len(self.bad)} went wrong"
         )
 
@@ -180,21 +185,26 @@ def exhaust(
     tell_progress: Callable[[int, int, int], None] = lambda _done, _all, _bad: None,
     alike: Alike | None = None,
     known: Known | None = None,
+    choice: Choice | None = None,
 ) -> Findings:
     """Strike each of these points in a world of its own.
 
     With `alike`, of strikes that come to the same one falls; with `known`, what is left of the story is told once from
-    each state at rest.
+    each state at rest; a `choice` says which of those that are not alike fall.
     """
     began = time.monotonic()
     groups: Mapping[Strike, list[Strike]] = {one: [] for one in strikes} if alike is None else alike.grouped(strikes)
     steps = {} if alike is None else alike.steps
-    search = Search(story, seed, groups, steps, known)
+    whole = frozenset[Strike]()
+    if choice is not None:
+        groups, whole = choice.groups, choice.against
+    search = Search(story, seed, groups, steps, known, whole=whole)
     found: list[Outcome] = []
     for outcome in search.outcomes(processes):
         found.append(outcome)
         tell_progress(len(found), len(groups), sum(1 for one in found if one.problems))
-    return Findings(points, tuple(found), time.monotonic() - began, search.met)
+    passed = choice.passed if choice is not None else 0
+    return Findings(points, tuple(found), time.monotonic() - began, search.met, passed, len(whole))
 
 
 class ForkingStrikes:
@@ -238,8 +248,8 @@ class Met(BaseException):
 class Search:
     """Tells a story once without any fault, and from each of the points on once more with one.
 
-    `groups` are the strikes, each with those that it tells of; `steps` has the step of the story that each point is in.
-    `met` counts strikes that need not fall.
+    `groups` are the strikes, each with those that it tells of; `steps` has the step of the story that each point is in;
+    those that are to be told `whole` are told to the end in any case. `met` counts strikes that need not fall.
     """
 
     def __init__(
@@ -249,6 +259,8 @@ class Search:
         groups: Mapping[Strike, list[Strike]],
         steps: Mapping[tuple[Kind, int], int],
         known: Known | None,
+        *,
+        whole: frozenset[Strike] = frozenset(),
     ) -> None:
         self.groups = groups
         self.met = 0
@@ -256,6 +268,7 @@ class Search:
         self._seed = seed
         self._steps = steps
         self._known = known
+        self._whole = whole
         self._found: list[Outcome] = []
         self._rests: list[State] = []
         self._faults: ForkingStrikes | None = None
@@ -288,6 +301,8 @@ class Search:
     def is_known(self, strike: Strike) -> bool:
         """Say whether what comes of a strike was seen in another story, which began with the same steps."""
         step = self._steps.get((strike.kind, strike.number))
+        if strike in self._whole:
+            return False
         known = self._known is not None and step is not None and self._known.has(self._story, strike, step)
         if known:
             self.met += 1 + len(self.groups[strike])
@@ -311,7 +326,7 @@ class Search:
             return
         state = (_left(self._story, step, again=again), state_of(teller.client, teller.labels))
         self._rests.append(state)
-        if state in known.well and zlib.crc32(str(faults.fallen).encode()) % PROOF:
+        if state in known.well and faults.fallen not in self._whole and zlib.crc32(str(faults.fallen).encode()) % PROOF:
             raise Met
 
     def _end(self, world: SimWorld, problems: list[str], *, told: bool) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 
 from gnt.model.epoch import Epoch
-from gnt.sim.disk import SimVault
+from gnt.sim.disk import SimVault, Tear
 from gnt.sim.exhaust import choose, count, exhaust, sample, strike
 from gnt.sim.faults import Fault, Kind, Strike
+from gnt.sim.machine import seeded
 from gnt.sim.seeds import run_seed, run_seeds, shape_of
 from gnt.sim.story import read_story
 
@@ -66,3 +68,19 @@ def test_a_seed_in_a_copied_world_is_the_seed_in_a_run_of_its_own() -> None:
     alone = run_seed(seeds[1])
     assert found[seeds[1]].happened == alone.happened
     assert found[seeds[1]].seconds == alone.seconds
+
+
+def test_what_is_torn_in_a_file_that_has_gone_makes_no_file(tmp_path: Path) -> None:
+    """A node that leaves its cluster removes its table of calls while that is open; an empty one is no table at all."""
+    path = tmp_path / "calls.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE calls (id)")
+    for name in ("calls.db", "calls.db-wal"):
+        (tmp_path / name).unlink()
+    tear = Tear(path)
+    connection.execute("INSERT INTO calls VALUES (1)")
+    put_back = tear.tear(seeded(1, "tear"))
+    connection.close()
+    put_back()
+    assert not path.exists()

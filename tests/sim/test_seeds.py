@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import gnt.sim.operations.all  # noqa: F401
+from gnt.sim.faults import Kind
 from gnt.sim.mishaps import MISHAPS
 from gnt.sim.operations import OPERATIONS
 from gnt.sim.seeds import run_seeds
@@ -39,11 +42,17 @@ def test_a_seed_tells_the_same_story_every_time() -> None:
     assert len(first.stdout.splitlines()) > 500
 
 
-def test_runs_by_chance_go_well() -> None:
+def test_runs_by_chance_go_well(record_property: Callable[[str, object], None]) -> None:
     """A hundred operations and twenty faults in each; `make simulate SEEDS=n` makes as many as one likes."""
     outcomes = list(run_seeds(SEEDS, processes=2))
     assert not [(one.seed, one.problems) for one in outcomes if one.problems]
     assert len(outcomes) == len(SEEDS)
+    total = sum((one.happened for one in outcomes), Counter[str]())
+    record_property(
+        "simulated",
+        f"{len(outcomes)} seeds: {sum(sum(one.operations.values()) for one in outcomes)} operations, {total['fault']}"
+        f" faults, {total[Kind.COMMIT]} commits, {total[Kind.SEND]} calls",
+    )
     assert all(sum(one.operations.values()) >= 100 for one in outcomes)
     assert all(one.happened["fault"] >= 20 for one in outcomes)
 

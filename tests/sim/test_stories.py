@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -81,6 +82,12 @@ NAMES = sorted(path.stem for path in STORIES.glob("*.txt"))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_story_goes_well_with_any_fault(name: str) -> None:
+def test_a_story_goes_well_with_any_fault(name: str, record_property: Callable[[str, object], None]) -> None:
     """A part of all faults at all points, evenly over them; `make simulate` lets every one fall."""
-    all_is_well(name, a_part(name, choose(counted(name)), RUNS))
+    faults, alike = surveyed(name)
+    strikes = choose(faults)
+    told = a_part(name, strikes, RUNS)
+    what = ", ".join(f"{len(texts)} {kind}s" for kind, texts in faults.points.items())
+    groups = len(alike.grouped(strikes))
+    record_property("simulated", f"{name}: {what}; {len(strikes)} strikes, {groups} not alike, {len(told)} told")
+    all_is_well(name, told)

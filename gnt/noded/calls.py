@@ -224,9 +224,7 @@ class Calls:
             return Answer.error(NOT_BEGUN, problem.text, retry=True)
         if self._is_stale(entry.epoch) or entry.aborts.called:
             # A fence or an abort came while the row was on its way to the disk: nothing was done yet.
-            if entry.recorded:
-                await self._table.forget(entry.id)
-            return _dropped(entry.call)
+            return await self._take_back(entry)
         entry.working = True
         handler = self._handlers[type(entry.call)]
         answer = await self._guard_call(entry.call, handler(entry.call, entry.context))
@@ -236,6 +234,15 @@ class Calls:
             except NodeFailure as problem:
                 log.warn("call {id} ended, but that is not on disk: {problem}", id=entry.id, problem=problem.text)
         return answer
+
+    async def _take_back(self, entry: UnderWay) -> Answer:
+        """Forget that a call was to begin; where the disk does not take that, its row stands there as under way."""
+        if entry.recorded:
+            try:
+                await self._table.forget(entry.id)
+            except NodeFailure as problem:
+                return Answer.error(IN_DOUBT, f"{entry.call.tag()} did not begin, but is on record: {problem.text}")
+        return _dropped(entry.call)
 
     async def _record(self, entry: UnderWay) -> None:
         """Make sure that the beginning is on disk, with the epoch."""

@@ -86,6 +86,20 @@ def test_a_cluster_without_an_address_of_its_own_raises_none() -> None:
     assert world.told == []
 
 
+def test_verify_names_who_could_not_raise_it() -> None:
+    """Each candidate, the master among them, that lacks the interface; a loopback address needs none."""
+    ground = Ground(**OWN)
+    ground.nodes.answers["interface_check"] = lambda node, call: [] if node == NODE1 else list(call.interfaces)
+    assert ground.run("OP_CLUSTER_VERIFY_GROUP", group_name="default").result is False
+    wanted = "has no interface eth0, to raise 198.51.100.7 on as the master"
+    for name, lacks in (("node1", False), ("node2", True), ("node3", True)):
+        assert any(f"{name}.example.com" in line and wanted in line for line in ground.said) is lacks, ground.said
+    ground = Ground(**{**OWN, "master_ip": "127.0.0.9"})
+    ground.nodes.answers["interface_check"] = lambda _node, call: list(call.interfaces)
+    ground.run("OP_CLUSTER_VERIFY_GROUP", group_name="default")
+    assert not any("has no interface" in line for line in ground.said)
+
+
 def test_one_that_answers_elsewhere_is_tried_again() -> None:
     """Until the old master's node has let go of it."""
     world = World(failures=2, **OWN)

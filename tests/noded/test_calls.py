@@ -588,6 +588,26 @@ def test_abort_during_the_write_of_the_start_prevents_the_effect(tmp_path: Path)
     assert node.hands.begun == []
 
 
+def test_a_start_that_a_full_disk_does_not_take_back_is_in_doubt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As its row says: whoever looks finds nothing done. It is no unforeseen failure."""
+    faults: list[object] = []
+    monkeypatch.setattr("gnt.noded.calls.log.failure", lambda *_a, **_k: faults.append(1))
+    node, pool = held_node(tmp_path)
+    answer = node.send(stop())
+    node.send(CallAbort(id="1"), name="2")
+    pool.held.pop(0).callback(None)
+    connection = node.table._connection
+    assert connection is not None
+    connection.execute("PRAGMA query_only = ON")
+    while pool.held:
+        pool.held.pop(0).callback(None)
+    assert code(answer) == IN_DOUBT
+    assert node.hands.begun == []
+    assert faults == []
+
+
 def test_full_disk_ends_the_call_before_its_effect(node: Node) -> None:
     """What cannot be recorded is not begun; the daemon goes on, and the same id works later."""
     connection = node.table._connection

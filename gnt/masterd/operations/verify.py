@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from typing import Any
 
 from gnt.masterd.jobs.lockset import Level, Locks
+from gnt.masterd.master_address import has_own_address
 from gnt.masterd.operation import Look, Operation, executes
 from gnt.masterd.operations.verify_disks import report_disks
 from gnt.masterd.operations.verify_report import Report
@@ -20,7 +22,7 @@ from gnt.model.names import nice_key
 from gnt.model.objects import AdminState, DiskTemplate, Instance, Node
 from gnt.model.params import fill_hv
 from gnt.opcodes.verify import ClusterVerify, ClusterVerifyConfig, ClusterVerifyGroup
-from gnt.wire.calls import NodeVerify, Peer, VerifyFacts
+from gnt.wire.calls import InterfaceCheck, NodeVerify, Peer, VerifyFacts
 from gnt.wire.guest_calls import GuestFacts, GuestList
 
 CLOCK_SKEW = 150.0
@@ -130,6 +132,7 @@ class VerifyGroup(Operation[ClusterVerifyGroup]):
         expected = {name for name, params in hypervisors.items() if params.get("kvm_flag") == "disabled"}
         _check_nodes(nodes, verified, report, now=self.fresh.now(), emulated=expected)
         _check_digests(cluster, nodes, verified, report)
+        await _check_master_interface(cluster, look, online, report)
         report.note("* Verifying instance status")
         _check_guests(cluster, hosts, guests, report)
         await report_disks(cluster, look, nodes, report)
@@ -231,6 +234,19 @@ def _check_digests(cluster: Cluster, nodes: Iterable[Node], verified: Mapping[st
         facts = verified.get(node.uuid)
         if isinstance(facts, VerifyFacts) and facts.certificate and users[facts.certificate] > 1:
             report.add("ECLUSTERCLIENTCERT", "node", node.name, "uses the same certificate as another node")
+
+
+async def _check_master_interface(cluster: Cluster, look: Look, online: Iterable[Node], report: Report) -> None:
+    """See that whoever is the master, or may become it, has the interface that carries the cluster's address."""
+    name, address = cluster.settings.master_netdev, cluster.settings.master_ip
+    if not has_own_address(cluster) or ip_address(address).is_loopback:
+        return
+    able = [node for node in online if node.uuid in voters(cluster)]
+    answers = await look.ask_all({node.uuid: InterfaceCheck(interfaces=[name]) for node in able})
+    for node in able:
+        missing = answers[node.uuid]
+        if not isinstance(missing, Exception) and missing:
+            report.add("ENODESETUP", "node", node.name, f"has no interface {name}, to raise {address} on as the master")
 
 
 def _check_guests(cluster: Cluster, hosts: Iterable[Node], guests: Mapping[str, Any], report: Report) -> None:

@@ -182,6 +182,11 @@ def move_secondary(
                 (primary, MirrorConnect(disk=each.after)),
             )
         ),
+        # Where it could not part before it does now, or owes it: the model has forgotten this side, and its volumes
+        # cannot be removed as long as a mirror lies on them.
+        *side_by_side(
+            Forward(on(secondary, DiskRelease(disk=each.before)), tolerant=True, until_done=True) for each in mirrors
+        ),
     )
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Level
+from gnt.masterd.settling import Debt
 from gnt.model.errors import NodeFailure, NotReached
+from gnt.store.changes import Space
+from gnt.wire.calls import DiskRelease
 from tests.masterd.fakes import NODE1, NODE2, NODE3
 from tests.masterd.operations.crashing import crashes, lost_undos
 from tests.masterd.operations.test_new_disks import DiskGround
@@ -301,8 +305,28 @@ def test_an_old_secondary_that_is_away_is_left_and_owes_its_volumes() -> None:
     end = ground.run(REPLACE, instance_name="web1", mode="replace_new_secondary", remote_node="node3")
     assert end.error is None
     assert ground.journal.head.secondaries(ground.instance())[0].uuid == NODE3
-    assert len([key for space, key in ground.journal.rows_ if space == "debt" and key.startswith(NODE2)]) == 4
+    debts = [key for space, key in sorted(ground.journal.rows_) if space == "debt" and key.startswith(NODE2)]
+    owed = [msgspec.json.decode(ground.journal.rows_[Space.DEBT, key], type=Debt).text for key in debts]
+    assert [text.partition(":")[0] for text in owed] == ["finish disk_release"] * 2 + ["finish disk_remove"] * 4
     assert len(ground.journal.head.disks) == 2
+
+
+def test_an_old_secondary_that_did_not_part_does_so_before_its_volumes_go() -> None:
+    """Its daemon was away just then, which is borne; a mirror that nobody knows any more would keep its volumes."""
+    ground = running()
+    failed: list[Any] = []
+
+    def away(node: str, call: Any) -> None:
+        if node == NODE2 and isinstance(call, DiskRelease) and len(failed) < 2:
+            failed.append(call)
+            raise NotReached("the connection was lost")
+
+    ground.nodes.before = away
+    end = ground.run(REPLACE, instance_name="web1", mode="replace_new_secondary", remote_node="node3")
+    assert end.error is None
+    assert len(failed) == 2
+    assert not ground.world.mirrors[NODE2]
+    in_order(ground, NODE1, NODE3)
 
 
 def test_a_new_secondary_that_fails_leaves_the_old_one() -> None:

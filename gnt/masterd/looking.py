@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from gnt.masterd.settling import Calls, Debt
 from gnt.masterd.unsafe import UnsafeRecord, unsafe_changes
 from gnt.model.cluster import Cluster
-from gnt.model.errors import GntError
+from gnt.model.errors import GntError, NotReached
 from gnt.model.objects import Instance
 from gnt.store.changes import Space
 from gnt.wire.calls import NodeCall
@@ -57,14 +57,23 @@ class Looking:
         self._answers: list[tuple[str, NodeCall[Any], Any]] = []
 
     async def ask(self, node: str, call: NodeCall[R]) -> R:
-        """Make one reading call."""
+        """Make one reading call; a node that cannot be asked is named in the error."""
+        try:
+            return await self._ask(node, call)
+        except NotReached as error:
+            known = self.cluster.nodes.get(node)
+            if known is None or known.name.partition(".")[0] in error.text:
+                raise
+            raise NotReached(f"{known.name}: {error.text}", hint=error.hint) from error
+
+    async def _ask(self, node: str, call: NodeCall[R]) -> R:
         if call.CHANGES:
             raise AssertionError(f"{call.tag()} changes the node: it belongs in a plan")
         return await self._calls.call(node, call)
 
     async def ask_all(self, calls: Mapping[str, NodeCall[R]]) -> dict[str, R | Exception]:
         """Make a reading call to each node, side by side; an error is the answer of that node."""
-        asked = [ensureDeferred(self.ask(node, call)) for node, call in calls.items()]
+        asked = [ensureDeferred(self._ask(node, call)) for node, call in calls.items()]
         ends = await DeferredList(asked, consumeErrors=True)
         found: dict[str, R | Exception] = {}
         for node, (good, value) in zip(calls, ends, strict=True):

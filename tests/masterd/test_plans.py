@@ -101,7 +101,7 @@ def test_what_grows_says_how_far(ground: Ground) -> None:
 
 def test_jobs_that_would_be_submitted_are_told(ground: Ground) -> None:
     """An opcode that only hands out work has no steps of its own."""
-    plan = planned(ground, "OP_NODE_MIGRATE", node_name="node1")
+    plan = planned(ground, "OP_NODE_MIGRATE", node_name="node1", target_node="node2")
     assert plan["steps"] == []
     assert plan["then"] == ["a job of its own: INSTANCE_MIGRATE(web1)"]
     plan = planned(ground, "OP_CLUSTER_VERIFY_DISKS")

@@ -18,6 +18,7 @@ from gnt.masterd.operations.instance_steps import (
     locks_of,
     move_policy_notes,
     refuse_missing_bridges,
+    refuse_offline,
     refuse_unusable,
     refuse_without_memory,
 )
@@ -88,6 +89,8 @@ class MigrateInstance(Operation[InstanceMigrate]):
         """Look for the guest on both nodes; at room, parameters and bridges on the target."""
         instance = cluster.instance(self.op.instance_name)
         target = target_of(cluster, instance, self.op)
+        refuse_offline(cluster.nodes[instance.primary_node])
+        refuse_unusable(target, as_what="target of a migration")
         seen = await look_at_both(look, instance, target)
         if not runs(seen.here) and self.op.allow_failover:
             return await self._failover.observe(cluster, look)
@@ -114,7 +117,6 @@ class MigrateInstance(Operation[InstanceMigrate]):
         instance = cluster.instance(self.op.instance_name)
         source, target = cluster.nodes[instance.primary_node], target_of(cluster, instance, self.op)
         self._refuse_impossible(cluster, instance, seen)
-        refuse_unusable(target, as_what="target of a migration")
         refuse_missing_bridges(target, seen.missing_bridges)
         spec = instance_spec(cluster, instance)
         if seen.target is not None:

@@ -94,7 +94,11 @@ class ModifyInstance(Operation[InstanceSetParams]):
             new = changes.new
             kinds = self._plugged_kinds(cluster, instance, changed, changes)
         space: Mapping[str, NodeFacts] = {}
+        if self._converts or self.op.disks:
+            refuse_offline(primary)
         if new:
+            for uuid in cluster.secondary_uuids(instance):
+                refuse_offline(cluster.nodes[uuid], "secondary node")
             nodes = dict.fromkeys((instance.primary_node, *(node for disk in new for node in disk.nodes)))
             space = await look_for_room(look, list(nodes), new)
             await look_at_storage(cluster, look, primary.uuid, new[0].dev_type, new)
@@ -102,8 +106,6 @@ class ModifyInstance(Operation[InstanceSetParams]):
             guest = await look.guest(instance)
             plugs = is_up(guest) and await self._can_plug(cluster, look, instance, kinds)
             return Seen(guest=guest, space=space, plugs=plugs)
-        if self._converts or self.op.disks:
-            refuse_offline(primary)
         return Seen(guest=None, space=space)
 
     def plan(self, cluster: Cluster, seen: Seen) -> Plan:

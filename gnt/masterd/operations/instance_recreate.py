@@ -65,6 +65,8 @@ class RecreateDisks(Operation[InstanceRecreateDisks]):
             refuse_offline(primary)
             guest = await look.guest(instance)
         nodes = self._nodes(cluster, instance) or (instance.primary_node, *cluster.secondary_uuids(instance))
+        for uuid in nodes[1:]:
+            refuse_offline(cluster.nodes[uuid], "secondary node")
         space = await look_for_room(look, nodes, chosen)
         known = _with(cluster, new, chosen)
         there: dict[str, list[DiskState]] = {}

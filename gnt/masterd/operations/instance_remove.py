@@ -10,7 +10,7 @@ from gnt.masterd.operations.instance_steps import locks_of
 from gnt.masterd.operations.replace_steps import leftover_nodes, remove_leftovers
 from gnt.masterd.plan import Forget, Forward, Plan, on
 from gnt.model.cluster import Cluster
-from gnt.model.errors import GntError
+from gnt.model.errors import WRONG_STATE, GntError, Refused
 from gnt.opcodes.instance import InstanceRemove
 from gnt.wire.guest_calls import GuestFacts
 
@@ -27,12 +27,19 @@ class RemoveInstance(Operation[InstanceRemove]):
     async def observe(self, cluster: Cluster, look: Look) -> GuestFacts | None:
         """Look whether the guest runs; with `ignore_failures` a node that does not answer is no hindrance."""
         instance = cluster.instance(self.op.instance_name)
+        node = cluster.nodes[instance.primary_node]
+        if node.offline and not self.op.ignore_failures:
+            raise Refused(
+                WRONG_STATE,
+                f"the primary node {node.name} is marked offline",
+                hint="--ignore-failures: the node removes the disks once it is back",
+            )
         try:
             return await look.guest(instance)
         except GntError as error:
             if not self.op.ignore_failures:
                 raise
-            look.note(f" - WARNING: {cluster.nodes[instance.primary_node].name}: {error}")
+            look.note(f" - WARNING: {node.name}: {error}")
             return None
 
     def plan(self, cluster: Cluster, guest: GuestFacts | None) -> Plan:
@@ -49,7 +56,7 @@ class RemoveInstance(Operation[InstanceRemove]):
             (
                 *stop,
                 *release_disks(cluster, disks, tolerant=tolerant),
-                *remove_disks(cluster, disks, tolerant=tolerant),
+                *remove_disks(cluster, disks, until_done=tolerant),
                 *remove_leftovers(cluster, instance, cluster.disks_of(instance), tolerant=tolerant),
                 Forget((instance, *cluster.disks_of(instance))),
             )

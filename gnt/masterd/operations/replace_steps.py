@@ -248,6 +248,7 @@ def remove_leftovers(
         Forward(
             on(node, DiskRemove(disk=disk_spec(cluster, instance, old, 0))),
             tolerant=tolerant or node not in cluster.nodes or cluster.nodes[node].offline,
+            until_done=tolerant,
         )
         for old in found
         for node in old.nodes

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Level
-from gnt.model.errors import NodeFailure
+from gnt.model.errors import NodeFailure, NotReached
 from gnt.store.changes import Space
 from gnt.wire.calls import DiskRemove
 from gnt.wire.disk_calls import DiskGrow
@@ -128,6 +128,8 @@ def test_an_instance_without_disks_has_none_that_are_active() -> None:
         ("OP_INSTANCE_REPLACE_DISKS", {"mode": "replace_on_primary"}),
         ("OP_INSTANCE_RECREATE_DISKS", {}),
         ("OP_INSTANCE_SET_PARAMS", {"disk_template": "plain"}),
+        ("OP_INSTANCE_SET_PARAMS", {"disks": [["add", -1, {"size": 1024}]]}),
+        ("OP_INSTANCE_MIGRATE", {}),
     ],
 )
 def test_disks_of_a_node_that_is_away_are_left_alone(op_id: str, parameters: dict[str, Any]) -> None:
@@ -139,6 +141,39 @@ def test_disks_of_a_node_that_is_away_are_left_alone(op_id: str, parameters: dic
         "wrong_state: the primary node node1.example.com is marked offline | "
         "gnt-node modify --offline=no node1.example.com"
     )
+
+
+@pytest.mark.parametrize(
+    ("op_id", "parameters", "what"),
+    [
+        (
+            "OP_INSTANCE_GROW_DISK",
+            {"disk": 0, "amount": 1024},
+            "the secondary node node2.example.com is marked offline",
+        ),
+        ("OP_INSTANCE_RECREATE_DISKS", {}, "the secondary node node2.example.com is marked offline"),
+        ("OP_INSTANCE_REPLACE_DISKS", {"mode": "replace_on_primary"}, "the secondary node node2.example.com is marked"),
+        (
+            "OP_INSTANCE_SET_PARAMS",
+            {"disks": [["add", -1, {"size": 1024}]]},
+            "the secondary node node2.example.com is marked offline",
+        ),
+        ("OP_INSTANCE_MIGRATE", {}, "node2.example.com is marked offline and cannot be target of a migration"),
+    ],
+)
+def test_what_needs_the_other_side_says_that_it_is_away(op_id: str, parameters: dict[str, Any], what: str) -> None:
+    """Before anything is asked or done."""
+    ground = stopped()
+    ground.journal.head = ground.journal.head.put(replace(ground.journal.head.nodes[NODE2], offline=True))
+    assert f"wrong_state: {what}" in ground.refused(op_id, instance_name="web1", **parameters)
+
+
+def test_a_node_that_cannot_be_asked_is_named() -> None:
+    """Whatever keeps it from answering."""
+    ground = stopped()
+    ground.nodes.answers["node_info"] = lambda _node, _call: NotReached("no connection")
+    text = ground.refused("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=1024)
+    assert text.startswith("not_reached: node1.example.com: no connection")
 
 
 # grow-disk

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from twisted.internet.defer import ensureDeferred
 
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import AdminState, DiskTemplate, HypervisorName
@@ -245,6 +246,40 @@ def test_an_instance_is_removed_with_all_volumes_of_both_nodes() -> None:
     (disk,) = ground.journal.head.disks_of(ground.instance("web2"))
     assert disk.logical_id[2:5] == (11000, 0, 0)
     ground.tidy()
+
+
+@pytest.mark.parametrize("template", ["plain", "drbd"])
+def test_a_disk_that_cannot_be_removed_keeps_its_instance_unless_that_is_wished(template: str) -> None:
+    """Then it is owed: nobody could name it any more."""
+    ground = DiskGround()
+    ground.add(disk_template=template, **({"snode": "node2"} if template == "drbd" else {}))
+    original = ground.nodes.answers["disk_remove"]
+    ground.nodes.answers["disk_remove"] = lambda _node, _call: NodeFailure("busy", "it is held open")
+    remove = {"op_id": "OP_INSTANCE_REMOVE", "instance_name": "web1"}
+    end = ground.run(**remove)
+    assert end.error is not None
+    assert "it is held open" in end.error.text
+    assert ground.instance().disks
+    assert ground.run(**remove, ignore_failures=True).error is None
+    assert (list(ground.journal.head.instances), list(ground.journal.head.disks)) == ([], [])
+    assert any("WARNING" in line and "it is held open" in line for line in ground.said)
+    ground.nodes.answers["disk_remove"] = original
+    for node in (NODE1, NODE2):
+        ensureDeferred(ground.engine.pay(node))
+    assert not any(ground.world.volumes.values())
+    assert not [key for space, key in ground.journal.rows_ if space in {Space.UNDO, Space.DEBT}]
+
+
+def test_an_instance_of_a_node_that_is_away_is_not_removed_by_chance() -> None:
+    """The node is named, and how its disks are removed once it is back."""
+    ground = DiskGround()
+    ground.plain()
+    ground.journal.head = ground.journal.head.put(replace(ground.journal.head.nodes[NODE1], offline=True))
+    text = ground.refused("OP_INSTANCE_REMOVE", instance_name="web1")
+    assert text == (
+        "wrong_state: the primary node node1.example.com is marked offline | "
+        "--ignore-failures: the node removes the disks once it is back"
+    )
 
 
 def test_a_secondary_that_is_away_is_no_hindrance_to_stop_start_and_remove() -> None:

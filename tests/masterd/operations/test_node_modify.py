@@ -177,7 +177,7 @@ def test_a_node_that_cannot_be_promoted_comes_back_as_a_regular_one() -> None:
     roles.nodes.answers["node_verify"] = lambda _n, _c: NotReached("busy")
     assert roles.change("node2", offline=False) == [["offline", "False"]]
     assert roles.flags("node2") == ""
-    assert any("does not become a master candidate: busy" in line for line in roles.said)
+    assert any("does not become a master candidate: node2.example.com: busy" in line for line in roles.said)
 
 
 def test_capabilities_and_parameters() -> None:

@@ -72,6 +72,10 @@ class BothSides(OneSide):
         else:
             self._ask(DiskGrow(disk=disk, size=size, backing=False))
 
+    def snapshot(self, disk: DiskSpec, target: DiskSpec) -> None:
+        """Make a snapshot of the first side, which is a volume."""
+        super().snapshot(disk, target.children[0] if target.children else target)
+
     def label(self, disk: DiskSpec, text: str) -> None:
         """Label both sides."""
         self._both(disk, DiskLabel(disk=disk, text=text))

@@ -110,7 +110,7 @@ class TestBothSides(DataContract):
             uuid=another_uuid(),
             dev_type=DiskTemplate.PLAIN,
             size=SIZE,
-            logical_id=(GROUP, "snapshot.disk0"),
+            logical_id=(GROUP, "copy.disk0"),
             instance_name="web1",
         )
 
@@ -130,6 +130,7 @@ class TestBothSides(DataContract):
     def test_growing(self, template: BothSides, disk: DiskSpec) -> None:  # type: ignore[override]
         """First the volumes of both sides, then the mirror on them; never smaller, and each may come twice."""
         template.create(disk)
+        template.assemble(disk, True)
         size = disk.size * 2
         template.check_grow(disk, size)
         assert refusal(template.grow, disk, size, False) == "storage_error"

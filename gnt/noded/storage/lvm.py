@@ -21,7 +21,13 @@ from gnt.noded.storage.programs import LARGE, Programs, said
 MIB: Final = 1 << 20
 UUID_TAG: Final = "gnt.disk."
 _NAME: Final = re.compile(r"[a-zA-Z0-9+_.-]+")
-_BAD_NAMES: Final = frozenset({".", "..", "snapshot", "pvmove"})
+A_GROUP: Final = "a volume group"
+_BAD_NAMES: Final = frozenset({".", ".."})
+# What LVM keeps for volumes that it makes for itself: lvm(8).
+_RESERVED: Final = re.compile(
+    r"^(snapshot|pvmove)"
+    r"|_(cdata|cmeta|corig|iorig|mimage|mlog|pmspare|rimage|rmeta|tdata|tmeta|vdata|vorigin|wcorig)"
+)
 _JSON: Final = ("--reportformat", "json", "--units", "b", "--nosuffix")
 _NO_SPACE: Final = (
     "insufficient free space",
@@ -41,8 +47,10 @@ _LV: Final = (
 
 def check_name(what: str, name: str) -> str:
     """Refuse a name that LVM would refuse or misunderstand; gives it back."""
-    if not _NAME.fullmatch(name) or name.startswith("-") or name in _BAD_NAMES or "_mlog" in name or "_mimage" in name:
+    if not _NAME.fullmatch(name) or name.startswith("-") or name in _BAD_NAMES:
         raise NodeFailure("wrong_input", f"{name!r} is no name for {what}")
+    if what != A_GROUP and (kept := _RESERVED.search(name)):
+        raise NodeFailure("wrong_input", f"{name!r} is no name for {what}: LVM keeps {kept[0]!r} for itself")
     return name
 
 

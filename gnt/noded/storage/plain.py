@@ -20,7 +20,7 @@ from gnt.model.specs import DiskSpec
 from gnt.noded.handler import CallContext, Place
 from gnt.noded.storage.answers import check_size, exists, exists_otherwise, not_there
 from gnt.noded.storage.interface import Contents, IDiskTemplate
-from gnt.noded.storage.lvm import MIB, UUID_TAG, Lvm, Volume, check_name, tag_text
+from gnt.noded.storage.lvm import A_GROUP, MIB, UUID_TAG, Lvm, Volume, check_name, tag_text
 from gnt.noded.storage.programs import Programs
 from gnt.wire.calls import DiskDevice, DiskFacts
 from gnt.wire.disk_calls import DiskState
@@ -227,7 +227,7 @@ class LogicalVolumes:
         if len(disk.logical_id) != 2:
             raise NodeFailure("wrong_input", f"{disk.shown}: logical_id must be volume group and volume")
         group, name = map(str, disk.logical_id)
-        return check_name("a volume group", group), check_name("a logical volume", name)
+        return check_name(A_GROUP, group), check_name("a logical volume", name)
 
     def _selection(self, disk: DiskSpec) -> str:
         """Give what selects the disk's volume in its group, if it bears the disk's tag."""

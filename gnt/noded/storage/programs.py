@@ -97,7 +97,7 @@ def no_driver(who: str) -> NodeFailure:
 
 
 def said(done: Finished) -> str:
-    """Give the last line of what a program said about its failure."""
+    """Give the last line of what a program said about its failure; LVM's advice to read its help says nothing."""
     lines = [line.strip() for line in (done.errors or done.output).splitlines()]
-    spoken = [line for line in lines if line and not line.startswith("WARNING:")]
+    spoken = [line for line in lines if line and not line.startswith(("WARNING:", "Run `"))]
     return spoken[-1] if spoken else "it said nothing"

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from gnt.model.errors import NodeFailure
 from gnt.noded.handler import CallContext
-from gnt.noded.storage.lvm import MIB, Lvm, check_name, failure_of
+from gnt.noded.storage.lvm import A_GROUP, MIB, Lvm, check_name, failure_of
 from gnt.noded.storage.programs import Programs, said
 from gnt.wire.disk_calls import StorageRow, VolumeFacts
 
@@ -41,7 +41,7 @@ class VolumeGroups:
     async def volumes(self, groups: Sequence[str], context: CallContext | None = None) -> list[VolumeFacts]:
         """List logical volumes, of some groups or of all."""
         for group in groups:
-            check_name("a volume group", group)
+            check_name(A_GROUP, group)
         found = await self._lvm.volumes(*groups, segments=True, context=context)
         return [
             VolumeFacts(
@@ -71,7 +71,7 @@ class VolumeGroups:
 
         The plain form first, `--force` where LVM asks for it; then the group must be whole.
         """
-        check_name("a volume group", group)
+        check_name(A_GROUP, group)
         first = await self._programs.try_run(["vgreduce", "--removemissing", group], context)
         words = first.output + first.errors
         if first.ok and "--removemissing --force" not in words:

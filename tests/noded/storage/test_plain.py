@@ -17,11 +17,11 @@ from twisted.internet import reactor
 from gnt.model.errors import NodeFailure
 from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
-from gnt.noded.processes import Processes
+from gnt.noded.processes import Finished, Processes
 from gnt.noded.storage import plain
 from gnt.noded.storage.lvm import tag_text
 from gnt.noded.storage.plain import LogicalVolumes
-from gnt.noded.storage.programs import Programs
+from gnt.noded.storage.programs import Programs, said
 from tests.noded.places import ThreadPool, place_below
 from tests.noded.storage.contract import DataContract, Untouched, VolumeContract, refusal
 from tests.noded.storage.drive import Driven, on_reactor
@@ -235,6 +235,21 @@ def test_names_that_lvm_would_misread(template: Driven, disk: DiskSpec, names: t
     bad = msgspec.structs.replace(disk, logical_id=names)
     for work in (template.create, template.remove, template.find, template.release):
         assert refusal(work, bad) == "wrong_input"
+
+
+@pytest.mark.parametrize("name", ["snapshots.disk0", "pvmove1", "web_tmeta", "web_rimage_0"])
+def test_names_that_lvm_keeps_for_itself(template: Driven, disk: DiskSpec, name: str) -> None:
+    """Refused before any command is run, with the part that is at fault; a group may have such a name."""
+    with pytest.raises(NodeFailure, match=r"LVM keeps '[a-z_]+' for itself") as caught:
+        template.create(msgspec.structs.replace(disk, logical_id=(disk.logical_id[0], name)))
+    assert caught.value.code == "wrong_input"
+    assert refusal(template.create, msgspec.structs.replace(disk, logical_id=(name, "a"))) == "not_found"
+
+
+def test_advice_to_read_the_help_is_no_reason() -> None:
+    """What LVM says before it is."""
+    errors = '  Names starting "snapshot" are reserved.\n  Run `lvcreate --help\' for more information.\n'
+    assert said(Finished(status=3, signal=None, errors=errors)) == 'Names starting "snapshot" are reserved.'
 
 
 def test_another_group_is_no_new_name(template: Driven, disk: DiskSpec) -> None:

@@ -21,7 +21,7 @@ from unittest.mock import patch
 
 from bench.figures import load, machine
 from bench.figures.__main__ import cluster, filled, stop
-from tests.live import Live
+from tests.live import Live, wait_until
 
 Note = tuple[int, int, str]
 Span = tuple[int, int]
@@ -114,6 +114,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=10_000, help="jobs (default: 10000)")
     parser.add_argument("--instances", type=int, default=0, help="instances that there are")
     parser.add_argument("--archived", type=int, default=0, help="archived jobs that there are")
+    parser.add_argument("--first", action="store_true", help="as in bench.figures")
     parser.add_argument("--longest", type=int, default=5, help="of how many everything is told (default: 5)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory, noting(directory), cluster(options.nodes) as live:
@@ -122,8 +123,13 @@ def main() -> None:
         machine.wait_for_rest(live.pid("node1", "gnt-masterd"))
         load.many_at_once(live, 1000)
         load.tidy(live)
+        if options.first:
+            machine.before_others(live)
         spans = submitted(live, options.count)
+        daemons = live.processes()
         stop(live)
+        # The last thing that they do.
+        wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in daemons), "the daemons do not end")
         table(spans, read(directory), longest=options.longest)
 
 

@@ -7,7 +7,6 @@ clock that all processes of a machine share.
 
 from __future__ import annotations
 
-import atexit
 import gc
 import importlib
 import importlib.abc
@@ -17,6 +16,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -74,25 +74,27 @@ def pools() -> None:
 
     named: Any = module._NamedPool  # noqa: SLF001
     run, ended = named.run, named._ended  # noqa: SLF001
-    done: dict[int, int] = {}
+    # By the Deferred's id: a list that has the time of the end, once the work has ended.
+    ends: dict[int, list[int]] = {}
 
     def noted_run(self: Any, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        asked = now()
+        asked, end = now(), []
 
         def begun(*inner: Any, **named_inner: Any) -> Any:
             notes.append((asked, now(), f"pool {self._name}: until a thread has it"))
             try:
                 return work(*inner, **named_inner)
             finally:
-                done[id(waiting)] = now()
+                end.append(now())
 
         waiting = run(self, begun, *args, **kwargs)
+        ends[id(waiting)] = end
         return waiting
 
     def noted_ended(self: Any, waiting: Any, result: Any) -> None:
-        begun = done.pop(id(waiting), None)
-        if begun is not None:
-            notes.append((begun, now(), f"pool {self._name}: until the reactor hears"))
+        end = ends.pop(id(waiting), None)
+        if end:
+            notes.append((end[0], now(), f"pool {self._name}: until the reactor hears"))
         ended(self, waiting, result)
 
     named.run, named._ended = noted_run, noted_ended  # noqa: SLF001
@@ -131,6 +133,19 @@ def node() -> None:
 
 
 WRAPPED = {"gnt.masterd.tap": master, "gnt.noded.tap": node}
+
+
+def at_the_end(work: Callable[[], object]) -> None:
+    """Do something when the reactor has stopped."""
+    from twisted.internet.base import ReactorBase  # noqa: PLC0415
+
+    run = ReactorBase.mainLoop
+
+    def mainLoop(self: Any) -> None:  # noqa: N802
+        run(self)
+        work()
+
+    ReactorBase.mainLoop = mainLoop  # type: ignore[method-assign]
 
 
 def profile() -> None:
@@ -172,7 +187,7 @@ class _After(importlib.abc.MetaPathFinder):
                 profile()
             else:
                 WRAPPED[name]()
-                atexit.register(write, name.split(".")[1])
+                at_the_end(partial(write, name.split(".")[1]))
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -19,7 +19,6 @@ import msgspec
 from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, Failed, GntError, Refused
 from gnt.model.layout import Layout
 from gnt.model.names import check_name
-from gnt.wire.joining import LIFE
 from gnt.wire.luxi_client import LuxiClient
 
 # Exit statuses that say more than that something failed.
@@ -151,6 +150,9 @@ class NodeAdd:
             env={**self._environ, "LC_ALL": "C"},
         )
         assert running.stdin is not None and running.stdout is not None  # noqa: S101, PT018  (both are pipes)
+        # The other program loads meanwhile.
+        from gnt.wire.joining import LIFE  # noqa: PLC0415
+
         watchdog = threading.Timer(LIFE, running.kill)
         watchdog.start()
         last = ""
@@ -188,7 +190,7 @@ class NodeAdd:
                 hint="gnt-node add --token needs no SSH",
             )
         if status < 0:
-            return Failed(f"setting up {node} was ended by signal {-status} after {LIFE:.0f} s at most")
+            return Failed(f"setting up {node} was ended by signal {-status}: it may take as long as the token lives")
         return Refused(WRONG_INPUT, f"{node}: {last or f'gnt-node join ended with exit status {status}'}")
 
 

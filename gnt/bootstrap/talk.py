@@ -13,8 +13,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 
-import msgspec
-
 from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, GntError, Refused
 
 T = TypeVar("T")
@@ -27,6 +25,8 @@ def read_request(kind: type[T]) -> T:
     data = sys.stdin.buffer.read(LIMIT + 1)
     if len(data) > LIMIT:
         raise Refused(WRONG_INPUT, f"the request is longer than {LIMIT} bytes")
+    import msgspec  # noqa: PLC0415  (what may be begun before a request is read does not wait for loading it)
+
     try:
         return msgspec.json.decode(data, type=kind)
     except msgspec.DecodeError as error:
@@ -76,6 +76,8 @@ def answer(work: Callable[[], Any]) -> int:
 
 
 def _write(message: dict[str, Any]) -> None:
+    import msgspec  # noqa: PLC0415
+
     # Who asked may be gone; that must not stop an undo.
     with suppress(BrokenPipeError):
         sys.stdout.buffer.write(msgspec.json.encode(message) + b"\n")

@@ -169,7 +169,7 @@ class RecreateDisks(Operation[InstanceRecreateDisks]):
                 raise Refused(
                     WRONG_STATE,
                     f"{disk.iv_name} is not lost: {what} on {cluster.nodes[node].name}",
-                    hint="gnt-instance replace-disks renews one side of a mirror",
+                    hint="gnt-instance replace-disks renews one side of a mirror" if disk.children else "",
                 )
 
 

@@ -202,8 +202,11 @@ class RepairDiskSizes(Operation[ClusterRepairDiskSizes]):
     async def observe(self, cluster: Cluster, look: Look) -> dict[str, list[DiskState]]:
         """Ask each primary node once for the disks of all its instances."""
         held: dict[str, list[tuple[Instance, DiskSpec]]] = {}
+        away = {each.primary_node for each in self._instances(cluster) if cluster.nodes[each.primary_node].offline}
+        for name in sorted(cluster.nodes[uuid].name for uuid in away):
+            look.note(f" - WARNING: {name} is marked offline: the sizes of its instances' disks are not known")
         for instance in self._instances(cluster):
-            if not cluster.nodes[instance.primary_node].offline:
+            if instance.primary_node not in away:
                 disks = ((instance, disk.spec) for disk in laid(cluster, instance))
                 held.setdefault(instance.primary_node, []).extend(disks)
         asked = {node: DiskStates(disks=[disk for _, disk in disks]) for node, disks in held.items() if disks}

@@ -200,6 +200,16 @@ def verified(ground: DiskGround) -> list[str]:
     return [line for line in ground.said if any(word in line.split(":")[1:2][0] for word in wanted if ":" in line)]
 
 
+def test_sizes_on_a_node_that_is_away_are_not_known(ground: DiskGround) -> None:
+    """It is said, and nothing is recorded."""
+    ground.journal.head = ground.journal.head.put(replace(ground.journal.head.nodes[NODE1], offline=True))
+    end = ground.run("OP_CLUSTER_REPAIR_DISK_SIZES", instances=["web1"])
+    assert (end.error, end.result) == (None, [])
+    assert ground.said == [
+        " - WARNING: node1.example.com is marked offline: the sizes of its instances' disks are not known"
+    ]
+
+
 def test_verify_finds_nothing_wrong_with_good_disks(ground: DiskGround) -> None:
     """No line about them."""
     assert verified(ground) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from gnt.model.objects import DiskTemplate
 from gnt.model.specs import DiskSpec
 from gnt.noded.processes import Processes
 from gnt.noded.storage.registry import real_templates
+from gnt.wire.calls import DiskDevice
 from tests.noded.hypervisors.attached import answer_of
 from tests.noded.hypervisors.libvirt_room import KvmHouse
 from tests.noded.places import ThreadPool, place_below
@@ -77,3 +80,30 @@ def test_a_guest_writes_to_its_disk(kvm_house: KvmHouse, tmp_path: Path, kind: s
     assert template.find(disk).size == 24
     template.remove(disk)
     assert not path.parent.exists()
+
+
+def test_a_guest_on_a_block_device_sees_it_grow(kvm_house: KvmHouse, tmp_path: Path) -> None:
+    """As a logical volume grows: the device first, whoever has it open; then the guest is told."""
+    image = tmp_path / "device"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    made = subprocess.run(["losetup", "-f", "--show", str(image)], capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        pytest.skip(f"this machine has no loop devices to give: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        instance = kvm_house.instance()
+        disk = DiskSpec(index=0, uuid=instance.uuid, dev_type=DiskTemplate.PLAIN, size=8, instance_name=instance.name)
+        instance = replace(instance, disks=(disk,))
+        driver = kvm_house.driver()
+        driver.start(instance, [DiskDevice(path=device)], False)
+        kvm_house.booted(instance)
+        kvm_house.wait(lambda: kvm_house.sees(instance)[0] == [8])
+        os.truncate(image, 16 << 20)
+        subprocess.run(["losetup", "-c", device], check=True)
+        driver.resize_disk(instance.name, instance.uuid, disk.uuid, 16)
+        kvm_house.wait(lambda: kvm_house.sees(instance)[0] == [16])
+        driver.pull_plug(instance.name, instance.uuid)
+        kvm_house.wait(lambda: driver.find(instance.name, instance.uuid) is None)
+    finally:
+        subprocess.run(["losetup", "-d", device], check=True)

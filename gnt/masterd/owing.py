@@ -18,7 +18,7 @@ from gnt.model.objects import Disk, Instance, disk_nodes
 from gnt.model.specs import DiskSpec, InstanceSpec
 from gnt.store.changes import Change, Put, Remove, Space
 from gnt.wire.calls import DiskRelease, DiskRemove, NodeCall
-from gnt.wire.disk_calls import DiskDemote, DiskPromote
+from gnt.wire.disk_calls import DiskDemote, DiskPromote, MirrorConnect
 from gnt.wire.guest_calls import GuestStop, MigrationFinish
 
 
@@ -75,19 +75,32 @@ def not_owed(debt: Debt, cluster: Cluster) -> str:
             owner = cluster.owner(call.disk.uuid)
             if owner is None or not owner.disks_active or owner.primary_node != node:
                 return "the disk is not in use there any more"
+        case MirrorConnect():
+            return _not_in_use_so(call.disk, cluster)
         case DiskRemove():
-            stored = cluster.disks.get(call.disk.uuid)
-            if stored is None or ("disk", stored.uuid) in debt.reserved or not _lies_on(stored, node):
-                return ""
-            # A disk that is recorded as it was when this began to be owed was not made since: what was begun for it
-            # and came to nothing (a lost disk that was to be made again) is in the way of the next try.
-            if debt.serials.get(stored.uuid) != stored.serial_no:
-                return "the disk belongs to the cluster again"
+            return _made_again(debt, cluster.disks.get(call.disk.uuid), node)
         case MigrationFinish():
             instance = cluster.instances.get(call.instance.uuid)
             if instance is not None and (instance.primary_node == node) is not call.arrived:
                 return f"{instance.name} {'has moved on' if call.arrived else 'is back there'}"
     return ""
+
+
+def _not_in_use_so(mirror: DiskSpec, cluster: Cluster) -> str:
+    """Say why a mirror needs no connection any more that it should have had; empty if it does."""
+    owner, stored = cluster.owner(mirror.uuid), cluster.disks.get(mirror.uuid)
+    if owner is None or stored is None or not owner.disks_active:
+        return "the mirror is not in use any more"
+    return "" if stored.logical_id == mirror.logical_id else f"the mirror of {owner.name} lies elsewhere now"
+
+
+def _made_again(debt: Debt, stored: Disk | None, node: str) -> str:
+    """Say why a disk must not be removed that is to be; empty if it must."""
+    if stored is None or ("disk", stored.uuid) in debt.reserved or not _lies_on(stored, node):
+        return ""
+    # A disk that is recorded as it was when this began to be owed was not made since: what was begun for it and came
+    # to nothing (a lost disk that was to be made again) is in the way of the next try.
+    return "" if debt.serials.get(stored.uuid) == stored.serial_no else "the disk belongs to the cluster again"
 
 
 def removed_in(debt: Debt, cluster: Cluster) -> dict[str, int]:

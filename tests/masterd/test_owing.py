@@ -28,7 +28,7 @@ from gnt.store.changes import Put, Remove, Space
 from gnt.wire.calls import DiskCreate, DiskRelease, DiskRemove, NodeCall
 from gnt.wire.disk_calls import DiskDemote, DiskGrow, DiskPromote, DiskWipe, MirrorConnect, MirrorDisconnect
 from gnt.wire.guest_calls import GuestStart, GuestStop, MigrationFinish
-from tests.masterd.fakes import NODE1, NODE2, Journal, Nodes, Resolver, Run, cluster_of_three
+from tests.masterd.fakes import NODE1, NODE2, NODE3, Journal, Nodes, Resolver, Run, cluster_of_three
 
 DISK = Disk(
     uuid="dddddddd-0000-4000-8000-000000000001",
@@ -64,6 +64,8 @@ MIRROR = Disk(
 )
 WITH_MIRROR = cluster_of_three().put(MIRROR).put(replace(WEB1, disks=(MIRROR.uuid,)))
 MOVED_MIRROR = WITH_MIRROR.put(replace(WEB1, disks=(MIRROR.uuid,), primary_node=NODE2))
+RELEASED_MIRROR = WITH_MIRROR.put(replace(WEB1, disks=(MIRROR.uuid,), disks_active=False))
+REPLACED_MIRROR = WITH_MIRROR.put(replace(MIRROR, logical_id=(NODE1, NODE3, 11000, 0, 4, "not-a-secret")))
 
 
 def mirror() -> DiskSpec:
@@ -98,6 +100,11 @@ def test_the_locks_are_those_of_the_instances_that_the_calls_name() -> None:
         (DiskPromote(disk=mirror()), WITH_MIRROR, ""),
         (DiskPromote(disk=mirror()), MOVED_MIRROR, "not in use there any more"),
         (DiskPromote(disk=mirror()), WITH_MIRROR.drop(WEB1), "not in use there any more"),
+        (MirrorConnect(disk=mirror(), dual=False), WITH_MIRROR, ""),
+        (MirrorConnect(disk=mirror(), dual=False), MOVED_MIRROR, ""),
+        (MirrorConnect(disk=mirror(), dual=False), WITH_MIRROR.drop(WEB1), "not in use any more"),
+        (MirrorConnect(disk=mirror(), dual=False), RELEASED_MIRROR, "not in use any more"),
+        (MirrorConnect(disk=mirror(), dual=False), REPLACED_MIRROR, "lies elsewhere now"),
         (DiskRemove(disk=spec()), CLUSTER, "belongs to the cluster again"),
         (DiskRemove(disk=spec()), CLUSTER.drop(WEB1).drop(DISK), ""),
         (MigrationFinish(instance=instance_spec(CLUSTER, WEB1), arrived=False), CLUSTER, "is back there"),
@@ -124,6 +131,7 @@ def test_a_mirror_that_its_guest_has_left_is_closed_and_stays_set_up() -> None:
 def test_what_is_not_set_up_any_more_need_not_be_connected_again() -> None:
     """The node has lost its power meanwhile: it would owe for ever what nobody can do."""
     world = World()
+    world.journal.head = WITH_MIRROR
     world.nodes.answers["mirror_connect"] = away
     world.nodes.answers["disk_wipe"] = lambda _node, _call: NodeFailure("storage_error", "no")
     parting = Undoable(

@@ -74,14 +74,15 @@ def close_behind(disks: Sequence[Laid], left: str, here: str) -> tuple[Step, ...
     mirrors = [disk for disk in disks if disk.is_mirror]
     return (
         *side_by_side(Forward(on(left, DiskDemote(disk=disk.spec)), tolerant=True) for disk in disks),
-        # A mirror that stays parted for now is told as degraded, and connected by activate-disks: nobody owes that.
+        # What cannot be connected in the usual way yet (the side that was left is still open, and its node away) is
+        # owed until it is: as long as it is not, both sides may be written to.
         *side_by_side(
             Forward(on(node, MirrorDisconnect(disk=disk.spec)), tolerant=True, owed=False)
             for disk in mirrors
             for node in (left, here)
         ),
         *side_by_side(
-            Forward(on(node, MirrorConnect(disk=disk.spec, dual=False)), tolerant=True, owed=False)
+            Forward(on(node, MirrorConnect(disk=disk.spec, dual=False)), tolerant=True, until_done=True)
             for disk in mirrors
             for node in (left, here)
         ),

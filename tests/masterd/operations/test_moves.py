@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
+from gnt.masterd.settling import Debt
 from gnt.model.errors import NodeFailure, NotReached
 from gnt.model.objects import AdminState, NodeGroup
 from tests.masterd.fakes import NODE1, NODE2
@@ -84,6 +86,31 @@ def test_a_mirror_is_written_on_both_sides_only_while_the_guest_migrates() -> No
     usual(ground, NODE2, NODE1)
     assert ground.run(MIGRATE, instance_name="web1").error is None
     usual(ground, NODE1, NODE2)
+
+
+def test_a_mirror_that_cannot_be_closed_behind_a_guest_is_owed_as_it_is_usually() -> None:
+    """The daemon of the node that it left is away: what is left open, and open to both, is owed until it is not."""
+    ground = mirrored()
+
+    def away(node: str, call: Any) -> None:
+        if node == NODE1 and ground.instance().primary_node == NODE2:
+            raise NotReached("the connection was lost")
+
+    ground.nodes.before = away
+    busy = NodeFailure("busy", "open for writing on both its nodes")
+    for tag in ("mirror_disconnect", "mirror_connect"):
+        usually = ground.nodes.answers[tag]
+        ground.nodes.answers[tag] = lambda node, call, usually=usually: (
+            busy if ground.instance().primary_node == NODE2 else usually(node, call)
+        )
+    assert ground.run(MIGRATE, instance_name="web1").error is None
+    debts = [msgspec.json.decode(row, type=Debt) for (space, _), row in ground.journal.rows_.items() if space == "debt"]
+    owed = sorted((debt.node, debt.text.partition(":")[0]) for debt in debts)
+    assert [one for one in owed if "mirror" in one[1]] == [
+        *([(NODE1, "finish mirror_connect")] * 2),
+        *([(NODE2, "finish mirror_connect")] * 2),
+    ]
+    assert (NODE1, "finish disk_demote") in owed
 
 
 @pytest.mark.parametrize("at", ["migration_send", "migration_accept", "disk_promote", "mirror_connect"])

@@ -96,6 +96,8 @@ class SimNode:
         self.uuid = ""
         self.wanted: set[str] = set()
         self.powered = True
+        # By somebody's will: nobody need wait for it.
+        self.stays_off = False
         self.noded: NodedLife | None = None
         self.masterd: MasterdLife | None = None
         # Those also that are being ended in order, and are no longer the machine's daemons.
@@ -289,7 +291,7 @@ class SimNode:
         if not self.powered:
             return
         self.world.say(f"{self.name} loses its power")
-        self.powered = False
+        self.powered, self.stays_off = False, off is None
         self.kill_masterd("with its machine")
         self.kill_noded("with its machine")
         self.world.readers.close(str(self.layout.root))
@@ -312,7 +314,7 @@ class SimNode:
         if self.powered or which != self._boots:
             return
         self.world.say(f"{self.name} boots")
-        self.powered = True
+        self.powered, self.stays_off = True, False
         self.hardware.boots += 1
         (self.layout.run / "instance-disks").mkdir(parents=True, exist_ok=True)
         for daemon in sorted(self.wanted):

@@ -13,7 +13,7 @@ leave one world, and what comes of one world is one thing. This is a choice, and
 leave worlds that differ in
 
 * which part of its work a machine had done: the third write of a call is one situation with the first;
-* which other machines are up, cut off or behind, and whether the entry that was lost made the majority;
+* which of the other machines ails, or is behind, and whether the entry that was lost made the majority;
 * names: of two machines the one that comes first by name is asked first, and locks are taken in the order of names;
 * parameters of opcodes: disk templates, modes, how many disks;
 * what came before: jobs that are over, entries of call tables, how often something was tried already;

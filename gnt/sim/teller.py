@@ -25,6 +25,8 @@ from gnt.sim.mishaps import heal
 from gnt.sim.story import Step, Story
 from gnt.sim.world import SimWorld
 
+RETURN: Final = 120.0
+"""Seconds in which a machine that lost its power is back, and has what it missed."""
 TRIES: Final = 12
 """How often a step is done again, where several faults fall; with one the second time is the last."""
 
@@ -184,7 +186,7 @@ class Teller:
         except (ConnectionLost, NoMajority) as error:
             self.world.say(f"client: {error}")
             if isinstance(error, NoMajority):
-                self.client.settle()
+                self._wait_for_majority()
             self.client.wait_for_master()
             found = sorted(set(self.client.jobs()) - known)
             if not found:
@@ -192,6 +194,13 @@ class Teller:
             number = found[0]
             self.client.asked[number] = ops
         return number
+
+    def _wait_for_majority(self) -> None:
+        """Let those come back who can: all, or those that are not off by the story's own words."""
+        if any(node.stays_off for node in self.world.nodes.values()):
+            self.world.clock.run_for(RETURN)
+        else:
+            self.client.settle()
 
     def job(self, ops: Sequence[dict[str, Any]]) -> JobEnd | None:
         """Submit a job and wait for its end; None if the master died before it took the job."""

@@ -7,8 +7,8 @@ VENV := .venv/bin
 export PYTHONDONTWRITEBYTECODE :=
 # All tests: by several workers, in the order of tests/side_by_side.py. A worker that dies ends the run.
 SIDE_BY_SIDE := -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart=0 --durations=15
-# The machines of two clusters at once: each is idle half of its time, waiting for the other end of something.
-DISKS_SIDE_BY_SIDE := -n 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart=0 --durations=0
+# The machines of three clusters at once: each often waits for the other end of something. They need 1 GiB each.
+DISKS_SIDE_BY_SIDE := -n 3 --dist loadgroup --no-loadscope-reorder --max-worker-restart=0 --durations=0
 
 .PHONY: help setup demo cluster demo-stop test test-disks simulate mutants lint bench man
 

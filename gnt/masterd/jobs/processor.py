@@ -6,7 +6,7 @@ they were granted, because the model may have moved meanwhile. Then the engine h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -18,15 +18,15 @@ from gnt.daemon.runtime import Clock
 from gnt.masterd.jobs import job as jobs
 from gnt.masterd.jobs.live import LiveJob
 from gnt.masterd.jobs.locks import Claim, Held, LockManager, WaitCanceled
-from gnt.masterd.jobs.lockset import Level, Locks
+from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.jobs.queue import JobQueue
-from gnt.masterd.jobs.seam import Ending, Engine, LeftForRecovery, OpcodeEnd
+from gnt.masterd.jobs.run import Run
+from gnt.masterd.jobs.seam import Ending, Engine, LeftForRecovery
 from gnt.masterd.jobs.states import Status
 from gnt.masterd.operation import Operation
 from gnt.model.cluster import Cluster
 from gnt.model.errors import INTERNAL, ConfigError, Failed, GntError, NoMajority, StaleEpoch
 from gnt.opcodes.base import Opcode
-from gnt.store.changes import Change
 
 UNCLEAN_SHUTDOWN: Final = "Unclean master daemon shutdown"
 
@@ -58,49 +58,6 @@ class Model(Protocol):
 
 class Canceled(Exception):
     """The job is to be canceled before its opcode runs."""
-
-
-class Run:
-    """One opcode that may run now; what the engine gets (`gnt.masterd.jobs.seam.OpcodeRun`)."""
-
-    __slots__ = ("_live", "_processor", "_queue", "handed_out", "held", "index", "job", "op")
-
-    def __init__(
-        self, queue: JobQueue, live: LiveJob, index: int, *, op: Opcode, held: Held, processor: Processor
-    ) -> None:
-        self.job = live.head.id
-        self.index = index
-        self.op = op
-        self.held = held
-        self.handed_out: Ending | None = None
-        self._queue = queue
-        self._live = live
-        self._processor = processor
-
-    @property
-    def awaited(self) -> bool:
-        """Say whether anybody waits for the end."""
-        return self._processor.is_awaited(self._live)
-
-    def feedback(self, text: str) -> None:
-        """Add a line to the job's log."""
-        self._queue.note(self._live, self.index, text)
-
-    def beginning(self) -> tuple[Change, ...]:
-        """Give the changes that record the opcode as running, with its locks."""
-        return tuple(self._live.rows())
-
-    def giving_up(self, levels: Sequence[Level]) -> tuple[Change, ...]:
-        """Give the changes that record the locks of these levels as given up."""
-        kept = tuple(lock for lock in self.held.locks.in_order() if lock.level not in levels)
-        self._live.step(jobs.narrowed(self.index, kept))
-        return self.beginning()
-
-    def ending(self, end: OpcodeEnd) -> Ending:
-        """Give the end of the opcode as changes."""
-        self.handed_out = ending = self._queue.ending(self._live, self.index, end)
-        self._processor.ends(self._live)
-        return ending
 
 
 class Processor:

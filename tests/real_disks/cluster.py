@@ -37,6 +37,8 @@ ENOUGH_MEMORY: Final = 6 << 30
 CALL_TIME: Final = 120.0
 # A look at a machine, or a command, costs its processor more than what is waited for.
 LOOK_EVERY: Final = 0.3
+# A query that needs what nodes know has each of them look at its volume groups.
+ASK_EVERY: Final = 1.5
 
 
 @dataclass
@@ -77,7 +79,7 @@ class RealCluster(Live):
 
         try:
             patience = max(self.machines[node].patience for node in nodes)
-            wait_until(connected, f"the master does not reach {' '.join(nodes)}", START_TIME * patience, LOOK_EVERY)
+            wait_until(connected, f"the master does not reach {' '.join(nodes)}", START_TIME * patience, ASK_EVERY)
         except AssertionError as failure:
             seen = [f"{node}: {self.log(node, 'gnt-noded')[-1500:]}" for node in nodes]
             seen += [self.machines[node].shell("ps axo pid,time,stat,args; free -m") for node in nodes]

@@ -9,6 +9,7 @@ Worlds that are to be copied live below `HERE`, which is another directory for e
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import select
@@ -78,6 +79,7 @@ class Forks(Generic[R]):
             return False
         os.close(reading)
         self.child, self._pipe, self._open, self._directory = True, writing, {}, directory
+        open_here(f"{Path.cwd()}/", f"{directory}/")
         os.chdir(directory)
         reopen(world)
         return True
@@ -118,6 +120,27 @@ class Forks(Generic[R]):
             if not pieces:
                 raise RuntimeError("a process has ended without a word")
             self._results.append(pickle.loads(b"".join(pieces)))  # noqa: S301  (our own words)
+
+
+def open_here(theirs: str, ours: str) -> None:
+    """Have what is open below another process' directory be open below this one's, by the same numbers.
+
+    A node daemon may be at work on a disk: it has its file open, or the directory that it makes one in. Databases are
+    opened anew (`reopen`).
+    """
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  (as `_copy`)
+        try:
+            where = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115  (as `_copy`)
+        except FileNotFoundError:
+            continue  # what the list itself was read from
+        if not where.startswith(theirs) or where.endswith(_CHANGED):
+            continue
+        handle, there = int(name), ours + where.removeprefix(theirs)
+        if os.path.exists(there):  # noqa: PTH110
+            fresh = os.open(there, fcntl.fcntl(handle, fcntl.F_GETFL) & ~os.O_TRUNC)
+            os.lseek(fresh, os.lseek(handle, 0, os.SEEK_CUR), os.SEEK_SET)
+            os.dup2(fresh, handle, inheritable=False)
+            os.close(fresh)
 
 
 _left: list[Any] = []

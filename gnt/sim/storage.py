@@ -5,6 +5,7 @@ So what runs above is the product's own code, to the last command; what can fall
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +31,7 @@ from gnt.sim.mirrors import SimMirrors
 
 _REPORTS: Final = frozenset({"lvs", "pvs", "vgs"})
 _ITS_OWN: Final = frozenset({*_REPORTS, *lvm.CHANGING, "drbdsetup", "drbdmeta", "dd", "qemu-img"})
+_OF_A_PROCESS: Final = re.compile("^/proc/[0-9]+/fd/")
 
 
 class SimStorage:
@@ -117,6 +119,8 @@ class SimStorage:
 
     def _run_images(self, words: list[str], cwd: Path) -> Finished:
         """Run `qemu-img`, which leaves a copy to the kernel unless it is told to sync it."""
+        # An open directory by the process that has it: in a copied world that is another one now, with its own.
+        cwd = Path(_OF_A_PROCESS.sub("/proc/self/fd/", str(cwd)))
         target = images.left_in_memory(words, cwd)
         before = content_of(target) if target is not None and target.exists() else {}
         done = images.run(words, cwd)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gnt.model.epoch import Epoch
 from gnt.sim.disk import SimVault, Tear
 from gnt.sim.exhaust import choose, count, exhaust, sample, strike
 from gnt.sim.faults import Fault, Kind, Strike
+from gnt.sim.forking import open_here
 from gnt.sim.machine import seeded
 from gnt.sim.seeds import run_seed, run_seeds, shape_of
 from gnt.sim.story import read_story
@@ -46,6 +48,28 @@ def test_a_copied_world_knows_no_more_than_the_one_that_it_was_copied_from() -> 
     handed_over = read_story(STORY_FILES / "master_failover.txt")
     strikes = [Strike(Kind.COMMIT, 0, Fault.MASTER_BEFORE), Strike(Kind.COMMIT, 1, Fault.MASTER_BEFORE)]
     assert not exhaust(handed_over, 1, strikes, points={}).bad
+
+
+def test_what_is_open_in_a_copied_world_is_its_own(tmp_path: Path) -> None:
+    """A node daemon that makes a disk has its directory open: in a copied world it is the copy that it goes on with."""
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    for each in (theirs, ours):
+        (each / "world").mkdir(parents=True)
+        (each / "world/disk").write_bytes(b"0123456789")
+    directory = os.open(theirs / "world", os.O_RDONLY | os.O_DIRECTORY)
+    disk = os.open(theirs / "world/disk", os.O_RDWR)
+    try:
+        os.lseek(disk, 4, os.SEEK_SET)
+        open_here(f"{theirs}/", f"{ours}/")
+        os.close(os.open("made", os.O_CREAT | os.O_WRONLY, dir_fd=directory))
+        os.write(disk, b"new")
+    finally:
+        os.close(directory)
+        os.close(disk)
+    assert sorted(path.name for path in (ours / "world").iterdir()) == ["disk", "made"]
+    assert (ours / "world/disk").read_bytes() == b"0123new789"
+    assert [path.name for path in (theirs / "world").iterdir()] == ["disk"]
+    assert (theirs / "world/disk").read_bytes() == b"0123456789"
 
 
 def test_a_store_that_was_set_aside_while_it_was_open_stays_open_in_a_copied_world(tmp_path: Path) -> None:

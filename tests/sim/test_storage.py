@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,17 @@ class TestMirrors(MirrorContract):
     def pair(self, tmp_path: Path) -> SimPair:
         """Give two machines with a mirror described."""
         return SimPair(tmp_path, mirror_spec(), ("node-a", "node-b"))
+
+
+def test_an_image_is_made_in_the_directory_that_this_process_has_open(storage: SimStorage, tmp_path: Path) -> None:
+    """Named by the process that the world was copied from it is this one's all the same."""
+    handle = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        done = storage.run(["qemu-img", "create", "-f", "qcow2", "./made", "4M"], Path(f"/proc/1/fd/{handle}"))
+    finally:
+        os.close(handle)
+    assert done.ok
+    assert (tmp_path / "made").exists()
 
 
 def test_a_group_fills_up(storage: SimStorage, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from gnt.model.epoch import START, Epoch
 from gnt.model.errors import GntError, NodeFailure, StaleEpoch
 from gnt.noded.call_table import CallTable, Row, State
 from gnt.noded.handler import CallContext, Handler, Handlers, Place
-from gnt.noded.under_way import Lanes, UnderWay
+from gnt.noded.under_way import Aborts, Lanes, UnderWay
 from gnt.wire.calls import NodeCall
 from gnt.wire.contract import Caller, CallProgress, NodeEvent
 from gnt.wire.envelope import (
@@ -145,14 +145,21 @@ class Calls:
         if kind not in self._handlers:
             return Answer.error(UNKNOWN_CALL, f"this node does not carry out {kind.tag()}")
         if not kind.CHANGES:
-            context = CallContext(id=request.id, epoch=request.epoch, progress=self._progress(request.id))
-            return await self._within(request, self._guard(request, self._handlers[kind](request.call, context)))
+            return await self._read(request)
         if request.epoch is None:
             return Answer.error(BAD_REQUEST, f"{kind.tag()} changes the node and needs an epoch")
         if self._resting:
             return Answer.error(NOT_BEGUN, f"the node daemon of {self._place.name} stops", retry=True)
         log.debug("{tag} {id} from {who}", tag=kind.tag(), id=request.id, who=caller.common_name)
         return await self._change(request, request.epoch)
+
+    async def _read(self, request: Request) -> Answer:
+        """Perform a reading call; past its deadline its programs are ended, since nobody takes the answer any more."""
+        aborts = Aborts()
+        progress = self._progress(request.id)
+        context = CallContext(id=request.id, epoch=request.epoch, progress=progress, on_abort=aborts)
+        work = self._handlers[type(request.call)](request.call, context)
+        return await self._within(request, self._guard(request, work), aborts)
 
     # --- changing calls
 
@@ -405,12 +412,14 @@ class Calls:
     def _progress(self, call: str) -> Callable[[str], None]:
         return lambda text: self._emit(CallProgress(id=call, text=text))
 
-    async def _within(self, request: Request, work: Awaitable[Answer]) -> Answer:
-        """Wait for work that leaves no row, at most as long as the request says; past it the work goes on alone."""
+    async def _within(self, request: Request, work: Awaitable[Answer], aborts: Aborts | None = None) -> Answer:
+        """Wait for work that leaves no row, at most as long as the request says; what cannot be ended goes on."""
         waiting: Deferred[Answer] = Deferred()
 
         def passed() -> None:
             waiting.callback(_in_doubt(request.call))
+            if aborts is not None:
+                aborts.call_all()
 
         timer = self._runtime.clock.callLater(request.deadline, passed)
 

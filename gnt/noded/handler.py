@@ -22,7 +22,8 @@ class CallContext:
     """What a handler knows of the call besides its arguments.
 
     `on_abort` holds functions that end the work under way (kill a process group, abort a libvirt job); a fence or an
-    abort calls them, and waits for the handler to end. `progress` sends a line to the master, at most advice.
+    abort calls them, and waits for the handler to end; the deadline calls them too. `progress` sends a line to the
+    master, at most advice.
     """
 
     id: str

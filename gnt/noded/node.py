@@ -123,8 +123,8 @@ class NodeItself:
     async def _version(self, _call: Version, _context: CallContext) -> NodeVersion:
         return self.version()
 
-    async def _info(self, call: NodeInfo, _context: CallContext) -> NodeFacts:
-        storage, problems = await self._storage.facts(call.storage)
+    async def _info(self, call: NodeInfo, context: CallContext) -> NodeFacts:
+        storage, problems = await self._storage.facts(call.storage, context)
         hypervisors, more = await self._hypervisors.node_facts(call.hypervisors)
         return NodeFacts(
             boot_id=await self._pool.run(self._machine.boot_id),

@@ -19,7 +19,7 @@ log: Final = Logger()
 UNRECORDED: Final = frozenset({LogAppend, LogSnapshot})
 
 
-class _Aborts(list[Callable[[], None]]):
+class Aborts(list[Callable[[], None]]):
     """Functions that end a call's work; one that comes after the abort is called at once."""
 
     def __init__(self) -> None:
@@ -27,6 +27,7 @@ class _Aborts(list[Callable[[], None]]):
         self.called = False
 
     def append(self, function: Callable[[], None]) -> None:
+        """Keep a function, or call it when it comes after the abort."""
         super().append(function)
         if self.called:
             _call(function)
@@ -57,7 +58,7 @@ class UnderWay:
         self.id = request.id
         self.call = request.call
         self.epoch = epoch
-        self.aborts = _Aborts()
+        self.aborts = Aborts()
         self.context = CallContext(id=request.id, epoch=epoch, progress=progress, on_abort=self.aborts)
         self.begun = False
         self.working = False

@@ -454,6 +454,32 @@ def test_deadline_leaves_work_alone_that_cannot_be_ended(node: Node) -> None:
     assert value(CallOutcome(id="1"), outcome) == Outcome(id="1", state="done")
 
 
+def test_deadline_ends_what_a_reading_call_does(node: Node) -> None:
+    """Nobody takes its answer any more: its program is ended, and one that it would run next ends at once."""
+    answer = node.send(Version(), epoch=None, deadline=5.0)
+    ended: list[str] = []
+    (_, context), end = node.hands.begun[0], node.hands.ends[0]
+    context.on_abort.append(lambda: ended.append("first"))
+    node.clock.advance(4.9)
+    assert (answer.called, ended) == (False, [])
+    node.clock.advance(0.1)
+    assert (code(answer), ended) == (IN_DOUBT, ["first"])
+    context.on_abort.append(lambda: ended.append("second"))
+    assert ended == ["first", "second"]
+    end.errback(NodeFailure("aborted", "killed"))
+    assert code(answer) == IN_DOUBT
+
+
+def test_reading_call_that_ends_in_time_is_not_aborted(node: Node) -> None:
+    """Nothing happens at its deadline."""
+    answer = node.send(Version(), epoch=None, deadline=5.0)
+    ended: list[str] = []
+    node.hands.begun[0][1].on_abort.append(lambda: ended.append("first"))
+    node.hands.ends[0].callback(None)
+    node.clock.advance(6.0)
+    assert (now(answer).err, ended) == (None, [])
+
+
 def test_deadline_before_the_turn_leaves_no_trace(node: Node) -> None:
     """A call that waited too long for its lane is not begun, and may come again under the same id."""
     node.send(stop(), name="1")

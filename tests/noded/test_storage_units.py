@@ -24,7 +24,7 @@ from gnt.wire.disk_calls import (
     StorageRow,
     VolumeList,
 )
-from tests.noded.places import ThreadPool, begin, place_below
+from tests.noded.places import ThreadPool, begin, context, place_below
 from tests.noded.storage.drive import at_once, on_reactor
 from tests.noded.storage.lvm_room import LvmRoom, loop_group, skip_without_lvm
 from tests.noded.storage.test_units import Scripted
@@ -187,7 +187,7 @@ def test_reports_of_the_new_kinds(tmp_path: Path, programs: Programs, room: LvmR
     room.run("pvchange", "--allocatable", "n", room.devices[1])
     try:
         wanted = [StorageUnit(kind="lvm-pv", key=room.group), StorageUnit(kind="lvm-thin", key=f"{room.group}/p")]
-        facts, problems = on_reactor(units.facts(wanted))
+        facts, problems = on_reactor(units.facts(wanted, context()))
     finally:
         room.run("pvchange", "--allocatable", "y", room.devices[1])
     assert problems == {}

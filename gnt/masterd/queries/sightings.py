@@ -1,9 +1,12 @@
 """What nodes were seen to be like: asked once, shared by all queries of the same second, never older.
 
 A question to a node is a *sighting*. It counts from the moment in which it was sent: what comes back was observed then
-or later. A query that begins within `FRESH` seconds shares it, whether the answer is there already or still under way;
-one that begins later has the node asked anew. Whatever the master does to a node ends its sightings: who has waited
-for a job sees what the job did.
+or later. A query that begins within `FRESH` seconds shares it; one that begins later has the node asked anew, unless
+the answer is still under way: then it waits for that one. So a node that is slow has one question of a kind to work on,
+however many look, and is not made slower by them.
+
+Whatever the master does to a node ends its sightings: who has waited for a job sees what the job did. What was under
+way then is answered first, and its answer serves only those who asked before; the next question is sent after it.
 
 A node that stays silent costs the queries which run at that moment their whole patience, and those that come later only
 a moment (`GRACE`), until it has answered again. A question that nobody waits for any more goes on until its own
@@ -49,15 +52,40 @@ class Calls(Protocol):
 
 
 class _Sighting:
-    """One question to one node, and who waits for the answer. `answer` is a value or an error once it has ended."""
+    """One question to one node, and who waits for the answer. `answer` is a value or an error once it has ended.
 
-    def __init__(self, call: NodeCall[Any], begun: float) -> None:
+    `begun`: when it was sent, None before its turn has come; `outdated`: something has changed since then; `next`: the
+    same question once more, which waits for this one to end.
+    """
+
+    def __init__(self, call: NodeCall[Any]) -> None:
         self.call = call
-        self.begun = begun
+        self.begun: float | None = None
+        self.outdated = False
+        self.next: _Sighting | None = None
         self.ended = False
         self.answer: Any = None
         self.fault: Failure | None = None
         self._waiting: list[Deferred[None]] = []
+
+    def serves(self, now: float) -> bool:
+        """Say whether a query that begins now may share it."""
+        if self.outdated or self.fault is not None:
+            return False
+        return not self.ended or (self.begun is not None and 0 <= now - self.begun <= FRESH)
+
+    def changed(self) -> None:
+        """Serve no later query, unless it is still to be sent."""
+        self.outdated = self.begun is not None
+
+    def had(self, patience: float, now: float) -> bool:
+        """Say whether it has no answer after so many seconds, without those in which it waited for its turn."""
+        return not self.ended and self.begun is not None and self.begun + patience <= now
+
+    @property
+    def awaited(self) -> bool:
+        """Say whether anybody still waits for the answer."""
+        return any(not one.called for one in self._waiting)
 
     def end(self, answer: Any) -> None:
         """Take the answer; a failure that is no error of the family is a fault of ours, and everybody's."""
@@ -87,13 +115,14 @@ class Sightings:
         self._calls = calls
         self._clock = clock
         self._patience = patience
-        self._seen: dict[tuple[str, type[NodeCall[Any]]], _Sighting] = {}
+        self._seen: dict[tuple[str, type[NodeCall[Any]]], list[_Sighting]] = {}
         self._silent: set[str] = set()
 
     def forget(self, node: str) -> None:
         """Ask a node anew from now on: something there has changed, or may have."""
         for kind in SHARED:
-            self._seen.pop((node, kind), None)
+            for sighting in self._seen.get((node, kind), ()):
+                sighting.changed()
 
     def told(self, node: str, event: NodeEvent) -> None:
         """Hear what a node says of its own accord."""
@@ -122,18 +151,29 @@ class Sightings:
         return sighting.answer if sighting.ended else InDoubt(f"{node} did not answer in time")
 
     def _sighting(self, node: str, call: NodeCall[Any]) -> _Sighting:
-        """Give the sighting that answers a call now: one of this second, or a new one."""
+        """Give the sighting that answers a call now: one that serves, or a new one."""
+        fresh = _Sighting(call)
+        if not isinstance(call, SHARED):
+            self._send(node, fresh)
+            return fresh
         now = self._clock.seconds()
         key = (node, type(call))
-        found = self._seen.get(key)
-        if found is not None and 0 <= now - found.begun <= FRESH and found.call == call and found.fault is None:
-            return found
-        fresh = _Sighting(call, now)
-        if isinstance(call, SHARED):
-            self._seen[key] = fresh
-        asking = Deferred.fromCoroutine(self._calls.call(node, call, deadline=self._patience))
-        asking.addBoth(self._ended, node, fresh)
+        kept = self._seen[key] = [one for one in self._seen.get(key, ()) if not one.ended or one.serves(now)]
+        same = [one for one in kept if one.call == call]
+        for one in same:
+            if one.serves(now):
+                return one
+        kept.append(fresh)
+        if same:  # outdated and under way
+            same[0].next = fresh
+        else:
+            self._send(node, fresh)
         return fresh
+
+    def _send(self, node: str, sighting: _Sighting) -> None:
+        sighting.begun = self._clock.seconds()
+        asking = Deferred.fromCoroutine(self._calls.call(node, sighting.call, deadline=self._patience))
+        asking.addBoth(self._ended, node, sighting)
 
     def _ended(self, answer: Any, node: str, sighting: _Sighting) -> None:
         if isinstance(answer, Failure) and isinstance(answer.value, InDoubt):
@@ -141,6 +181,12 @@ class Sightings:
         else:
             self._silent.discard(node)
         sighting.end(answer)
+        if sighting.next is None:
+            return
+        if sighting.next.awaited:
+            self._send(node, sighting.next)
+        else:
+            self._seen[node, type(sighting.call)].remove(sighting.next)
 
     def _patiently(self, node: str, sighting: _Sighting) -> Deferred[Failure | None]:
         """Wait for an answer, but not for ever."""
@@ -151,7 +197,7 @@ class Sightings:
         def over(result: Failure | None) -> Failure | None:
             if timer.active():
                 timer.cancel()
-            elif not sighting.ended:
+            elif sighting.had(patience, self._clock.seconds()):
                 self._silent.add(node)
             return result
 

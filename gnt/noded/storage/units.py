@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gnt.model.errors import NodeFailure
-from gnt.noded.handler import Place
+from gnt.noded.handler import CallContext, Place
 from gnt.noded.processes import IProcesses
 from gnt.noded.storage.programs import Programs, environment
 from gnt.noded.storage.volume_groups import VolumeGroups
@@ -35,7 +35,9 @@ class StorageUnits:
         self._processes = processes
         self._volumes = VolumeGroups(Programs(processes))
 
-    async def facts(self, units: Sequence[StorageUnit]) -> tuple[list[StorageFacts], dict[str, str]]:
+    async def facts(
+        self, units: Sequence[StorageUnit], context: CallContext
+    ) -> tuple[list[StorageFacts], dict[str, str]]:
         """Give what was asked for, in that order, and the problems by `kind key`."""
         found: list[StorageFacts] = []
         problems: dict[str, str] = {}
@@ -46,10 +48,10 @@ class StorageUnits:
                 if unit.kind == "file":
                     room = await self._pool.run(self._file_system, unit.key)
                 elif unit.kind == "lvm-vg":
-                    groups = groups if groups is not None else await self._groups()
+                    groups = groups if groups is not None else await self._groups(context)
                     room = groups.get(unit.key)
                 elif unit.kind in {"lvm-pv", "lvm-thin"}:
-                    room = await self._volumes.room(unit.kind, unit.key)
+                    room = await self._volumes.room(unit.kind, unit.key, context)
                 else:
                     problems[f"{unit.kind} {unit.key}"] = f"storage of the kind {unit.kind!r} is not reported on"
             except NodeFailure as failure:
@@ -63,9 +65,9 @@ class StorageUnits:
         """Look at a directory of this node's own, or at one that is shared. Blocks."""
         return _file_system(str(self._layout.here(directory))) or _file_system(directory)
 
-    async def _groups(self) -> dict[str, tuple[int, int, int]]:
+    async def _groups(self, context: CallContext) -> dict[str, tuple[int, int, int]]:
         """Ask LVM for the volume groups that can be written; a machine without LVM has none."""
-        done = await self._processes.run(_VGS, env=environment(os.environ), timeout=URGENT)
+        done = await self._processes.run(_VGS, env=environment(os.environ), timeout=URGENT, context=context)
         if done.status == NOT_INSTALLED:
             return {}
         if not done.ok:

@@ -14,7 +14,7 @@ from zope.interface import implementer
 from gnt.noded.processes import Finished, IProcesses
 from gnt.noded.storage.units import StorageUnits, parse_groups
 from gnt.wire.calls import StorageFacts, StorageUnit
-from tests.noded.places import place_below
+from tests.noded.places import context, place_below
 
 _trial: Any = SynchronousTestCase()
 
@@ -29,10 +29,12 @@ class Scripted:
         self.answer = answer
         self.runs: list[list[str]] = []
         self.environ: dict[str, str] = {}
+        self.contexts: list[Any] = []
 
     async def run(self, argv: Any, **options: Any) -> Finished:
         """Remember and answer."""
         self.environ = options["env"]
+        self.contexts.append(options.get("context"))
         self.runs.append(list(argv))
         return self.answer
 
@@ -44,7 +46,7 @@ class Scripted:
 def facts(tmp_path: Path, processes: Scripted, *units: StorageUnit) -> tuple[list[StorageFacts], dict[str, str]]:
     """Ask for units."""
     part = StorageUnits(place_below(tmp_path), processes)
-    return _trial.successResultOf(ensureDeferred(part.facts(units)))  # type: ignore[no-any-return]
+    return _trial.successResultOf(ensureDeferred(part.facts(units, context())))  # type: ignore[no-any-return]
 
 
 def test_a_directory_and_one_that_is_missing(tmp_path: Path) -> None:
@@ -76,6 +78,16 @@ def test_lvm_is_asked_in_the_daemons_own_setting(tmp_path: Path, monkeypatch: py
     lvm = Scripted(Finished(status=0, signal=None, output=VGS))
     facts(tmp_path, lvm, StorageUnit(kind="lvm-vg", key="xenvg"))
     assert lvm.environ["LVM_SYSTEM_DIR"] == "/etc/other-lvm"
+
+
+def test_every_program_belongs_to_the_call(tmp_path: Path) -> None:
+    """So that a call which is given up ends them."""
+    silent = Scripted(Finished(status=0, signal=None))
+    within = context()
+    units = [StorageUnit(kind=kind, key="xenvg") for kind in ("lvm-vg", "lvm-pv")]
+    _trial.successResultOf(ensureDeferred(StorageUnits(place_below(tmp_path), silent).facts(units, within)))
+    assert [argv[0] for argv in silent.runs] == ["vgs", "pvs"]
+    assert all(each is within for each in silent.contexts)
 
 
 def test_without_lvm_there_are_no_groups(tmp_path: Path) -> None:

@@ -94,13 +94,21 @@ class Mastering:
         return {StopMaster: self._stop, ActivateMasterIp: self._activate, DeactivateMasterIp: self._deactivate}
 
     async def fenced(self, epoch: Epoch) -> None:
-        """Hear of a fence: an address that this node raised as the master is taken down for another one."""
+        """Hear of a fence: for another node's term what makes this node the master ends here.
+
+        The address that it raised is taken down, and a master daemon that nobody told of its successor ends: it could
+        change nothing any more, but would go on showing what was, and keep the store from catching up.
+        """
         if epoch.node == self._own_uuid():
             return
         try:
             await self._pool.run(self._address.take_down_ours)
         except NodeFailure as failure:
             log.error("the cluster's address stays here: {text}", text=failure.text)  # noqa: TRY400
+        try:
+            await self._pool.run(self._stop_master)
+        except Failed as error:
+            log.error("the master daemon stays here: {text}", text=error.text)  # noqa: TRY400
 
     async def _stop(self, _call: StopMaster, _context: CallContext) -> bool:
         try:

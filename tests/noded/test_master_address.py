@@ -36,6 +36,7 @@ class Host:
         self.ran: list[str] = []
         self.failing = ""
         self.masters = 2
+        self.stopped = 0
         self.layout = Layout(root)
         self.layout.run.mkdir(parents=True)
         self.address = MasterAddress(self.layout, self.reach, self.run)
@@ -67,6 +68,7 @@ class Host:
         """End a master, if there is one."""
         if self.masters > 9:
             raise Failed("gnt-masterd does not end")
+        self.stopped += 1
         return self.masters > 0
 
     def done(self, call: Any) -> Any:
@@ -117,6 +119,17 @@ def test_a_fence_for_another_master_takes_it_down(tmp_path: Path) -> None:
     assert "198.51.100.7" in host.addresses
     host.fenced(THEIRS)
     assert "198.51.100.7" not in host.addresses
+
+
+def test_a_fence_for_another_master_ends_the_one_that_is_here(tmp_path: Path) -> None:
+    """One for this node's own next term does not; a daemon that does not end keeps no fence from its end."""
+    host = Host(tmp_path)
+    host.fenced(MINE)
+    assert host.stopped == 0
+    host.fenced(THEIRS)
+    assert host.stopped == 1
+    host.masters = 10
+    host.fenced(THEIRS)
 
 
 def test_what_goes_wrong_is_said(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ test-disks: ## real volumes and mirrors in machines of their own, images of a re
 	@$(VENV)/python -m pytest -m "long_disks or not long_disks" -o faulthandler_timeout=1800 \
 		$(or $(TESTS),$(DISKS_SIDE_BY_SIDE) tests/real_disks tests/real_ceph) </dev/null
 
-simulate: ## a cluster in one process: SEEDS=n runs by chance; SEED=n tells one; neither: a fault at each point (many minutes)
+simulate: ## a cluster in one process: SEEDS=n runs by chance; SEED=n tells one; SITUATIONS=1 a fault in each situation (minutes); none: a fault at each point (hours)
 	@tools/setup.sh venv </dev/null
-	@$(VENV)/python -m gnt.sim $(if $(SEED),seed $(SEED),$(if $(SEEDS),seeds $(SEEDS),exhaust)) </dev/null
+	@$(VENV)/python -m gnt.sim $(if $(SEED),seed $(SEED),$(if $(SEEDS),seeds $(SEEDS),exhaust $(if $(SITUATIONS),--situations))) </dev/null
 
 mutants: ## the tester tested: faults put into the code, each of which the simulator has to find
 	@tools/setup.sh venv </dev/null

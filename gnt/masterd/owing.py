@@ -15,11 +15,14 @@ from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Debt
 from gnt.model.cluster import Cluster
 from gnt.model.objects import Disk, Instance, disk_nodes
-from gnt.model.specs import DiskSpec, InstanceSpec
+from gnt.model.specs import DiskSpec, InstanceSpec, disk_spec
 from gnt.store.changes import Change, Put, Remove, Space
-from gnt.wire.calls import DiskRelease, DiskRemove, NodeCall
+from gnt.wire.calls import DiskAssemble, DiskRelease, DiskRemove, NodeCall
 from gnt.wire.disk_calls import DiskDemote, DiskPromote, MirrorConnect
 from gnt.wire.guest_calls import GuestStop, MigrationFinish
+
+# What a node says of a mirror that grows only where it is open for writing, and is open on neither of its nodes.
+NOT_OPEN = "not_open"
 
 
 class OpenDebts:
@@ -122,6 +125,28 @@ def due(owed: StoredCall, cluster: Cluster) -> NodeCall[Any]:
         if owner is not None and owner.disks_active and _is_secondary(cluster, owner, call.disk.uuid, owed.node):
             return DiskDemote(disk=call.disk)
     return call
+
+
+def brought_in_line(owed: StoredCall, cluster: Cluster) -> tuple[StoredCall, ...]:
+    """Give the calls that have a mirror be as the model says that it is: set up and open, or closed on all its nodes.
+
+    For a call that cannot be made because the mirror is set up and not open: an opcode that was to open it was cut
+    off half-way. Nobody may come to open it, and it would keep its old size, for it was set up with that. A mirror that
+    is closed takes the new one when it is set up again. Empty for a disk that is not recorded any more.
+    """
+    disk = getattr(owed.call, "disk", None)
+    stored = cluster.disks.get(disk.uuid) if isinstance(disk, DiskSpec) else None
+    owner = cluster.owner(stored.uuid) if stored is not None else None
+    if stored is None or owner is None:
+        return ()
+    spec = disk_spec(cluster, owner, stored, owner.disks.index(stored.uuid))
+    nodes = [uuid for uuid in disk_nodes(stored) if not cluster.nodes[uuid].offline]
+    if not owner.disks_active:
+        return tuple(StoredCall(uuid, DiskRelease(disk=spec)) for uuid in nodes)
+    # Its peers first: it is opened when they are in touch.
+    peers = [uuid for uuid in nodes if uuid != owner.primary_node]
+    set_up = (StoredCall(uuid, DiskAssemble(disk=spec, primary=False)) for uuid in peers)
+    return (*set_up, StoredCall(owner.primary_node, DiskAssemble(disk=spec, primary=True)))
 
 
 def lives_there(debt: Debt, cluster: Cluster, names: Collection[str]) -> bool:

@@ -12,7 +12,17 @@ from twisted.internet.defer import Deferred
 from gnt.masterd.hidden import debt_changes, hidden_rows, removal
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.looking import Rows
-from gnt.masterd.owing import due, instances_of, lives_there, locks_of, not_owed, stops_guest
+from gnt.masterd.owing import (
+    NOT_OPEN,
+    brought_in_line,
+    due,
+    instances_of,
+    lives_there,
+    locks_of,
+    not_owed,
+    stops_guest,
+)
+from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Calls, Debt, Settlement, Settling, is_moot
 from gnt.model.cluster import Cluster
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
@@ -220,12 +230,35 @@ class Payer:
         if reason:
             return Settlement(said=[f"not done any more: {reason}"])
         try:
-            await self._calls.call(debt.call.node, due(debt.call, self._commits.head))
+            await self._make(debt.call)
         except NodeFailure as failure:
             if not debt.tolerant and not is_moot(debt.call, failure):
                 raise
             return Settlement(said=[f"the node says: {failure}"])
         return Settlement()
+
+    async def _make(self, owed: StoredCall) -> None:
+        """Make a call that is owed; again, if it needs an open mirror, when that is as the model says."""
+        try:
+            await self._calls.call(owed.node, due(owed, self._commits.head))
+        except NodeFailure as failure:
+            before = brought_in_line(owed, self._commits.head) if failure.code == NOT_OPEN else ()
+            if not before:
+                raise
+            for each in before:
+                await self._prepare(each, owed, failure)
+            await self._calls.call(owed.node, due(owed, self._commits.head))
+
+    async def _prepare(self, each: StoredCall, owed: StoredCall, failure: NodeFailure) -> None:
+        """Make a call that comes before one that is owed; raises what was said of that, where another node fails."""
+        try:
+            await self._calls.call(each.node, each.call)
+        except (NotReached, InDoubt, NodeFailure) as error:
+            if each.node == owed.node:
+                raise
+            # It is not the node that owes which cannot be asked.
+            text = f"{failure.text}; {self._name_of(each.node)}: {error}"
+            raise NodeFailure(failure.code, text) from error
 
     async def _commit(
         self,

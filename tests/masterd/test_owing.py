@@ -25,7 +25,7 @@ from gnt.model.objects import AdminState, Disk, DiskTemplate, HypervisorName, In
 from gnt.model.specs import DiskSpec, disk_spec, instance_spec
 from gnt.opcodes.test import TestDelay as SleepOpcode
 from gnt.store.changes import Put, Remove, Space
-from gnt.wire.calls import DiskCreate, DiskRelease, DiskRemove, NodeCall
+from gnt.wire.calls import DiskAssemble, DiskCreate, DiskDevice, DiskRelease, DiskRemove, NodeCall
 from gnt.wire.disk_calls import DiskDemote, DiskGrow, DiskPromote, DiskWipe, MirrorConnect, MirrorDisconnect
 from gnt.wire.guest_calls import GuestStart, GuestStop, MigrationFinish
 from tests.masterd.fakes import NODE1, NODE2, NODE3, Journal, Nodes, Resolver, Run, cluster_of_three
@@ -151,6 +151,73 @@ def test_a_mirror_that_is_not_set_up_any_more_need_not_grow() -> None:
     assert is_moot(StoredCall(NODE1, grow), gone)
     assert not is_moot(StoredCall(NODE1, grow), NodeFailure("no_space", "it is full"))
     assert not is_moot(StoredCall(NODE1, replace(grow, backing=True)), gone)
+
+
+class HalfSetUp:
+    """A mirror of node1 and node2 that an opcode was to open, and was cut off when it was set up on node1."""
+
+    def __init__(self, world: World) -> None:
+        self.up: set[str] = {NODE1}
+        self.open = False
+        self.grown = False
+        world.journal.head = WITH_MIRROR
+        grow = DiskGrow(disk=mirror(), size=256, backing=False)
+        world.nodes.answers["disk_grow"] = lambda node, call: None if node == NODE2 else away(node, call)
+        world.run(Forward(on(NODE2, replace(grow, backing=True))), Forward(on(NODE1, grow)))
+        assert len(world.debts.keys) == 1
+        world.nodes.answers |= {
+            "disk_grow": lambda node, _call: self._grow(node),
+            "disk_assemble": self._assemble,
+            "disk_release": lambda node, _call: self.up.discard(node),
+        }
+
+    def _grow(self, node: str) -> NodeFailure | None:
+        if node not in self.up:
+            return NodeFailure("not_found", "it is not set up")
+        if not self.open:
+            return NodeFailure("not_open", "it is open for writing on neither of its nodes")
+        self.grown = True
+        return None
+
+    def _assemble(self, node: str, call: DiskAssemble) -> DiskDevice:
+        self.up.add(node)
+        assert not call.primary or (node == NODE1 and self.up == {NODE1, NODE2})
+        self.open = self.open or call.primary
+        return DiskDevice(path="/dev/drbd0")
+
+
+def test_a_mirror_that_is_set_up_and_not_open_is_opened_to_grow() -> None:
+    """Its disk is in use, says the model, and nobody may come to open it: its node would owe for ever."""
+    world = World()
+    half = HalfSetUp(world)
+    assert [(len(one.paid), one.open) for one in world.pay()] == [(1, [])]
+    assert half.grown
+    assert not world.debts.keys
+
+
+def test_a_mirror_that_is_set_up_and_not_in_use_is_closed_and_grows_when_it_is_set_up() -> None:
+    """It was set up with its old size, and would keep that when it is opened."""
+    world = World()
+    half = HalfSetUp(world)
+    half.up.add(NODE2)
+    world.journal.head = RELEASED_MIRROR
+    assert [(len(one.paid), one.open) for one in world.pay()] == [(1, [])]
+    assert (half.up, half.grown) == (set(), False)
+    assert not world.debts.keys
+
+
+def test_a_mirror_that_cannot_be_opened_is_owed_still_and_says_why() -> None:
+    """Its other node cannot be asked: the node that owes is there all the same."""
+    world = World()
+    half = HalfSetUp(world)
+    world.nodes.answers["disk_assemble"] = lambda node, call: (
+        away(node, call) if node == NODE2 else half._assemble(node, call)
+    )
+    (payment,) = world.pay()
+    assert not payment.paid
+    assert "neither of its nodes; " in payment.open[0]
+    assert not payment.away
+    assert len(world.debts.keys) == 1
 
 
 def test_a_guest_whose_disks_are_not_set_up_any_more_is_not_owed() -> None:

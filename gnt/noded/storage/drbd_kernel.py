@@ -34,6 +34,7 @@ _REFUSALS: Final[dict[int, tuple[str, str, bool]]] = {
     -10: ("busy", "its peer needs this side", True),
     -12: ("busy", "something has it open", True),
     130: ("busy", "its sides are coming into step", True),
+    131: ("not_open", "it is open for writing on neither of its nodes", False),
 }
 _ENOUGH: Final = 128 << 10
 _NO_SUCH_MINOR: Final = 127

@@ -20,6 +20,7 @@ REFUSALS = {
     -12: (11, "0: State change failed: (-12) Device is held open by someone\n"),
     127: (10, "0: Failure: (127) Device minor not allocated\nadditional info from kernel:\nunknown minor\n"),
     130: (10, "0: Failure: (130) Resize not allowed during resync.\n"),
+    131: (10, "0: Failure: (131) Need one Primary node to resize.\n"),
     134: (10, "0: Failure: (134) Sync-pause flag is already set\n"),
     157: (10, "0: Failure: (157) Sync-pause flag is already cleared.\nNote: Resync pause caused by the peer node.\n"),
     158: (10, "resource0: Failure: (158) Unknown resource\nadditional info from kernel:\nunknown resource\n"),

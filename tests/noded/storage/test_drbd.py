@@ -592,7 +592,7 @@ def test_overview(mirror: Driven, machine: DrbdMachine) -> None:
 
 
 def test_growing(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:
-    """First the volumes, then the mirror; never smaller; what comes into step says so."""
+    """First the volumes, then the mirror; never smaller; what comes into step says so, and what is open nowhere."""
     mirror.check_grow(mirror_spec(), 96)
     mirror.grow(mirror_spec(), 96, True)
     assert there.asked == ["check data 96", "grow data 96"]
@@ -606,6 +606,10 @@ def test_growing(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:
     machine.refuse["resize"] = 130
     failure = refusal(mirror.grow, mirror_spec(), 128, False)
     assert (failure.code, failure.retry) == ("busy", True)
+    machine.refuse["resize"] = 131
+    failure = refusal(mirror.grow, mirror_spec(), 128, False)
+    assert (failure.code, failure.retry) == ("not_open", False)
+    assert "open for writing on neither" in failure.text
 
 
 def test_growing_over_a_smaller_volume(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:

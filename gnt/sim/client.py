@@ -26,6 +26,8 @@ POWER: Final = frozenset(
     f"OP_INSTANCE_{name}" for name in ("CREATE", "STARTUP", "REBOOT", "SHUTDOWN", "FAILOVER", "MIGRATE", "REMOVE")
 )
 """Opcodes after whose good end a guest runs if it should: all others leave it as it was, with its disks or its name."""
+STOPPING_OR_STARTING: Final = frozenset(f"OP_INSTANCE_{name}" for name in ("CREATE", "STARTUP", "SHUTDOWN", "REMOVE"))
+"""Opcodes after whose good end a guest whose stop was killed runs no more, or should run."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Client:
     """Blocks: each method lets simulated time pass until there is an answer.
 
     `acknowledged` are the jobs that were accepted, `asked` what they and those found later are, `ends` how they ended,
-    `log` what the master's log has told of jobs so far.
+    `log` what the master's log has told of jobs so far. `killed` are jobs that somebody wanted killed.
     """
 
     world: SimWorld
@@ -55,6 +57,7 @@ class Client:
     asked: dict[int, Sequence[dict[str, Any]]] = field(default_factory=dict)
     ends: dict[int, JobEnd] = field(default_factory=dict)
     log: JobsLog = field(default_factory=JobsLog)
+    killed: set[int] = field(default_factory=set)
 
     def wait_for_master(self) -> None:
         """Wait until a master serves. Raises `Stuck`."""
@@ -65,6 +68,8 @@ class Client:
         self.wait_for_master()
         master = self.world.master()
         assert master is not None  # noqa: S101  (that was waited for)
+        if method == "CancelJob" and args[1:] == (True,):
+            self.killed.add(args[0])
         request = Request(method=method, args=msgspec.json.decode(msgspec.json.encode(list(args))))
         answer = self.world.forced(master.ask(request), within=FOREVER)
         return msgspec.json.decode(msgspec.json.encode(answer))
@@ -134,10 +139,23 @@ class Client:
                     excused.discard(op["instance_name"])
         return excused
 
+    def unstopped(self) -> set[str]:
+        """Give the instances that may run on their own node though they should not: their stop was killed."""
+        unstopped: set[str] = set()
+        for number in self.log.order:
+            for op in self.asked.get(number, ()) if number in self.ends else ():
+                good = self.ends[number].good
+                if not good and number in self.killed and op["OP_ID"] == "OP_INSTANCE_SHUTDOWN":
+                    unstopped.add(op["instance_name"])
+                elif good and op["OP_ID"] in STOPPING_OR_STARTING:
+                    unstopped.discard(op["instance_name"])
+        return unstopped
+
     def forget(self, kept: set[int]) -> None:
         """Hear from the administrator which jobs a cluster still has that goes on without a majority, or restored."""
         self.acknowledged = [number for number in self.acknowledged if number in kept]
         self.ends = {number: end for number, end in self.ends.items() if number in kept}
+        self.killed &= kept
         self.log = JobsLog()
 
     def settle(self, *, brief: bool = False) -> None:

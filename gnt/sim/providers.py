@@ -194,6 +194,12 @@ class SimHypervisor(FakeHypervisor):
         self._held[self._path(name)] = msgspec.structs.replace(guest, state=USER_DOWN, memory=0, vcpus=0)
         self._tell(guest.uuid)
 
+    def deafen(self, name: str) -> None:
+        """Have a guest not hear that it is to halt, from now on."""
+        hook = self._hook(name, "deaf")
+        hook.parent.mkdir(parents=True, exist_ok=True)
+        hook.touch()
+
     def running(self) -> list[FakeGuest]:
         """Give the guests that run, by name."""
         return [guest for guest in self._guests() if guest.uses_memory]

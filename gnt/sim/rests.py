@@ -63,7 +63,7 @@ def _lines(client: Client, labels: dict[str, int]) -> Iterator[str]:
     yield from sorted(lines, key=lambda line: _NAMED.sub("", line))
     yield from sorted((_meta(key, value, names) for key, value in meta), key=lambda line: _NAMED.sub("", line))
     ends = {name: client.ends[number].status if number in client.ends else "" for name, number in labels.items()}
-    yield f"jobs {sorted(ends.items())} excused {sorted(client.excused())}"
+    yield f"jobs {sorted(ends.items())} excused {sorted(client.excused())} {sorted(client.unstopped())}"
     ledger = (len(world.ledger.lost), len(world.ledger.held))
     yield f"lost {sorted(world.lost_guests)} {world.something_was_lost} {ledger}"
     yield f"ways {world.ways.all_open()} held {world.holds()}"

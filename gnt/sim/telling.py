@@ -283,6 +283,15 @@ def lose(teller: Teller, step: Step) -> None:
                 node.storage.lose_volumes(f"{UUID_TAG}{part.uuid}")
 
 
+@verb("deaf", "INSTANCE")
+def deaf(teller: Teller, step: Step) -> None:
+    """Have a guest not hear that it is to halt, wherever it runs."""
+    (name,) = step.plain()
+    teller.world.say(f"{name} does not hear that it is to halt")
+    for node in teller.world.nodes.values():
+        node.hypervisor.deafen(name)
+
+
 @verb("jump", "NODE SECONDS")
 def jump(teller: Teller, step: Step) -> None:
     """Put a machine's clock forward, or back."""

@@ -54,9 +54,10 @@ def test_a_shutdown(ground: Ground) -> None:
     """The wish, the stop, the disks; names instead of identifiers."""
     plan = planned(ground, "OP_INSTANCE_SHUTDOWN", instance_name="web1")
     assert lines(plan) == [
-        "1 keep instance web1: admin_state up → down, disks_active yes → no",
+        "1 keep instance web1: admin_state up → down",
         "2 forward node1.example.com guest_stop web1 (up to 120 s)",
         "3 forward node1.example.com disk_release web1: disk/0 sharedfile 1024 MiB",
+        "4 keep instance web1: disks_active yes → no",
     ]
     assert [(lock.level, lock.name, lock.mode) for lock in plan["locks"]] == [("instance", "web1", "exclusive")]
     assert plan["nodes"] == ["node1.example.com"]

@@ -24,14 +24,6 @@ from gnt.wire.calls import BridgeCheck, NodeFacts, NodeInfo
 from gnt.wire.guest_calls import GuestFacts, GuestStart, GuestStop
 
 
-def wish(cluster: Cluster, instance: Instance, state: AdminState, *, disks_active: bool) -> Keep:
-    """Record what the administrator wants."""
-    stored = cluster.instance(instance.uuid)
-    return Keep(
-        (replace(stored, admin_state=state, admin_state_source=AdminStateSource.ADMIN, disks_active=disks_active),)
-    )
-
-
 class Startable:
     """What was seen before a start: the guest if it is there, the node's memory, the bridges it lacks."""
 
@@ -70,7 +62,10 @@ class StartInstance(Operation[InstanceStartup]):
             raise Refused(WRONG_STATE, f"{instance.name} is marked offline", hint="gnt-instance modify --online")
         wanted: tuple[Step, ...] = ()
         if not self.op.no_remember:
-            wanted = (wish(cluster, instance, AdminState.UP, disks_active=True),)
+            up = replace(
+                instance, admin_state=AdminState.UP, admin_state_source=AdminStateSource.ADMIN, disks_active=True
+            )
+            wanted = (Keep((up,)),)
         if node.offline and self.op.ignore_offline_nodes:
             return Plan((*wanted, Note(f"{node.name} is offline: only the wish is recorded")))
         refuse_offline(node, recorded=True)
@@ -114,33 +109,38 @@ class ShutdownInstance(Operation[InstanceShutdown]):
         return await look.guest(instance)
 
     def plan(self, cluster: Cluster, guest: GuestFacts | None) -> Plan:
-        """Record the wish, then stop what runs."""
+        """Record the wish, stop what runs, and record the disks as out of use once they are."""
         instance = cluster.instance(self.op.instance_name)
         node = cluster.nodes[instance.primary_node]
         if instance.admin_state is AdminState.OFFLINE and not self.op.force:
             raise Refused(WRONG_STATE, f"{instance.name} is marked offline", hint="--force to stop it all the same")
+        offline = node.offline and self.op.ignore_offline_nodes
         wanted: tuple[Step, ...] = ()
+        over: tuple[Step, ...] = ()
         if not self.op.no_remember and instance.admin_state is not AdminState.OFFLINE:
-            wanted = (self._wish(cluster, instance, guest),)
-        if node.offline and self.op.ignore_offline_nodes:
+            down = self._down(instance, guest)
+            closed = replace(down, disks_active=False)
+            # A stop that is broken off leaves the guest with its disks: they count as in use until they are released,
+            # or what is owed for them (closing the way for two writers) would be taken for void.
+            wanted = (Keep((closed if offline else down,)),)
+            over = (Keep((closed,)),) if closed != down else ()
+        if offline:
             return Plan((*wanted, Note(f"{node.name} is offline: only the wish is recorded")))
         refuse_offline(node, recorded=True)
         disks = laid(cluster, instance)
         if guest is None:
-            return Plan((*wanted, *release_disks(cluster, disks)))
+            return Plan((*wanted, *release_disks(cluster, disks), *over))
         stop = Forward(on(node.uuid, stop_call(instance, timeout=self.op.timeout)))
-        return Plan((*wanted, stop, *release_disks(cluster, disks)))
+        return Plan((*wanted, stop, *release_disks(cluster, disks), *over))
 
-    def _wish(self, cluster: Cluster, instance: Instance, guest: GuestFacts | None) -> Keep:
-        if self.op.admin_state_source != "user":
-            return wish(cluster, instance, AdminState.DOWN, disks_active=False)
-        if guest is not None and guest.state != "user_down":
-            raise Refused(WRONG_STATE, f"{instance.name} was not shut down by its user: it is {guest.state}")
-        stored = cluster.instance(instance.uuid)
-        down = replace(
-            stored, admin_state=AdminState.DOWN, admin_state_source=AdminStateSource.USER, disks_active=False
-        )
-        return Keep((down,))
+    def _down(self, instance: Instance, guest: GuestFacts | None) -> Instance:
+        """Give the instance as it is wanted: down, by whom it was asked for."""
+        source = AdminStateSource.ADMIN
+        if self.op.admin_state_source == "user":
+            if guest is not None and guest.state != "user_down":
+                raise Refused(WRONG_STATE, f"{instance.name} was not shut down by its user: it is {guest.state}")
+            source = AdminStateSource.USER
+        return replace(instance, admin_state=AdminState.DOWN, admin_state_source=source)
 
 
 def stop_call(instance: Instance, *, timeout: int) -> GuestStop:

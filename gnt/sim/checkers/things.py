@@ -16,11 +16,14 @@ _FILES: Final = frozenset({DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTempl
 _DEVICES: Final = frozenset({DiskTemplate.PLAIN, DiskTemplate.THIN, DiskTemplate.DRBD})
 
 
-def check_instances(world: SimWorld, cluster: Cluster, excused: set[str], kept: set[str]) -> list[str]:
+def check_instances(
+    world: SimWorld, cluster: Cluster, excused: set[str], unstopped: set[str], kept: set[str]
+) -> list[str]:
     """Each instance is there with all that is its own, and nothing is there without one.
 
     A guest that could not be started, or went down with its machine, is wanted up and is down: that is for the watcher
-    to mend. `kept` are disks (UUIDs) that need not belong to an instance.
+    to mend. One of `unstopped` may run on its own node, though it is wanted down. `kept` are disks (UUIDs) that need
+    not belong to an instance.
     """
     problems: list[str] = []
     expected_files: set[str] = set()
@@ -51,8 +54,11 @@ def check_instances(world: SimWorld, cluster: Cluster, excused: set[str], kept: 
         lost = {instance.name for uuid, instance in cluster.instances.items() if uuid in world.lost_guests}
         wanted = expected_guests[name]
         missing = wanted - running - excused - lost
+        still = {
+            one.name for one in cluster.instances.values() if cluster.nodes[one.primary_node].name == name
+        } & unstopped
         problems += [f"{guest} should run on {name}" for guest in sorted(missing)]
-        problems += [f"{guest} runs on {name} and should not" for guest in sorted(running - wanted)]
+        problems += [f"{guest} runs on {name} and should not" for guest in sorted(running - wanted - still)]
         problems += _check_devices(world, node, cluster, excused)
         problems += _check_links(node, cluster)
         problems += _check_arrivals(node)

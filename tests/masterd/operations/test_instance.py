@@ -195,6 +195,19 @@ def test_shutdown_records_the_wish_before_it_acts() -> None:
     assert ground.nodes.made[0][1].timeout == 7
 
 
+def test_a_stop_that_is_broken_off_leaves_the_disks_in_use() -> None:
+    """The guest has them: what is owed for them is not void. It is wanted down all the same, as it may halt yet."""
+    ground = Ground()
+    ground.add()
+    ground.nodes.answers["guest_stop"] = lambda _n, _c: NodeFailure("aborted", "stopping web1 was broken off")
+    assert ground.run("OP_INSTANCE_SHUTDOWN", instance_name="web1").error is not None
+    assert (ground.instance().admin_state, ground.instance().disks_active) == (AdminState.DOWN, True)
+    assert "disk_release" not in ground.nodes.tags()
+    del ground.nodes.answers["guest_stop"]
+    assert ground.run("OP_INSTANCE_SHUTDOWN", instance_name="web1").error is None
+    assert (ground.instance().admin_state, ground.instance().disks_active) == (AdminState.DOWN, False)
+
+
 def test_a_guest_that_is_down_is_not_stopped_again() -> None:
     """Only the wish is recorded and the disks are released."""
     ground = Ground()

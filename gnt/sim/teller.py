@@ -128,8 +128,13 @@ class Teller:
         found = [*checkers.check(self.client), *self.world.mirrors.too_early]
         self.problems += [f"{when}: {text}" for text in found]
 
-    def until_done(self, what: str, do: Callable[[], Any]) -> Any:
-        """Do something again until it does not fail any more; without any fault so far it may not fail at all."""
+    def until_done(self, what: str, do: Callable[[], Any], *, done_already: str | None = None) -> Any:
+        """Do something again until it does not fail any more; without any fault so far it may not fail at all.
+
+        `done_already` is the code of the refusal of what cannot be done twice. After a try whose end nobody knows,
+        that says that this try has done it; before, it is a failure as any other.
+        """
+        unclear = False
         for _ in range(TRIES):
             try:
                 return do()
@@ -137,6 +142,9 @@ class Teller:
                 if not self.world.struck():
                     raise
                 self.world.say(f"{what}: {error}")
+                if unclear and isinstance(error, GntError) and error.code == done_already:
+                    return None
+                unclear |= isinstance(error, (ConnectionLost, NoMajority, Stuck))
                 self.world.clock.run_for(60.0)
         raise AssertionError(f"{what}: not after {TRIES} tries")
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from gnt.model.errors import GntError, Refused
+from gnt.model.errors import UNKNOWN_ENTITY, GntError, Refused
 from gnt.noded.storage.lvm import UUID_TAG
 from gnt.sim import checkers, setup
 from gnt.sim.checkers.jobs import check_durable
@@ -28,6 +28,8 @@ from gnt.sim.world import SimWorld
 from gnt.wire.luxi import Request
 
 LONG: Final = 3600.0
+ONCE: Final = {"DeleteFilter": UNKNOWN_ENTITY}
+"""Methods that cannot be done twice, with the code of the refusal of the second time."""
 
 USES: Final[dict[str, str]] = {}
 """For people: each verb with its words, and what it does."""
@@ -182,7 +184,7 @@ def ask(teller: Teller, step: Step) -> None:
         return teller.world.forced(life.ask(Request(method=method, args=arguments)), within=LONG)
 
     if wanted is None:
-        teller.until_done(str(step), do)
+        teller.until_done(str(step), do, done_already=ONCE.get(method))
         return
     _refused(step, do, wanted, struck=teller.world.struck())
 

@@ -311,6 +311,23 @@ def wait(teller: Teller, step: Step) -> None:
     teller.world.clock.run_for(float(step.words[0]))
 
 
+@verb("asked", "LABEL CALL")
+def asked(teller: Teller, step: Step) -> None:
+    """Let time pass until a job has asked a node for this call, which must be within a minute unless a fault fell."""
+    label, call = step.plain()
+    world, wanted = teller.world, f" {call} {teller.labels[label]}/"
+    seen = 0
+
+    def was_asked() -> bool:
+        nonlocal seen
+        new, seen = world.trace[seen:], len(world.trace)
+        return any(" asks " in line and wanted in line for line in new)
+
+    world.drive(was_asked, within=60.0, enough=True)
+    if not any(" asks " in line and wanted in line for line in world.trace) and not world.struck():
+        raise AssertionError(f"{step}: it was not asked for")
+
+
 @verb("check", "")
 def check(teller: Teller, step: Step) -> None:
     """Let everything come to rest, then check everything. All machines must be on, and no way cut."""

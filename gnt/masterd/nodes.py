@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from gnt.daemon.runtime import Runtime
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
-from gnt.model.errors import GntError, InDoubt, NodeFailure, NotReached, StaleEpoch
+from gnt.model.errors import GntError, InDoubt, NodeFailure, NotFenced, NotReached, StaleEpoch
 from gnt.model.objects import Node
 from gnt.wire.calls import NodeCall, Rights, Version
 from gnt.wire.contract import Link, NodeEvent, StopListening
@@ -199,8 +199,8 @@ class Nodes:
     ) -> R:
         """Make a call and give its result. `id`: stable where the call may be sent again; `deadline` in seconds.
 
-        Raises `NotReached` (it never began), `InDoubt` (nobody knows; `CallOutcome` with its id asks the node),
-        `NodeFailure`, or `StaleEpoch`.
+        Raises `NotReached` (it never began; `NotFenced` if the node is there), `InDoubt` (nobody knows;
+        `CallOutcome` with its id asks the node), `NodeFailure`, or `StaleEpoch`.
         """
         peer = self._peer(node)
         if peer.node.offline and not isinstance(call, TO_OFFLINE):
@@ -245,11 +245,11 @@ class Nodes:
     # Fences
 
     async def _fenced_first(self, peer: _Peer) -> None:
-        """Wait for the fence before a call: whatever is wrong with it, the call never began. Raises `NotReached`."""
+        """Wait for the fence before a call: whatever is wrong with it, the call never began. Raises `NotFenced`."""
         try:
             await self._fenced(peer)
         except (NodeFailure, InDoubt) as error:
-            raise NotReached(f"{peer.node.name} is not fenced yet: {error.text}") from error
+            raise NotFenced(f"{peer.node.name} is not fenced yet: {error.text}") from error
 
     def begin_term(self, epoch: Epoch, open_calls: Callable[[str], Collection[str]] | None = None) -> None:
         """Speak for this epoch from now on, and fence every node, those that are away when they come.

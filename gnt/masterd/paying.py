@@ -25,7 +25,7 @@ from gnt.masterd.owing import (
 from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Calls, Debt, Settlement, Settling, is_moot
 from gnt.model.cluster import Cluster
-from gnt.model.errors import InDoubt, NodeFailure, NotReached
+from gnt.model.errors import InDoubt, NodeFailure, NotFenced, NotReached
 from gnt.model.objects import ConfigObject, JobFilter
 from gnt.store.changes import Change, Space
 from gnt.store.configuration import find
@@ -201,7 +201,8 @@ class Payer:
         try:
             settlement = await self._pay_one(debt, debts)
         except (NotReached, InDoubt, NodeFailure) as error:
-            if isinstance(error, NotReached):
+            # One that is only not fenced yet answers who looks: its guest is found running, and stopped by this later.
+            if isinstance(error, NotReached) and not isinstance(error, NotFenced):
                 payment.away.add(debt.node)
             if not isinstance(error, NodeFailure):
                 payment.held.add(place)

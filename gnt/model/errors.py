@@ -119,6 +119,10 @@ class NotReached(_WithHint):
         super().__init__("not_reached", text, hint=hint)
 
 
+class NotFenced(NotReached):
+    """A node call that was never sent: the node is there, but not fenced yet; it may answer who only looks."""
+
+
 class StaleEpoch(GntError):
     """The caller speaks for an epoch that is older than one this node has promised."""
 

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from gnt.masterd.nodes import Nodes
 from gnt.model.epoch import Epoch
-from gnt.model.errors import InDoubt, NodeFailure, NotReached, StaleEpoch
+from gnt.model.errors import InDoubt, NodeFailure, NotFenced, NotReached, StaleEpoch
 from gnt.wire.calls import Delay, NodeCall, NodeInfo, Version
 from gnt.wire.log_calls import Fence
 from tests.masterd.journal_world import node
@@ -79,7 +79,7 @@ def test_a_node_that_was_away_is_fenced_before_anything_changes_it() -> None:
         calling = Deferred.fromCoroutine(nodes.call("n", Delay(seconds=1)))
         # Not what the fence has failed with: the call itself is in no doubt, and may become a debt of the node.
         error = _trial.failureResultOf(calling).value
-        assert isinstance(error, NotReached)
+        assert isinstance(error, NotFenced)
         assert problem.text in error.text
     assert world.nodes["n"].told(Delay) == []
     assert len(world.nodes["n"].told(NodeInfo)) == 1

@@ -20,7 +20,7 @@ from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Debt, is_moot
 from gnt.masterd.tools import Tools
 from gnt.model.cluster import Cluster
-from gnt.model.errors import InDoubt, NodeFailure, NotReached
+from gnt.model.errors import InDoubt, NodeFailure, NotFenced, NotReached
 from gnt.model.objects import AdminState, Disk, DiskTemplate, HypervisorName, Instance
 from gnt.model.specs import DiskSpec, disk_spec, instance_spec
 from gnt.opcodes.test import TestDelay as SleepOpcode
@@ -409,7 +409,9 @@ def test_an_opcode_has_debts_of_its_instances_paid_first() -> None:
     assert not world.debts.keys
 
 
-@pytest.mark.parametrize("error", [InDoubt("too late"), NodeFailure("failed", "it hangs")])
+@pytest.mark.parametrize(
+    "error", [InDoubt("too late"), NodeFailure("failed", "it hangs"), NotFenced("its disk is full, it answers")]
+)
 def test_an_opcode_does_not_go_on_while_its_guest_may_still_be_ended(error: Exception) -> None:
     """The node is there and owes the end of this guest: what a job does now would be undone later."""
     world = World()

@@ -44,7 +44,7 @@ LISTS = ("node volumes node1", "node list-storage node1")
 def shown(gnt: Run, master: FakeMaster) -> Run:
     """Give a way to run a command on a node with one instance on each side."""
     master.rows["node"] = [{"name": "node1", "offline": False, "pinst_list": ["web1"], "sinst_list": ["web2"]}]
-    master.rows["instance"] = [{"name": "web1", "pnode": "node1"}]
+    master.rows["instance"] = [{"name": "web1", "pnode": "node1", "disk_template": "drbd"}]
     master.answers["PlanJob"] = lambda ops: [PLAN for _ in ops]
 
     def run(line: str, *form: str) -> Any:

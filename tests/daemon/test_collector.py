@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from twisted.internet.task import Clock
 
 from gnt.daemon import collector
 from gnt.masterd import tap as masterd
@@ -70,7 +71,7 @@ def test_a_master_daemon_that_takes_clients_has_spared_it(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(masterd, "LuxiServer", server)
     vars(service).update(
-        running=1, _daemon=_Part(), _record=record, _layout=None, _reactor=None, _host="node1", _luxi=None
+        running=1, _daemon=_Part(), _record=record, _layout=None, _reactor=Clock(), _host="node1", _luxi=None
     )
     collector.wait_with_collecting()
     asyncio.run(service._start())

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -123,12 +122,11 @@ def test_a_cut_off_majority_needs_a_word(live: Live) -> None:
     wait_until(lambda: jobs_on(live, "node1").get(last + 1) == "running", "the job does not begin")
     kill_all(live, "node2")
     kill_all(live, "node3")
-    began = time.monotonic()
     new = live.spawn("node1", "gnt-cluster", "modify", "--candidate-pool-size=9")
-    for waiting, longest in ((new, 10.0), (begun, 15.0)):
+    for waiting in (new, begun):
         assert waiting.stdout is not None
         line = next(line for line in waiting.stdout if "waits for a majority" in line)
-        assert time.monotonic() - began < longest
+        assert waiting.poll() is None, "told only when it was over"
         assert re.search(r"these do not answer: node2 \(.+\), node3 \(.+\)", line), line
         typed = line if waiting is begun else waiting.stdout.readline()
         assert "gnt-node modify --offline=yes --force node2" in typed

@@ -31,7 +31,7 @@ from tests.noded.places import place_below
 MASTER = Caller(digest="a" * 64, common_name="node2.example.com")
 NODE = "node-uuid-1"
 # Those that the calls themselves answer.
-ELSEWHERE = frozenset({"promise", "fence", "call_outcome", "call_abort", "log_state", "rights"})
+ELSEWHERE = frozenset({"promise", "fence", "call_outcome", "call_abort", "log_state", "rights", "standing"})
 
 
 class World:

@@ -42,8 +42,12 @@ class Lateness:
 
     def taken(self) -> None:
         """Hear that a change was taken in."""
+        soon = min(NOTICE, self._deadline)
         if self._timer is None:
-            self._timer = self._runtime.clock.callLater(min(NOTICE, self._deadline), self._look)
+            self._timer = self._runtime.clock.callLater(soon, self._look)
+        elif self._timer.getTime() > self._runtime.clock.seconds() + soon:
+            # Those before it have heard why they wait, and are looked at when they are given up.
+            self._timer.reset(soon)
 
     def stop(self) -> None:
         """Mind nothing any more."""

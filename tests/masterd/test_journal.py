@@ -247,6 +247,20 @@ def test_whoever_waits_hears_soon_by_whom_it_is_kept_up() -> None:
     assert "Too few master candidates answer" in given_up[0]
 
 
+def test_who_comes_later_hears_as_soon() -> None:
+    """Not only when those are given up who were told already."""
+    world = World("abc")
+    journal = world.journal()
+    told: list[list[int]] = []
+    journal.on_late(lambda jobs, _text: told.append(list(jobs)))
+    world.cut("b")
+    world.cut("c")
+    for job in (7, 8):
+        journal.enqueue([meta("x")], job).addErrback(lambda _: None)
+        world.turn(NOTICE + 1)
+    assert told == [[7], [8]]
+
+
 def test_a_change_that_is_made_soon_is_none_to_speak_of() -> None:
     """Nobody is told of the waits of every day."""
     world = World("ab")

@@ -116,19 +116,22 @@ class ModifyInstance(Operation[InstanceSetParams]):
         settings.refuse_running(instance, seen.guest)
         notes = self._at_next_start(instance, changed, seen)
         known = cluster.put(changed)
-        kept = (Keep((changed,)),) if changed != instance else ()
         if self._converts:
             steps = self._convert(known, changed, seen)
             said = [*settings.said, ("disk_template", self.op.disk_template)]
-            return Plan((*kept, *steps, *notes), result=said)
+            return Plan((*steps, *notes), result=said)
         changes = self._changes(known, changed, seen.space)
         policy: tuple[Note, ...] = ()
         if self.op.disks or self.op.nics or self.op.beparams:
             after = self._after(known, changed, changes)
             policy = policy_notes(after, after.instances[changed.uuid], ignore=self.op.ignore_ipolicy, before=cluster)
-        steps = self._disks(known, changed, changes, seen) if self.op.disks else ()
         nics = exchange_nics(cluster, instance, known, changed)[0] if seen.plugs else ()
-        return Plan((*policy, *nics, *kept, *steps, *notes), result=[*settings.said, *changes.said])
+        if self.op.disks:
+            # What else changes is recorded with the disks, in one: it is either all so, or nothing is.
+            steps = self._disks(known, changed, changes, seen, nics)
+        else:
+            steps = (*nics, *((Keep((changed,)),) if changed != instance else ()))
+        return Plan((*policy, *steps, *notes), result=[*settings.said, *changes.said])
 
     # Disks
 
@@ -167,7 +170,10 @@ class ModifyInstance(Operation[InstanceSetParams]):
             cluster = cluster.put(disk)
         return cluster.put(replace(instance, disks=tuple(disk.uuid for disk in changes.disks)))
 
-    def _disks(self, cluster: Cluster, instance: Instance, changes: DiskChanges, seen: Seen) -> tuple[Step, ...]:
+    def _disks(
+        self, cluster: Cluster, instance: Instance, changes: DiskChanges, seen: Seen, nics: tuple[Step, ...]
+    ) -> tuple[Step, ...]:
+        """Give the steps of disks, and among them those that give a running guest its other interfaces."""
         gone = (*changes.removed, *changes.detached)
         if gone and not seen.plugs:
             refuse_running(instance, seen.guest, "its disks are in use")
@@ -189,6 +195,7 @@ class ModifyInstance(Operation[InstanceSetParams]):
             *(assemble_disks(known, new) if opened else ()),
             *(wipe_disks(new) if wipes else ()),
             *assemble_disks(known, added),
+            *nics,
             *(plug_disks(known, after, (*changes.new, *changes.attached)) if seen.plugs else ()),
             *(unplug_disks(cluster, instance, gone) if seen.plugs else ()),
             Keep((after, *kept, *loose)),

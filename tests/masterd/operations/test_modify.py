@@ -297,6 +297,24 @@ def test_a_master_that_dies_anywhere_leaves_whole_disks(name: str, after: bool) 
 
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("name", sorted(CHANGES))
+def test_what_changes_beside_disks_is_recorded_with_them(name: str, after: bool) -> None:
+    """Who dies over a modify of disks, interfaces and memory has changed all of it, or nothing."""
+    template, parameters = CHANGES[name]
+    more = {"nics": [["add", -1, {}]], "beparams": {"memory": 512}}
+    seen = set()
+    for moment, ground in crashes(
+        lambda: stopped(template, disks=2), MODIFY, after=after, instance_name="web1", **more, **parameters
+    ):
+        instance = ground.instance()
+        disks = ground.journal.head.disks_of(instance)
+        changed = len(disks) != 2 or {disk.dev_type for disk in disks} != {template}
+        assert (len(instance.nics) == 2, instance.beparams.get("maxmem") == 512) == (changed, changed), moment
+        seen.add(changed)
+    assert True in seen
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("name", sorted(CHANGES))
 def test_an_undo_that_is_lost_anywhere_is_made_up_for_in_order(name: str, after: bool) -> None:
     """A call fails, one of those that undo the rest is lost: when the node has paid, all disks are whole."""
     template, parameters = CHANGES[name]

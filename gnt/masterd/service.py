@@ -146,10 +146,11 @@ class MasterDaemon:
         parts.past.start()
         parts.debts.start(owed)
 
-    async def make_room(self, size: int) -> None:
-        """Let the log have so many bytes of the disk before they are needed. Raises `ConfigError`."""
-        if self._term is not None:
-            await self._runtime.pools("store").run(self._term.database.make_room, size)
+    async def make_room(self, size: int) -> bool:
+        """Let the log have so many bytes of the disk before they are needed; says if it has. Raises `ConfigError`."""
+        if self._term is None:
+            return False
+        return await self._runtime.pools("store").run(self._term.database.make_room, size)
 
     async def _restore(self, parts: _Parts, term: Term) -> None:
         meta = await term.journal.rows(Space.META)

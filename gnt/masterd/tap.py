@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -32,6 +32,7 @@ from gnt.daemon.options import (
 )
 from gnt.daemon.pools import ThreadPools
 from gnt.daemon.reactor import real_runtime, the_reactor
+from gnt.daemon.room import Room
 from gnt.daemon.runtime import Runtime
 from gnt.daemon.takeover import Takeover, take_order
 from gnt.masterd import high_water
@@ -52,7 +53,7 @@ log: Final = Logger()
 PROGRAM: Final = "gnt-masterd"
 LOG_FILE: Final = "master-daemon.log"
 ROOM_AFTER: Final = 1.0
-"""Seconds after a start until the write-ahead log gets its room, which takes a tenth of a second."""
+"""Seconds after a start until the write-ahead log gets its room: whoever waits for the start has things to do first."""
 
 
 class Options(DaemonOptions):
@@ -191,7 +192,7 @@ class MasterService(Service):
         self._daemon = MasterDaemon(runtime, layout, providers, self._deposed)
         self._luxi: LuxiServer | None = None
         self._starting: Deferred[None] | None = None
-        self._room_due: IDelayedCall | None = None
+        self._room = Room(runtime, 8 * ROOM, self._daemon.make_room)
 
     def startService(self) -> None:
         """Start, and say that we are ready when we are."""
@@ -208,15 +209,7 @@ class MasterService(Service):
         self._luxi.start(self._reactor)
         readiness.ready(os.environ, f"{self._host} is the master")
         log.info("{host} is ready", host=self._host)
-        # Soon: whoever waits for this start has things to do first.
-        self._room_due = self._reactor.callLater(ROOM_AFTER, self._make_room)
-
-    def _make_room(self) -> None:
-        self._room_due = None
-        Deferred.fromCoroutine(self._daemon.make_room(8 * ROOM)).addErrback(self._no_room)
-
-    def _no_room(self, failure: Failure) -> None:
-        log.failure("the write-ahead log has no room of its own", failure=failure)
+        self._room.begin(ROOM_AFTER)
 
     def _failed(self, failure: Failure) -> None:
         """End: a daemon that cannot start must not look as if it ran."""
@@ -246,8 +239,7 @@ class MasterService(Service):
         if self._starting is not None:
             self._starting.cancel()
             await self._starting
-        if self._room_due is not None:
-            self._room_due.cancel()
+        self._room.stop()
         if self._luxi is not None:
             await self._luxi.stop()
         await self._daemon.stop()

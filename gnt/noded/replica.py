@@ -7,15 +7,13 @@ for each call, so a master daemon that starts here gets it at once, and a call t
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final, TypeVar
 
 import msgspec
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from gnt.daemon.files import remove_durably
+from gnt.daemon.room import Room
 from gnt.model.epoch import START, Epoch
 from gnt.model.errors import ConfigError, NodeFailure
 from gnt.noded.handler import CallContext, Handlers, Place
@@ -53,10 +51,8 @@ class Replica:
         self._name = place.name
         self._vault = vault or _own_vault(place)
         # What the log of a store that is newly opened gets once its first changes are answered.
-        self._room = LOG_ROOM if vault is None else 0
+        self._room = Room(place.runtime, LOG_ROOM, self._make_room) if vault is None else None
         self._roomless = False
-        self._room_due: IDelayedCall | None = None
-        self._clock = place.runtime.clock
         self._authority_key = place.layout.authority_key
         self._pool = place.runtime.pools("log")
         self._database: Database | None = None
@@ -102,9 +98,8 @@ class Replica:
 
     async def stop(self) -> None:
         """Fold the write-ahead log in and close the store."""
-        if self._room_due is not None:
-            self._room_due.cancel()
-            self._room_due = None
+        if self._room is not None:
+            self._room.stop()
         await self._pool.run(self._close)
 
     # Calls
@@ -122,21 +117,17 @@ class Replica:
             return _append(database, call, entries, context.epoch)
 
         answer = await self._with_database(work)
-        if self._roomless and answer.stored:
+        if self._room is not None and self._roomless and answer.stored:
             self._roomless = False
-            self._room_due = self._clock.callLater(ROOM_AFTER, self._begin_room)
+            self._room.begin(ROOM_AFTER)
         return answer
 
-    def _begin_room(self) -> None:
-        self._room_due = None
-        Deferred.fromCoroutine(self._make_room()).addErrback(
-            lambda failure: log.failure("the write-ahead log has no room of its own", failure=failure)
-        )
-
-    async def _make_room(self) -> None:
-        """Let the log have its room now."""
-        with suppress(NodeFailure):  # the master daemon has taken the store; its log has room
-            await self._with_database(lambda database: database is not None and database.make_room(self._room))
+    async def _make_room(self, size: int) -> bool:
+        """Let the log have so many bytes of the disk now; says if it has."""
+        try:
+            return await self._with_database(lambda database: database is not None and database.make_room(size))
+        except NodeFailure:
+            return False  # the master daemon has taken the store; its log has room
 
     async def _read(self, call: LogRead, _context: CallContext) -> LogPiece:
         def work(database: Database | None) -> LogPiece:
@@ -181,7 +172,7 @@ class Replica:
             self._keep_aside(uncommitted(old, new))
             self._close()
         self._database = database = self._vault.install(call.transfer, new)
-        self._roomless = bool(self._room)
+        self._roomless = True
         for known in (promised, epoch):
             if known is not None and known.number > database.promised.number:
                 database.promise(known)
@@ -204,7 +195,7 @@ class Replica:
             self._database = None
         if self._database is None and self._vault.exists():
             self._database = self._vault.open()
-            self._roomless = bool(self._room)
+            self._roomless = True
         if self._database is not None:
             self._database.refresh()
         return self._database

@@ -42,7 +42,7 @@ class _Part:
 
     methods = door = None
 
-    async def make_room(self, _size: int) -> None:
+    def begin(self, _after: float) -> None:
         """Have room."""
 
     async def start(self) -> None:
@@ -71,7 +71,14 @@ def test_a_master_daemon_that_takes_clients_has_spared_it(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(masterd, "LuxiServer", server)
     vars(service).update(
-        running=1, _daemon=_Part(), _record=record, _layout=None, _reactor=Clock(), _host="node1", _luxi=None
+        running=1,
+        _daemon=_Part(),
+        _record=record,
+        _layout=None,
+        _reactor=Clock(),
+        _host="node1",
+        _luxi=None,
+        _room=_Part(),
     )
     collector.wait_with_collecting()
     asyncio.run(service._start())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -191,14 +193,65 @@ def test_room_is_not_asked_for_twice(path: Path) -> None:
     assert Path(f"{path}-wal").stat().st_mtime_ns == before.st_mtime_ns
 
 
-def test_a_disk_without_room_is_no_reason_not_to_open(path: Path) -> None:
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_without_room_is_no_reason_not_to_open(path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     """Who wants to read may; the store says only that there is none."""
     database = Database.open(path)
-    (pages,) = database.connection.execute("PRAGMA page_count").fetchone()
-    database.connection.execute(f"PRAGMA max_page_count = {pages}")
-    assert not database.make_room(ROOM)
+
+    def full(*_args: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with monkeypatch.context() as context:
+        context.setattr("gnt.store.write_ahead.os.pwrite", full)
+        assert not database.make_room(ROOM)
     assert not database.connection.in_transaction
     assert [job.id for job in database.jobs()] == [1]
+    assert database.append(at(1), [entry(2, job(2))], epoch=FIRST, committed=2).stored
+
+
+def test_a_disk_that_fails_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one line, with the file; no transaction stays open."""
+    database = Database.open(path)
+
+    def broken(*_args: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("gnt.store.write_ahead.os.pwrite", broken)
+    with pytest.raises(ConfigError, match=r"cannot write .*config\.db: Input/output error"):
+        database.make_room(ROOM)
+    assert not database.connection.in_transaction
+
+
+def test_room_is_made_around_what_is_written(path: Path) -> None:
+    """Piece by piece while commits go on; nothing of them is written over, and a crash finds all of them."""
+    database = Database.open(path)
+    serial = 1
+    for piece in range(1, 9):
+        for _ in range(20 * piece):
+            serial += 1
+            assert database.append(at(serial - 1), [entry(serial, job(serial))], epoch=FIRST, committed=serial).stored
+        assert database.make_room(piece * ROOM // 8)
+    assert log_size(path) >= ROOM
+    there = path.with_name("there")
+    there.mkdir()
+    for name in ("config.db", "config.db-wal"):
+        shutil.copy(path.with_name(name), there / name)
+    found = Database.open(there / "config.db")
+    assert found.end == at(serial)
+    assert {job.id for job in found.jobs()} == set(range(1, serial + 1))
+
+
+def test_a_log_that_is_only_room_is_empty(path: Path) -> None:
+    """A machine that loses power before anything was written behind it opens the store as it was."""
+    database = Database.open(path)
+    assert database.make_room(ROOM)
+    there = path.with_name("there")
+    there.mkdir()
+    shutil.copy(path, there / "config.db")
+    (there / "config.db-wal").write_bytes(bytes(ROOM))
+    found = Database.open(there / "config.db")
+    assert found.append(at(1), [entry(2, job(2))], epoch=FIRST, committed=2).stored
+    assert {job.id for job in found.jobs()} == {1, 2}
 
 
 def test_the_log_leaves_a_small_disk_to_others(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 from msgspec.structs import replace
 
@@ -17,6 +17,9 @@ from gnt.wire.calls import NodeFacts, NodeInfo, StorageCheck, StorageUnit
 from gnt.wire.disk_calls import DeviceSizes, ProviderList, VolumeList
 
 MIB = 1024 * 1024
+
+VOLUMES = frozenset({DiskTemplate.PLAIN, DiskTemplate.THIN})
+"""Templates whose disks are logical volumes, of whole extents."""
 
 NOT_MADE = frozenset({"gluster", "mixed"})
 """Templates that this version knows by name only."""
@@ -64,14 +67,6 @@ def refuse_exclusive_storage(cluster: Cluster, nodes: Sequence[str]) -> None:
             )
 
 
-async def look_at_space(look: Look, nodes: Sequence[str], groups: Sequence[str]) -> dict[str, NodeFacts]:
-    """Ask nodes what is free in volume groups; nothing is asked where no group is."""
-    if not groups:
-        return {}
-    call = NodeInfo(storage=[StorageUnit(kind="lvm-vg", key=group) for group in sorted(groups)])
-    return {node: await look.ask(node, call) for node in dict.fromkeys(nodes)}
-
-
 def refuse_without_space(cluster: Cluster, seen: Mapping[str, NodeFacts], needed: Mapping[str, int]) -> None:
     """Refuse nodes that lack a volume group, or space (MiB) in it."""
     for uuid, facts in seen.items():
@@ -102,18 +97,28 @@ def in_whole_extents(cluster: Cluster, disks: Sequence[Disk], seen: Mapping[str,
 
 
 def _in_whole_extents(cluster: Cluster, disk: Disk, seen: Mapping[str, NodeFacts]) -> Disk:
-    if disk.dev_type is not DiskTemplate.PLAIN or not disk.nodes or disk.nodes[0] not in seen:
+    if disk.dev_type not in VOLUMES or not disk.nodes or disk.nodes[0] not in seen:
         return disk
     node, volume_group = disk.nodes[0], str(disk.logical_id[0])
     extent = next((unit.extent for unit in seen[node].storage if unit.key == volume_group), 0)
-    group = cluster.group_of(cluster.nodes[node])
-    grain = extent * max(1, int(fill_disk(cluster, group, disk.dev_type, disk.params)["stripes"]))
+    parameters = fill_disk(cluster, cluster.group_of(cluster.nodes[node]), disk.dev_type, disk.params)
+    # A thin volume has no rows: its pool has.
+    grain = extent * max(1, int(parameters.get("stripes", 1)))
     return replace(disk, size=-(-disk.size // grain) * grain) if grain else disk
 
 
 async def look_for_room(look: Look, nodes: Sequence[str], disks: Sequence[Disk]) -> dict[str, NodeFacts]:
-    """Ask the nodes that are to hold new disks what is free there."""
-    return await look_at_space(look, nodes, list(space_needed(disks)))
+    """Ask the nodes that are to hold disks what their volume groups have free, and how large extents are there."""
+    thin = {str(disk.logical_id[0]) for disk in disks if disk.dev_type is DiskTemplate.THIN}
+    return await _look_at_groups(look, nodes, thin | set(space_needed(disks)))
+
+
+async def _look_at_groups(look: Look, nodes: Sequence[str], groups: Set[str]) -> dict[str, NodeFacts]:
+    """Ask nodes about volume groups; nothing is asked where no group is."""
+    if not groups:
+        return {}
+    call = NodeInfo(storage=[StorageUnit(kind="lvm-vg", key=group) for group in sorted(groups)])
+    return {node: await look.ask(node, call) for node in dict.fromkeys(nodes)}
 
 
 async def look_at_storage(

@@ -10,8 +10,20 @@ from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Locks
 from gnt.masterd.operation import Look, Operation, Stage, executes
-from gnt.masterd.operations.disk_checks import look_at_storage, look_for_room, refuse_without_space
-from gnt.masterd.operations.disk_steps import assemble_disks, create_disks, laid, release_disks, remove_disks
+from gnt.masterd.operations.disk_checks import (
+    in_whole_extents,
+    look_at_storage,
+    look_for_room,
+    refuse_without_space,
+)
+from gnt.masterd.operations.disk_steps import (
+    assemble_disks,
+    create_disks,
+    laid,
+    release_disks,
+    remove_disks,
+    wipe_disks,
+)
 from gnt.masterd.operations.instance_power import stop_call
 from gnt.masterd.operations.instance_steps import (
     bridges_of,
@@ -23,7 +35,6 @@ from gnt.masterd.operations.instance_steps import (
     refuse_unusable,
     refuse_without_memory,
 )
-from gnt.masterd.operations.mirror_steps import at
 from gnt.masterd.operations.new_disks import space_needed
 from gnt.masterd.plan import Keep, Note, Plan, Step, Undoable, on
 from gnt.model.cluster import Cluster
@@ -37,7 +48,12 @@ from gnt.wire.calls import BridgeCheck, NodeFacts, NodeInfo
 from gnt.wire.disk_calls import DiskOffer, DiskPull
 from gnt.wire.guest_calls import GuestFacts, GuestStart, HypervisorCheck
 
-Tickets = Sequence[dict[str, Any]]
+
+class Tickets(msgspec.Struct, frozen=True, kw_only=True):
+    """How each disk is fetched, in order, and the target's room."""
+
+    tickets: Sequence[dict[str, Any]]
+    space: Mapping[str, NodeFacts]
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +106,10 @@ class MoveInstance(Operation[InstanceMove]):
             refuse_missing_bridges(target, seen.missing_bridges)
             memory = fill_be(cluster, instance.beparams)["maxmem"]
             refuse_without_memory(target, seen.facts, instance.hypervisor, memory)
-        refuse_without_space(cluster, seen.space, space_needed(cluster.disks_of(instance)))
-        here = laid(cluster, instance)
-        there = at(here, target.uuid)
         moved = replace(instance, primary_node=target.uuid)
+        disks = _moved(cluster, instance, target, seen.space)
+        refuse_without_space(cluster, seen.space, space_needed(disks))
+        here, there = laid(cluster, instance), laid(cluster, moved, disks)
         offers = tuple(
             Undoable(
                 on(source.uuid, DiskOffer(disk=disk.spec, reader=target.uuid, address=source.secondary_ip)), undo=None
@@ -114,9 +130,11 @@ class MoveInstance(Operation[InstanceMove]):
         )
 
     async def take_tickets(self, cluster: Cluster, look: Look) -> Tickets:
-        """Take what the source said about fetching each disk, in order."""
-        del cluster
-        return [ticket for _, ticket in look.answers(DiskOffer)]
+        """Take what the source said about fetching each disk, in order; what the volumes are there is asked again."""
+        instance = cluster.instance(self.op.instance_name)
+        target = self._target(cluster, instance)
+        space = await look_for_room(look, [target.uuid], cluster.disks_of(instance))
+        return Tickets(tickets=[ticket for _, ticket in look.answers(DiskOffer)], space=space)
 
     def plan_copy(self, cluster: Cluster, tickets: Tickets) -> Plan:
         """Copy; from then on the instance lives on the target, and its disks here are removed."""
@@ -125,15 +143,17 @@ class MoveInstance(Operation[InstanceMove]):
         here = laid(cluster, instance)
         starts = _starts(instance)
         moved = replace(instance, primary_node=target.uuid, disks_active=starts)
-        disks = tuple(_moved(disk, target) for disk in cluster.disks_of(instance))
+        disks = _moved(cluster, instance, target, tickets.space)
         known = cluster.put(moved)
         for disk in disks:
             known = known.put(disk)
-        copies: list[Step] = []
-        for each, ticket in zip(here, tickets, strict=True):
-            pull = DiskPull(source=each.spec, disk=each.spec, ticket=ticket)
-            copies += [Note(f"* copying disk/{each.spec.index}"), Undoable(on(target.uuid, pull), undo=None)]
         there = laid(known, moved)
+        copies: list[Step] = []
+        for old, new, ticket in zip(here, there, tickets.tickets, strict=True):
+            pull = DiskPull(source=old.spec, disk=new.spec, ticket=ticket)
+            copies += [Note(f"* copying disk/{old.spec.index}"), Undoable(on(target.uuid, pull), undo=None)]
+            if cluster.settings.prealloc_wipe_disks and new.spec.size > old.spec.size:
+                copies += wipe_disks([new], [old.spec.size])
         start = GuestStart(instance=instance_spec(known, moved))
         return Plan(
             (
@@ -186,5 +206,7 @@ def _starts(instance: Instance) -> bool:
     return instance.admin_state is AdminState.UP
 
 
-def _moved(disk: Disk, target: Node) -> Disk:
-    return replace(disk, nodes=(target.uuid,))
+def _moved(cluster: Cluster, instance: Instance, target: Node, space: Mapping[str, NodeFacts]) -> tuple[Disk, ...]:
+    """Give the disks as they will be on the target, whose volume groups may have larger extents."""
+    disks = (replace(disk, nodes=(target.uuid,)) for disk in cluster.disks_of(instance))
+    return in_whole_extents(cluster, tuple(disks), space)

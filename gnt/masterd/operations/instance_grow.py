@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from gnt.masterd.jobs.lockset import Level, Locks
 from gnt.masterd.operation import Look, Operation, executes
-from gnt.masterd.operations.disk_checks import in_whole_extents, look_at_space, refuse_without_space
+from gnt.masterd.operations.disk_checks import in_whole_extents, look_for_room, refuse_without_space
 from gnt.masterd.operations.disk_steps import (
     Laid,
     assemble_disks,
@@ -21,7 +21,6 @@ from gnt.masterd.operations.disk_steps import (
 )
 from gnt.masterd.operations.hotplug import grown_inside, resized
 from gnt.masterd.operations.instance_steps import is_up, locks_of, policy_notes, refuse_offline
-from gnt.masterd.operations.new_disks import space_needed
 from gnt.masterd.plan import Forward, Keep, Note, Plan, Release, Step, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused
@@ -53,9 +52,8 @@ class GrowDisk(Operation[InstanceGrowDisk]):
         """Look at the guest and the free space, and have every node check that it could."""
         instance, disk = self._disk(cluster)
         self._grown(cluster, disk, {})
-        groups = list(space_needed([disk]))
         (where,) = laid(cluster, instance, [disk])
-        space = await look_at_space(look, where.nodes, groups)
+        space = await look_for_room(look, where.nodes, [disk])
         grown = self._grown(cluster, disk, space)
         refuse_without_space(cluster, space, _more(disk, grown.size))
         for node in where.nodes:

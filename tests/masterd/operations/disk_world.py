@@ -42,7 +42,7 @@ class Mirror:
 
 @dataclass
 class DiskWorld:
-    """The disks of all nodes. `percent` is what a sync shows; None: in step at once."""
+    """The disks of all nodes. `percent` is what a sync shows; None: in step at once. `extents`: of nodes that differ."""
 
     volumes: dict[str, dict[str, Volume]] = field(default_factory=dict)
     mirrors: dict[str, dict[int, Mirror]] = field(default_factory=dict)
@@ -51,6 +51,7 @@ class DiskWorld:
     percent: list[float] = field(default_factory=list)
     groups: tuple[str, ...] = ("xenvg",)
     extent: int = 0
+    extents: dict[str, int] = field(default_factory=dict)
     wiped: list[tuple[str, int, int]] = field(default_factory=list)
     copied: list[tuple[str, str]] = field(default_factory=list)
 
@@ -113,8 +114,9 @@ class DiskWorld:
 
     def facts(self, node: str, units: Any) -> list[StorageFacts]:
         """Answer the question for free space."""
+        extent = self.extents.get(node, self.extent)
         return [
-            StorageFacts(kind=unit.kind, key=unit.key, free=self.free(node), size=VG_SIZE, extent=self.extent)
+            StorageFacts(kind=unit.kind, key=unit.key, free=self.free(node), size=VG_SIZE, extent=extent)
             if unit.key in self.groups
             else StorageFacts(kind=unit.kind, key=unit.key, free=None, size=None)
             for unit in units

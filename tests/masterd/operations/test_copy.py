@@ -19,7 +19,8 @@ MOVE = "OP_INSTANCE_MOVE"
 
 def local(template: str = "plain", **parameters: Any) -> DiskGround:
     """Give a cluster with an instance of two disks on node1."""
-    ground = DiskGround()
+    wipes = parameters.pop("prealloc_wipe_disks", False)
+    ground = DiskGround(prealloc_wipe_disks=wipes)
     assert ground.add(disk_template=template, disks=[{"size": 1024}, {"size": 2048}], **parameters).error is None
     ground.nodes.made.clear()
     return ground
@@ -39,6 +40,33 @@ def test_a_running_instance_is_stopped_copied_and_started_there(template: str) -
     offers = [call for _, call in ground.nodes.made if isinstance(call, DiskOffer)]
     assert {(offer.reader, offer.address) for offer in offers} == {(NODE2, "192.0.2.1")}
     ground.tidy()
+
+
+@pytest.mark.parametrize("wipes", [False, True])
+def test_sizes_are_those_that_volumes_have_on_the_new_node(wipes: bool) -> None:
+    """Its group may have larger extents; what the copy does not fill is wiped where the cluster wants that."""
+    ground = local(start=False, prealloc_wipe_disks=wipes)
+    ground.world.extents = {NODE2: 768}
+    ground.world.wiped.clear()
+    assert ground.run(MOVE, instance_name="web1", target_node="node2", ignore_ipolicy=True).error is None
+    one, two = ground.journal.head.disks_of(ground.instance())
+    assert (one.size, two.size) == (1536, 2304)
+    assert {volume.size for volume in ground.world.volumes[NODE2].values()} == {1536, 2304}
+    filled = [(disk, offset + size) for disk, offset, size in ground.world.wiped]
+    ends = {disk: max(end for each, end in filled if each == disk) for disk, _ in filled}
+    assert ends == ({one.uuid: 1536, two.uuid: 2304} if wipes else {})
+    begins = {disk: min(offset for each, offset, _ in ground.world.wiped if each == disk) for disk, _ in filled}
+    assert begins == ({one.uuid: 1024, two.uuid: 2048} if wipes else {})
+    ground.tidy()
+
+
+def test_a_target_with_larger_extents_must_have_the_room_for_them() -> None:
+    """What is wanted there is what the volumes will take, and it is told before anything is made."""
+    ground = local(start=False)
+    ground.world.extents = {NODE2: 60_000}
+    text = ground.refused(MOVE, instance_name="web1", target_node="node2", ignore_ipolicy=True)
+    assert "node2.example.com: volume group xenvg has 100000 MiB free, 120000 MiB wanted" in text
+    assert ground.world.volumes.get(NODE2, {}) == {}
 
 
 def test_an_instance_that_is_down_stays_down() -> None:

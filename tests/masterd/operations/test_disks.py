@@ -288,6 +288,27 @@ def test_sizes_are_those_that_volumes_have(stripes: int) -> None:
     assert sizes("web1") == [1024 + 128 * stripes, 128 * stripes]
 
 
+def test_sizes_are_those_that_thin_volumes_have() -> None:
+    """They too consist of whole extents of their group; a pool knows no stripes."""
+    ground = DiskGround(diskparams={"plain": {"stripes": 2}})
+    ground.world.extent = 32
+    given: dict[str, Any] = {"disks": [{"size": 1030}], "start": False, "ignore_ipolicy": True}
+    assert ground.add("web1", disk_template="thin", **given).error is None
+    added = {"instance_name": "web1", "disks": [["add", -1, {"size": 10}]], "ignore_ipolicy": True}
+    assert ground.run("OP_INSTANCE_SET_PARAMS", **added).error is None
+    grow = {"instance_name": "web1", "disk": 0, "ignore_ipolicy": True}
+    assert ground.run("OP_INSTANCE_GROW_DISK", **grow, amount=1).error is None
+    disks = ground.journal.head.disks_of(ground.instance())
+    assert [disk.size for disk in disks] == [1024 + 2 * 32, 32]
+    volumes = {volume.owner: volume.size for volume in ground.world.volumes[NODE1].values()}
+    assert [volumes[disk.uuid] for disk in disks] == [1024 + 2 * 32, 32]
+    ground.world.volumes[NODE1].clear()
+    ground.world.extents = {NODE1: 64}
+    made = {"instance_name": "web1", "disks": [[0, {"size": 100}]]}
+    assert ground.run("OP_INSTANCE_RECREATE_DISKS", **made).error is None
+    assert ground.journal.head.disks_of(ground.instance())[0].size == 128
+
+
 def test_only_the_new_part_is_filled_with_zeros() -> None:
     """Where the cluster wants new disks wiped."""
     ground = DiskGround(prealloc_wipe_disks=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from msgspec.structs import replace
 
@@ -113,7 +114,7 @@ async def look_for_room(look: Look, nodes: Sequence[str], disks: Sequence[Disk])
     return await _look_at_groups(look, nodes, thin | set(space_needed(disks)))
 
 
-async def _look_at_groups(look: Look, nodes: Sequence[str], groups: Set[str]) -> dict[str, NodeFacts]:
+async def _look_at_groups(look: Look, nodes: Sequence[str], groups: AbstractSet[str]) -> dict[str, NodeFacts]:
     """Ask nodes about volume groups; nothing is asked where no group is."""
     if not groups:
         return {}

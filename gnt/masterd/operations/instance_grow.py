@@ -25,11 +25,12 @@ from gnt.masterd.plan import Forward, Keep, Note, Plan, Release, Step, on
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, WRONG_STATE, Refused
 from gnt.model.objects import Disk, DiskTemplate, Instance
+from gnt.model.specs import DiskSpec
 from gnt.model.templates import NOT_GROWABLE
 from gnt.model.units import EIB
 from gnt.opcodes.instance_disks import InstanceGrowDisk
 from gnt.wire.calls import NodeFacts
-from gnt.wire.disk_calls import DiskGrow, DiskGrowCheck
+from gnt.wire.disk_calls import DiskGrow, DiskGrowCheck, DiskStates
 from gnt.wire.guest_calls import GuestFacts
 
 
@@ -55,8 +56,10 @@ class GrowDisk(Operation[InstanceGrowDisk]):
         (where,) = laid(cluster, instance, [disk])
         space = await look_for_room(look, where.nodes, [disk])
         grown = self._grown(cluster, disk, space)
-        refuse_without_space(cluster, space, _more(disk, grown.size))
         for node in where.nodes:
+            if _is_volume(disk):
+                missing = grown.size - await _size_there(look, node, where)
+                refuse_without_space(cluster, {node: space[node]}, {_group_of(where): max(0, missing)})
             await look.ask(node, DiskGrowCheck(disk=where.spec, size=grown.size))
         return Seen(guest=await look.guest(instance), space=space)
 
@@ -130,12 +133,24 @@ class GrowDisk(Operation[InstanceGrowDisk]):
         return grown
 
 
-def _more(disk: Disk, size: int) -> dict[str, int]:
-    """Give the MiB that growing needs of a volume group on each node."""
-    volume = disk.children[0] if disk.children else disk
-    if volume.dev_type is not DiskTemplate.PLAIN:
-        return {}
-    return {str(volume.logical_id[0]): max(0, size - volume.size)}
+def _is_volume(disk: Disk) -> bool:
+    """Say whether growing takes room of a volume group."""
+    return (disk.children[0] if disk.children else disk).dev_type is DiskTemplate.PLAIN
+
+
+def _volume_of(where: Laid) -> DiskSpec:
+    return where.spec.children[0] if where.is_mirror else where.spec
+
+
+def _group_of(where: Laid) -> str:
+    return str(_volume_of(where).logical_id[0])
+
+
+async def _size_there(look: Look, node: str, where: Laid) -> int:
+    """Give the MiB that the volume of a disk has on a node: one side of a mirror may have grown already."""
+    volume = _volume_of(where)
+    (state,) = await look.ask(node, DiskStates(disks=[volume]))
+    return state.facts.size if state.facts is not None else volume.size
 
 
 def _grow(cluster: Cluster, where: Laid, disk: Disk, grown: Disk, *, active: bool) -> tuple[Step, ...]:

@@ -42,7 +42,7 @@ class Mirror:
 
 @dataclass
 class DiskWorld:
-    """The disks of all nodes. `percent` is what a sync shows; None: in step at once. `extents`: of nodes that differ."""
+    """The disks of all nodes. `percent` is what a sync shows; None: in step at once. `extents`: where they differ."""
 
     volumes: dict[str, dict[str, Volume]] = field(default_factory=dict)
     mirrors: dict[str, dict[int, Mirror]] = field(default_factory=dict)

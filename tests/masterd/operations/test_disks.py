@@ -214,6 +214,25 @@ def test_a_group_that_is_full_half_way_keeps_the_mirror_as_it_was(start: bool) -
     assert any(ground.world.mirrors.values()) is start
 
 
+def test_what_has_grown_already_needs_no_room_again() -> None:
+    """One side took most of its group before the other failed: the same command again only needs the other's room."""
+    ground = stopped()
+    plain = ground.nodes.answers["disk_grow"]
+    ground.nodes.answers["disk_grow"] = lambda node, call: (
+        NodeFailure("storage_error", "it is full") if node == NODE2 else plain(node, call)
+    )
+    grow = {"instance_name": "web1", "disk": 0, "amount": 60_000, "ignore_ipolicy": True}
+    assert "it is full" in str(ground.run("OP_INSTANCE_GROW_DISK", **grow).error)
+    assert ground.world.free(NODE1) < 60_000 < ground.world.free(NODE2)
+    ground.nodes.answers["disk_grow"] = plain
+    more = ground.refused("OP_INSTANCE_GROW_DISK", **{**grow, "amount": 99_000})
+    assert "node1.example.com: volume group xenvg has 38848 MiB free, 39000 MiB wanted" in more
+    assert ground.run("OP_INSTANCE_GROW_DISK", **grow).error is None
+    (disk,) = ground.journal.head.disks_of(ground.instance())
+    assert (disk.size, disk.children[0].size) == (61_024, 61_024)
+    assert ground.world.free(NODE1) == ground.world.free(NODE2)
+
+
 def test_a_wipe_that_fails_leaves_nothing_open() -> None:
     """The disk has its new size, since there is no way back, and is closed as it was."""
     ground = DiskGround(prealloc_wipe_disks=True)

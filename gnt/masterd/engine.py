@@ -82,6 +82,7 @@ class Engine:
             tools.resolver,
             run.feedback,
             address_problem=tools.address_problem,
+            unpaid=tools.unpaid,
         )
         try:
             return await course.stages(operation.stages(), look)

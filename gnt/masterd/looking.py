@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from gnt.masterd.settling import Calls, Debt
 from gnt.masterd.unsafe import UnsafeRecord, unsafe_changes
 from gnt.model.cluster import Cluster
-from gnt.model.errors import GntError, NotReached
+from gnt.model.errors import GntError, NodeFailure, NotReached
 from gnt.model.objects import Instance
 from gnt.store.changes import Space
 from gnt.wire.calls import NodeCall
@@ -47,6 +47,7 @@ class Looking:
         feedback: Callable[[str], None],
         *,
         address_problem: Callable[[], str] = str,
+        unpaid: Mapping[str, NodeFailure] | None = None,
     ) -> None:
         self.cluster = cluster
         self._calls = calls
@@ -54,6 +55,7 @@ class Looking:
         self._resolver = resolver
         self._feedback = feedback
         self._address_problem = address_problem
+        self._unpaid = {} if unpaid is None else unpaid
         self._answers: list[tuple[str, NodeCall[Any], Any]] = []
 
     async def ask(self, node: str, call: NodeCall[R]) -> R:
@@ -96,10 +98,10 @@ class Looking:
         return await self.ask(instance.primary_node, call)
 
     async def debts(self) -> list[tuple[str, str]]:
-        """Read what nodes owe."""
+        """Read what nodes owe, with what they answered last."""
         rows = await self._rows.rows(Space.DEBT, "")
-        debts = [msgspec.json.decode(row, type=Debt) for row in rows.values()]
-        return [(debt.node, debt.text) for debt in debts]
+        debts = {key: msgspec.json.decode(row, type=Debt) for key, row in rows.items()}
+        return [(debt.node, _with_answer(debt.text, self._unpaid.get(key))) for key, debt in debts.items()]
 
     async def unsafe_changes(self) -> list[UnsafeRecord]:
         """Read what was done without a majority."""
@@ -124,3 +126,11 @@ class Looking:
     def answers(self, kind: type[NodeCall[R]]) -> list[tuple[str, R]]:
         """Give the answers of this kind of call in earlier stages, with the node of each, in order."""
         return [(node, answer) for node, call, answer in self._answers if isinstance(call, kind)]
+
+
+def _with_answer(text: str, answer: NodeFailure | None) -> str:
+    """Add to what is owed what keeps the node from it, unless that is said already, and what helps."""
+    if answer is None:
+        return text
+    said = text if answer.text in text else f"{text}; at the last try: {answer.text}"
+    return f"{said} ({answer.hint})" if answer.hint else said

@@ -54,7 +54,7 @@ class Look(Protocol):
         """Ask the primary node whether the guest is there; None if it is not."""
 
     async def debts(self) -> list[tuple[str, str]]:
-        """Give what nodes owe: the UUID of the node, and what, for people."""
+        """Give what nodes owe: the UUID of the node, and what, for people; with what it answered last, if it did."""
 
     async def unsafe_changes(self) -> list[UnsafeRecord]:
         """Give what was done without a majority, the oldest first."""

@@ -132,7 +132,10 @@ def _version(obj: ConfigObject) -> int:
 
 
 class Payer:
-    """Has a node pay. What fails again stays; a question is paid by settling what hung on its answer."""
+    """Has a node pay. What fails again stays; a question is paid by settling what hung on its answer.
+
+    `unpaid` takes what a node answered last, by the key of the debt.
+    """
 
     def __init__(
         self,
@@ -141,12 +144,15 @@ class Payer:
         calls: Calls,
         name_of: Callable[[str], str],
         locking: Locking | None = None,
+        *,
+        unpaid: dict[str, NodeFailure] | None = None,
     ) -> None:
         self._commits = commits
         self._rows = rows
         self._calls = calls
         self._name_of = name_of
         self._locking = locking or NoLocking()
+        self._unpaid = unpaid if unpaid is not None else {}
 
     async def pay(self, node: str) -> Payment:
         """Pay all that a node (its UUID) owes, each debt under the locks of what it touches."""
@@ -179,6 +185,7 @@ class Payer:
             debts = await self._debts("")
             hidden = await hidden_rows(self._rows, Space.DEBT, key)
             debts.pop(key, None)
+            self._unpaid.pop(key, None)
             await self._commit(removal(Space.DEBT, key, hidden=key in hidden), debt, Settlement(), {}, debts)
         return [debt.text for _, debt in sorted(gone.items())]
 
@@ -198,13 +205,16 @@ class Payer:
         if place in payment.held:
             payment.open.append(f"{debt.text}: what is owed before it comes first")
             return
+        self._unpaid.pop(key, None)
         try:
             settlement = await self._pay_one(debt, debts)
         except (NotReached, InDoubt, NodeFailure) as error:
             # One that is only not fenced yet answers who looks: its guest is found running, and stopped by this later.
             if isinstance(error, NotReached) and not isinstance(error, NotFenced):
                 payment.away.add(debt.node)
-            if not isinstance(error, NodeFailure):
+            if isinstance(error, NodeFailure):
+                self._unpaid[key] = error
+            else:
                 payment.held.add(place)
             payment.open.append(f"{debt.text}: {error}")
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -13,6 +13,7 @@ from gnt.masterd.paying import Locking, Payer
 from gnt.masterd.plan import ByMaster
 from gnt.masterd.settling import Calls
 from gnt.model.cluster import Cluster
+from gnt.model.errors import NodeFailure
 from gnt.model.objects import ConfigObject
 from gnt.store.changes import Change
 
@@ -57,7 +58,8 @@ class Tools:
     """What the engine works with. `sleep` waits on the daemon's clock, in seconds; `now` reads it.
 
     `owed` has the keys of all debts; `locking` takes the locks under which one is paid that no opcode pays first.
-    `address_problem` says why the cluster's address is not up.
+    `address_problem` says why the cluster's address is not up. `unpaid` has what nodes answered last to what they owe,
+    by the key of the debt.
     """
 
     commits: Commits
@@ -71,10 +73,15 @@ class Tools:
     owed: Collection[str] = ()
     locking: Locking | None = None
     address_problem: Callable[[], str] = str
+    unpaid: dict[str, NodeFailure] = field(default_factory=dict)
 
     def payer(self) -> Payer:
         """Make what has nodes pay."""
-        return Payer(self.commits, self.rows, self.calls, lambda uuid: node_name(self.commits.head, uuid), self.locking)
+
+        def name_of(uuid: str) -> str:
+            return node_name(self.commits.head, uuid)
+
+        return Payer(self.commits, self.rows, self.calls, name_of, self.locking, unpaid=self.unpaid)
 
 
 def node_name(cluster: Cluster, uuid: str) -> str:

@@ -27,6 +27,10 @@ from gnt.wire.guest_calls import GuestFacts, GuestList
 
 CLOCK_SKEW = 150.0
 UNSAFE_AGE = 90 * 86400.0
+_HOW_DEBTS_END = (
+    "  - NOTICE: what is owed is tried again every minute: mend on its node what keeps it from that; "
+    "a node that leaves the cluster is let off (gnt-node remove)"
+)
 """Seconds that a change without a majority is told: as long as the past of objects is kept."""
 # How the verify of a hypervisor begins where it only remarks something (`gnt.noded.hypervisors.interface`).
 NO_FAULT = "note: "
@@ -89,9 +93,12 @@ class VerifyConfiguration(Operation[ClusterVerifyConfig]):
         if problem:
             text = f"does not have the cluster's address {cluster.settings.master_ip} up: {problem}"
             report.add("ENODENET", "node", cluster.master.name, text)
-        for node, text in await look.debts():
+        debts = await look.debts()
+        for node, text in debts:
             name = cluster.nodes[node].name if node in cluster.nodes else node
             report.add("ENODERPC", "node", name, f"owes: {text}", warning=True)
+        if debts:
+            report.note(_HOW_DEBTS_END)
         return report.errors
 
     def plan(self, cluster: Cluster, seen: list[str]) -> Plan:

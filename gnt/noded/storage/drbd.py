@@ -94,12 +94,14 @@ class MirroredDisks:
         """Set the mirror up, connect it, and open it if `primary`: `IDiskTemplate.assemble`.
 
         A new mirror is opened by force, for the first time, once both its sides are in touch: then its first sync
-        begins. Raises `diverged` for a split brain, `stale` where no side with good data can be reached.
+        begins. One that was set up with an older size grows. Raises `diverged` for a split brain, `stale` where no side
+        with good data can be reached.
         """
         side = await self._side(disk)
         await self._assembly.bring_up(side, context)
         if primary:
             await self._assembly.promote(side, shared=False, context=context)
+            await self._assembly.fit(side, context)
         return DiskDevice(path=self._kernel.device(side))
 
     async def release(self, disk: DiskSpec, context: CallContext | None = None) -> None:

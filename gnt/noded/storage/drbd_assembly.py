@@ -30,6 +30,8 @@ PARTING_TIME: Final = 60.0
 LOOK_EVERY: Final = 0.1
 LOOK_SELDOM: Final = 2.0
 _SLOWER: Final = 1.5
+# What DRBD says of a mirror that does not grow, and that can be used all the same.
+_DOES_NOT_GROW: Final = frozenset({"busy", "not_open", "storage_error"})
 
 
 class Assembly:
@@ -265,6 +267,26 @@ class Assembly:
             if failure.code != STALE or shared or not await self._is_new(side, context):
                 raise
             await self._kernel.primary(side, force=True, context=context)
+
+    async def fit(self, side: Side, context: CallContext | None = None) -> None:
+        """Make an open mirror as large as it is to be: it may have been set up before its volumes grew.
+
+        One that cannot grow now is used as it is, and that is said: a guest waits for it.
+        """
+        has = await self._kernel.size(side.minor)
+        if not 0 < has < side.size:
+            return
+        why = "a volume below it is smaller, or its other side is away"
+        try:
+            await self._kernel.resize(side, side.size, context)
+        except NodeFailure as failure:
+            if failure.code not in _DOES_NOT_GROW:
+                raise
+            why = failure.text
+        has = await self._kernel.size(side.minor)
+        if has < side.size:
+            text = f"{side.name} is opened with {has} MiB of {side.size}: {why}"
+            _say(context, f"{text}; gnt-instance activate-disks tries again")
 
     async def _give_time(self, side: Side) -> None:
         """Wait for a peer that is sought; not again for one that was silent a moment ago."""

@@ -36,6 +36,10 @@ _REFUSALS: Final[dict[int, tuple[str, str, bool]]] = {
     130: ("busy", "its sides are coming into step", True),
     131: ("not_open", "it is open for writing on neither of its nodes", False),
 }
+_REMEDIES: Final = {
+    130: "again when they are in step: gnt-instance info shows how far they are",
+    131: "gnt-instance activate-disks opens it, or deactivate-disks closes it on both",
+}
 _ENOUGH: Final = 128 << 10
 _NO_SUCH_MINOR: Final = 127
 _PAUSED_ALREADY: Final = 134
@@ -254,7 +258,7 @@ def failure_of(name: str, what: str, done: Finished) -> NodeFailure:
     number = _number(done)
     if number in _REFUSALS:
         code, words, retry = _REFUSALS[number]
-        return NodeFailure(code, f"{name} {what}: {words}", retry=retry)
+        return NodeFailure(code, f"{name} {what}: {words}", hint=_REMEDIES.get(number, ""), retry=retry)
     return NodeFailure("storage_error", f"{name} {what}: drbdsetup {done.how}: {_first(done)}")
 
 

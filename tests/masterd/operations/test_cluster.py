@@ -7,16 +7,19 @@ from typing import Any
 import msgspec
 import pytest
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 
 from gnt.masterd.jobs.seam import OpcodeEnd
+from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Debt
 from gnt.masterd.unsafe import UnsafeRecord
-from gnt.model.errors import InDoubt, NotReached
+from gnt.model.errors import InDoubt, NodeFailure, NotReached
+from gnt.model.objects import DiskTemplate
+from gnt.model.specs import DiskSpec
 from gnt.opcodes.registry import decode_opcode
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
 from gnt.store.changes import Space
-from gnt.wire.calls import NodeVersion
+from gnt.wire.calls import DiskRemove, NodeVersion
 from gnt.wire.disk_calls import ProviderFacts
 from gnt.wire.guest_calls import GuestFacts
 from tests.masterd.fakes import NODE1, NODE2, NODE3, Run
@@ -135,6 +138,31 @@ def test_what_a_node_owes_is_told_when_it_leaves() -> None:
     ground.journal.rows_[Space.DEBT, f"{NODE3}/5/0/0/1"] = msgspec.json.encode(debt)
     assert ground.run("OP_NODE_REMOVE", node_name="node3").error is None
     assert any("is let off as it leaves: undo disk_create" in line for line in ground.said)
+
+
+@pytest.mark.parametrize("before", ["no connection", "stuck: a lease is held"])
+def test_what_a_node_owes_is_verified_with_what_keeps_it_and_what_helps(before: str) -> None:
+    """One line: what it answered last, once, and the remedy; then how debts end."""
+    ground = Ground()
+    remove = StoredCall(NODE3, DiskRemove(disk=DiskSpec(uuid="d", dev_type=DiskTemplate.EXT, index=0, size=1)))
+    debt = Debt(opcode="5/0", node=NODE3, id="5/0/0/1", text=f"undo disk_create: {before}", call=remove)
+    ground.journal.rows_[Space.DEBT, f"{NODE3}/5/0/0/1"] = msgspec.json.encode(debt)
+    ground.nodes.answers["disk_remove"] = lambda _node, _call: NodeFailure(
+        "storage_error", "stuck: a lease is held", hint="its log is in /var/log"
+    )
+    payment = ensureDeferred(ground.engine.pay(NODE3))
+    assert len(payment.result.open) == 1  # type: ignore[attr-defined]
+    ground.run("OP_CLUSTER_VERIFY_CONFIG")
+    [line, notice] = [line for line in ground.said if "owe" in line]
+    more = "" if before.startswith("stuck") else "; at the last try: stuck: a lease is held"
+    assert line.endswith(f"node node3.example.com: owes: undo disk_create: {before}{more} (its log is in /var/log)")
+    assert "tried again every minute" in notice
+    assert "gnt-node remove" in notice
+    del ground.nodes.answers["disk_remove"]
+    assert len(ensureDeferred(ground.engine.pay(NODE3)).result.paid) == 1  # type: ignore[attr-defined]
+    ground.run("OP_CLUSTER_VERIFY_CONFIG")
+    assert not any("owe" in line for line in ground.said)
+    assert not ground.tools.unpaid
 
 
 def test_nodes_that_cannot_leave() -> None:

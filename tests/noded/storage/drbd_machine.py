@@ -35,6 +35,8 @@ USED = "5BD7C36EB94E4159:0000000000000000:5426A88BE73B5F2D:0000000000000004:1:1:
 class DrbdMachine:
     """`commands` has what was run, without looks; `refuse` maps the second word of a command to a number above.
 
+    `aborted` is the second word of one that is ended from outside.
+
     `then` maps a command (`connect`, `primary`, `primary --force`, ...) to the state after it.
     """
 
@@ -45,6 +47,7 @@ class DrbdMachine:
         self.log.touch()
         self.commands: list[str] = []
         self.refuse: dict[str, int] = {}
+        self.aborted = ""
         self.then: dict[str, str] = {}
         self.setup = ""
         self.generation = USED
@@ -91,6 +94,8 @@ class DrbdMachine:
             return _ended(FRESH) if words[3] in self.metadata else Finished(status=20, signal=None, errors="no valid\n")
         self.commands.append(" ".join(words))
         name = words[-1] if words[0] == "drbdmeta" else words[1]
+        if name == self.aborted:
+            return Finished(status=None, signal=15, ended_by="abort")
         if name in self.refuse and words[-1] != "--force":
             return _refused(self.refuse[name])
         key = f"{name} --force" if "--force" in words and name == "primary" else name

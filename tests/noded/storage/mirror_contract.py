@@ -390,6 +390,23 @@ class MirrorContract:
         facts = [pair.facts(node) for node in pair.nodes]
         assert [one.size for one in facts if one is not None] == [size, size]
 
+    def test_a_mirror_that_was_set_up_before_its_volumes_grew_grows_when_it_is_opened(self, pair: MirrorPair) -> None:
+        """Whoever grew them was cut off, and nobody owes the rest: set up and closed it keeps its size, opened not."""
+        one, other = pair.nodes
+        pair.start()
+        pair.ask(one, DiskDemote(disk=pair.spec))
+        size = pair.spec.size * 2
+        for node in pair.nodes:
+            pair.ask(node, DiskGrow(disk=pair.spec, size=size, backing=True))
+        pair.spec = msgspec.structs.replace(pair.spec, size=size)
+        pair.connect()
+        facts = [pair.facts(node) for node in pair.nodes]
+        assert [found.size for found in facts if found is not None] == [size // 2, size // 2]
+        pair.open(one)
+        pair.in_sync()
+        facts = [pair.facts(node) for node in (one, other)]
+        assert [found.size for found in facts if found is not None] == [size, size]
+
     def _grows(self, pair: MirrorPair, size: int) -> bool:
         try:
             pair.ask(pair.nodes[0], DiskGrow(disk=pair.spec, size=size, backing=False))

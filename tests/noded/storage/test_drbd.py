@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 
 from gnt.model.errors import NodeFailure
 from gnt.model.specs import DiskSpec
+from gnt.noded.handler import CallContext
 from gnt.noded.storage.drbd import MirroredDisks
 from gnt.noded.storage.drbd_kernel import Kernel
 from gnt.noded.storage.interface import IDiskTemplate, IMirror
@@ -303,6 +304,44 @@ def test_assembling_again_changes_nothing(mirror: Driven, machine: DrbdMachine, 
     machine.says(OPEN_HERE)
     mirror.assemble(mirror_spec(), True)
     assert machine.commands == ["drbdsetup disk-options 0 --c-plan-ahead=0 --resync-rate=61440"]
+
+
+def test_what_was_set_up_with_an_older_size_grows_when_it_is_opened(
+    mirror: Driven, machine: DrbdMachine, there: Volumes
+) -> None:
+    """The volumes had grown, and somebody was cut off before the mirror did; never smaller, and never while closed."""
+    machine.is_set_up()
+    machine.says(OPEN_HERE)
+    machine.has_size(64)
+    mirror.assemble(mirror_spec(size=96), False)
+    assert not any("resize" in command for command in machine.commands)
+    for size in (96, 96, 64, 0):
+        mirror.assemble(mirror_spec(size=size), True)
+    assert [command for command in machine.commands if "resize" in command] == ["drbdsetup resize 0 --size 96m"]
+
+
+def test_a_mirror_that_cannot_grow_when_it_is_opened_is_open_and_says_so(
+    mirror: Driven, machine: DrbdMachine, there: Volumes
+) -> None:
+    """The guest gets its disk as it is; the next opening tries again."""
+    machine.is_set_up()
+    machine.says(OPEN_HERE)
+    machine.has_size(64)
+    machine.refuse["resize"] = 130
+    said: list[str] = []
+    context = CallContext("1", None, said.append)
+    mirror.assemble(mirror_spec(size=96), True, context)
+    machine.refuse.clear()
+    machine._follow = lambda *_: None  # type: ignore[method-assign]
+    mirror.assemble(mirror_spec(size=96), True, context)
+    has = "drbd0 is opened with 64 MiB of 96"
+    assert said == [
+        f"{has}: drbd0 does not grow: its sides are coming into step; gnt-instance activate-disks tries again",
+        f"{has}: a volume below it is smaller, or its other side is away; gnt-instance activate-disks tries again",
+    ]
+    machine.aborted = "resize"
+    with pytest.raises(NodeFailure, match="ended because the call was given up"):
+        mirror.assemble(mirror_spec(size=96), True, context)
 
 
 def test_assembling_does_what_is_missing(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:
@@ -610,6 +649,7 @@ def test_growing(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:
     failure = refusal(mirror.grow, mirror_spec(), 128, False)
     assert (failure.code, failure.retry) == ("not_open", False)
     assert "open for writing on neither" in failure.text
+    assert "gnt-instance activate-disks opens it" in failure.hint
 
 
 def test_growing_over_a_smaller_volume(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:

@@ -21,7 +21,7 @@ ENTRY_BYTES: Final = 192 * 1024
 class Item:
     """The changes of one call to `enqueue`, and who waits for them (None: has been told otherwise).
 
-    `noticed`: it has been said that they take long.
+    `noticed`: it has been said that they take long. `patient`: nobody waits for what comes of them.
     """
 
     changes: tuple[Change, ...]
@@ -33,6 +33,7 @@ class Item:
     size: int
     moves_voters: bool
     noticed: bool = False
+    patient: bool = False
 
     def fail(self, error: GntError) -> None:
         """Tell who waits that it will not be, or that nobody knows."""

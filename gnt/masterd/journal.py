@@ -10,16 +10,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from operator import attrgetter
 from typing import Final
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Runtime
 from gnt.masterd.batches import Batch, Item, entry_of, gathered, size_of
 from gnt.masterd.candidates import Candidates
+from gnt.masterd.departure import Departure
 from gnt.masterd.lateness import Absent, Lateness
 from gnt.masterd.local_log import LocalLog
 from gnt.masterd.replication import LogSource, Peers
@@ -36,11 +37,6 @@ log: Final = Logger()
 
 DEADLINE: Final = 30.0
 WRITE_AGAIN: Final = 1.0
-PATIENCE: Final = 0.003
-"""Seconds that changes for which nobody waits stand ready for others to go with them: who submits one job after the
-other submits the next within that time after the answer."""
-LONGEST_PATIENCE: Final = 0.02
-"""The same while others are on their way to a majority, and an answer is still to come."""
 
 CommitListener = Callable[[Position, Sequence[Change]], None]
 LateListener = Callable[[Collection[int], str], None]
@@ -74,9 +70,8 @@ class Journal:
         self._unwritten: list[Batch] = []
         self._open: deque[Batch] = deque()
         self._writing = False
-        self._flush_due: IDelayedCall | None = None
-        # What has gathered may go when this is over; somebody waits for some of it.
-        self._patience: IDelayedCall | None = None
+        self._departure = Departure(runtime.clock, self._flush)
+        # Somebody waits for some of what has gathered.
         self._urgent = False
         self._trouble: GntError | None = None
         self._ended: GntError | None = None
@@ -179,7 +174,7 @@ class Journal:
         except GntError as error:
             self._head, self._staged = self._tip, []
             return fail(error)
-        waiting = self._take(changes, job)
+        waiting = self._take(changes, job, patient=patient)
         if patient:
             self._wait_for_company()
         else:
@@ -190,6 +185,10 @@ class Journal:
         """Write what has gathered, if anything has: somebody waits for it now."""
         if self._pending:
             self._schedule()
+
+    def press(self) -> bool:
+        """Begin now to write what was to be written in this turn anyway; says whether there was anything."""
+        return self._departure.press()
 
     def enqueue_unsafe(self, changes: Sequence[Change]) -> Deferred[Position]:
         """Take in a change that strikes voters off, and counts with those that remain, although too few answer.
@@ -208,7 +207,7 @@ class Journal:
         self._schedule()
         return waiting
 
-    def _take(self, changes: Sequence[Change], job: int) -> Deferred[Position]:
+    def _take(self, changes: Sequence[Change], job: int, *, patient: bool = False) -> Deferred[Position]:
         waiting: Deferred[Position] = Deferred()
         new_voters = voters(self._head) if self._staged else self._tip_voters
         item = Item(
@@ -220,6 +219,7 @@ class Journal:
             waiting=waiting,
             size=sum(map(size_of, changes)),
             moves_voters=new_voters != self._tip_voters,
+            patient=patient,
         )
         self._tip, self._staged, self._tip_voters = self._head, [], new_voters
         self._pending.append(item)
@@ -289,29 +289,19 @@ class Journal:
 
     def _schedule(self) -> None:
         self._urgent = True
-        if self._flush_due is None and not self._writing and self._ended is None:
-            self._flush_due = self._runtime.clock.callLater(0, self._flush)
+        if not self._writing and self._ended is None:
+            self._departure.soon()
 
     def _wait_for_company(self) -> None:
         """See that what has gathered is written, though not at once: what comes meanwhile goes with it."""
-        if self._patience is None and self._flush_due is None and not self._writing and self._ended is None:
-            patience = LONGEST_PATIENCE if self._open else PATIENCE
-            self._patience = self._runtime.clock.callLater(patience, self._flush)
-
-    def _lose_patience(self) -> None:
-        """Have what stands ready wait no longer than it does where nothing else is on its way."""
-        patience = self._patience
-        if patience is not None and patience.getTime() > self._runtime.now() + PATIENCE:
-            patience.reset(PATIENCE)
+        if not self._writing and self._ended is None:
+            self._departure.with_company(answer_to_come=bool(self._open))
 
     # Writing
 
     def _flush(self) -> None:
         """Make entries of what has gathered; begin one fsync and one append to each candidate, side by side."""
-        self._flush_due = None
-        if self._patience is not None and self._patience.active():
-            self._patience.cancel()
-        self._patience = None
+        self._departure.left()
         if self._writing or self._ended is not None:
             return
         while self._pending and not self._voters_moving:
@@ -370,7 +360,7 @@ class Journal:
             return
         self._trouble = ConfigError(f"{error}; nothing was changed", code=error.code, hint=error.hint)
         self._fail_waiting(NoMajority(f"{error}; the change may come true once that is mended", hint=error.hint))
-        self._flush_due = self._runtime.clock.callLater(WRITE_AGAIN, self._flush)
+        self._departure.after(WRITE_AGAIN)
 
     def _take_back(self, error: ConfigError) -> None:
         items = self._items()
@@ -406,7 +396,7 @@ class Journal:
             # Who has had the entry for longer than this disk is told that it is committed, though nothing new comes.
             self._candidates.committed()
             if not self._open:
-                self._lose_patience()
+                self._departure.lose_patience()
         self._tail.shrink(self._local.end.serial, self._candidates.slowest(self._local.end.serial))
 
     def _make_true(self, batch: Batch) -> None:
@@ -423,7 +413,8 @@ class Journal:
             self._tell_free()
         for listener in list(self._listeners):
             listener(batch.entry.position, batch.entry.changes)
-        for item in batch.items:
+        # Those for whom nobody waits come last: others may have been answered by then.
+        for item in sorted(batch.items, key=attrgetter("patient")):
             waiting, item.waiting = item.waiting, None
             if waiting is not None:
                 waiting.callback(batch.entry.position)
@@ -466,9 +457,7 @@ class Journal:
             return
         self._ended = error
         self._lateness.stop()
-        for call in (self._flush_due, self._patience):
-            if call is not None and call.active():
-                call.cancel()
+        self._departure.left()
         self._candidates.stop()
         self._fail_waiting(error)
         free, self._free = self._free, []

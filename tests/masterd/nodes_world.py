@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from gnt.daemon.runtime import Runtime
-from gnt.masterd.journal import PATIENCE
+from gnt.masterd.departure import PATIENCE
 from gnt.masterd.mastership import Term, take_mastership
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import START, Epoch, Position

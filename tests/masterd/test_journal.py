@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gnt.masterd.candidates import HELD_FOR, SURE_AFTER
-from gnt.masterd.journal import LONGEST_PATIENCE, PATIENCE
+from gnt.masterd.departure import LONGEST_PATIENCE, PATIENCE
 from gnt.masterd.lateness import NOTICE
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
@@ -625,6 +625,51 @@ def test_it_also_waits_behind_what_is_being_written() -> None:
             assert waits(second)
             world.turn(PATIENCE)
         assert result(second).serial == before + 1
+
+
+def test_what_is_to_be_written_in_this_turn_is_written_before_others_do_things() -> None:
+    """Who presses has it on its way to the disk when it goes on; what has a moment keeps it, and nothing is nothing."""
+    world = World()
+    journal = world.journal()
+    assert not journal.press()
+    world.pool.manual = True
+    patient = journal.enqueue([meta("x")], patient=True)
+    assert not journal.press()
+    assert journal.end.serial == 2
+    urgent = journal.enqueue([meta("y")])
+    assert journal.press()
+    assert journal.end.serial == 3
+    assert not journal.press()
+    world.pool.manual = False
+    world.pool.step()
+    world.turn()
+    assert result(patient) == result(urgent)
+    assert journal.end.serial == 3
+
+
+def test_a_disk_that_failed_is_not_pressed() -> None:
+    """It is asked again in its time."""
+    world = World("abc")
+    journal = world.journal()
+    world.turn(1)
+    world.pool.failing = ConfigError("cannot write: the disk is full", code="no_space")
+    failed = journal.enqueue([meta("x")])
+    world.turn()
+    assert isinstance(error(failed), NoMajority)
+    assert not journal.press()
+
+
+def test_whoever_waits_is_told_before_those_who_do_not() -> None:
+    """A client has its answer before the end of a job is shown that went with it to the disk."""
+    world = World()
+    journal = world.journal()
+    told: list[str] = []
+    journal.on_commit(lambda *_: told.append("all"))
+    for name, patient in (("end", True), ("first", False), ("other end", True), ("second", False)):
+        done = journal.enqueue([meta(name)], patient=patient)
+        done.addCallback(lambda _, name=name: told.append(name))
+    world.turn()
+    assert told == ["all", "first", "second", "end", "other end"]
 
 
 def test_it_waits_for_the_answer_that_is_to_come() -> None:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from twisted.internet.defer import Deferred
 
+from gnt.masterd.departure import PATIENCE
 from gnt.masterd.jobs.processor import BREATH
-from gnt.masterd.journal import PATIENCE
 from gnt.masterd.operation import OPERATIONS
 from gnt.masterd.service import STOP_WAIT, MasterDaemon, Providers
 from gnt.model.errors import ConfigError, Failed, Refused, StaleEpoch

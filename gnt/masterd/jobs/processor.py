@@ -55,6 +55,9 @@ class Model(Protocol):
     def hurry(self) -> None:
         """Write what stands ready for others to go with it."""
 
+    def press(self) -> bool:
+        """Begin now to write what was to be written in this turn anyway; says whether there was anything."""
+
 
 class Canceled(Exception):
     """The job is to be canceled before its opcode runs."""
@@ -87,8 +90,11 @@ class Processor:
         self._ending: set[int] = set()
         self._held: dict[int, Held] = {}
         self._waking_soon: IDelayedCall | None = None
-        # Jobs that were just taken wait for that, and for nothing that another one has.
+        # Jobs that were just taken wait for that, and for nothing that another one has; once they have waited longer.
         self._standing_by = False
+        self._put_off = False
+        # Others stand in line for want of room.
+        self._crowded = False
         self._open = False
         self._waking = False
         self._idle: list[Deferred[None]] = []
@@ -135,11 +141,12 @@ class Processor:
         """Start jobs while there is room."""
         if self._waking or not self._open:
             return
-        self._waking, self._standing_by = True, False
+        self._waking, self._standing_by, self._put_off, self._crowded = True, False, False, True
         try:
             while len(self._started) - len(self._ending) < self._model.head.settings.max_running_jobs:
                 number = self._queue.schedule.next()
                 if number is None:
+                    self._crowded = False
                     return
                 live = self._queue.live(number)
                 if live is not None:
@@ -156,7 +163,7 @@ class Processor:
         held = self._held.get(job)
         if held is not None:
             held.release()
-        self.wake()
+        self._make_use_of_room()
 
     def is_awaited(self, live: LiveJob) -> bool:
         """Say whether anybody waits for what a job is doing: its own next opcode, clients, or any other job."""
@@ -167,7 +174,7 @@ class Processor:
         """Take note that a job ends with a commit that is being put together; others are started once it is."""
         if live.head.final:
             self._ending.add(live.head.id)
-            if self._queue.schedule:
+            if self._queue.schedule and self._may_follow:
                 self._wake_within(0)
 
     def wake_later(self) -> None:
@@ -185,7 +192,22 @@ class Processor:
 
     def _wake_now(self) -> None:
         self._waking_soon = None
-        self.wake()
+        # The next submission may be there already: it is on its way to the disk before anything is started, and what is
+        # started does not take the interpreter from the thread that writes it.
+        if self._standing_by and self._model.press() and not self._put_off:
+            self._put_off = True
+            self._wake_within(BREATH)
+        else:
+            self.wake()
+
+    @property
+    def _may_follow(self) -> bool:
+        """Say whether somebody stands in line for the place of a job that ends: not those that were just taken."""
+        return self._crowded or not self._standing_by
+
+    def _make_use_of_room(self) -> None:
+        if self._may_follow:
+            self.wake()
 
     def let_go(self, job: int) -> None:
         """End the wait of a job that is to be canceled."""
@@ -239,7 +261,7 @@ class Processor:
     def _over(self, number: int) -> None:
         self._started.discard(number)
         self._ending.discard(number)
-        self.wake()
+        self._make_use_of_room()
         if not self._started:
             idle, self._idle = self._idle, []
             for waiter in idle:

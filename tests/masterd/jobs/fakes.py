@@ -69,7 +69,8 @@ class FakeJournal:
         self.hold = False
         self.refuse: GntError | None = None
         self.commits: list[tuple[Change, ...]] = []
-        self.hurried = 0
+        self.hurried = self.pressed = 0
+        self.due = False
         self.listeners: list[Callable[[object, Sequence[Change]], None]] = []
         self._pending: list[tuple[tuple[Change, ...], Deferred[None]]] = []
         self._free: list[Deferred[None]] = []
@@ -104,6 +105,12 @@ class FakeJournal:
     def hurry(self) -> None:
         """Note that somebody waits."""
         self.hurried += 1
+
+    def press(self) -> bool:
+        """Say whether something was to be written in this turn, which now is on its way."""
+        due, self.due = self.due, False
+        self.pressed += due
+        return due
 
     def _tell(self, changes: tuple[Change, ...], done: Deferred[None]) -> None:
         for listener in self.listeners:

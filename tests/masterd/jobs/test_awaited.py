@@ -153,6 +153,47 @@ def test_a_place_that_is_free_is_not_waited_for(breathing: Brain) -> None:
     assert breathing.status(numbers[-1]) == "running"
 
 
+def test_the_end_of_another_job_does_not_start_a_new_one_sooner(breathing: Brain) -> None:
+    """Its submitter is about to submit the next: there is room for all, so nobody waits for a place."""
+    first = breathing.submit(delay())
+    breathing.clock.advance(BREATH)
+    second = breathing.submit(delay())
+    breathing.engine.finish(first)
+    breathing.clock.advance(0)
+    assert [breathing.status(first), breathing.status(second)] == ["success", "queued"]
+    breathing.clock.advance(BREATH)
+    assert breathing.status(second) == "running"
+
+
+def test_a_submission_that_has_come_meanwhile_goes_to_the_disk_first(breathing: Brain) -> None:
+    """And the jobs stand by for a moment more, in which it is written; but for one only."""
+    number = breathing.submit(delay())
+    breathing.journal.due = True
+    breathing.clock.advance(BREATH)
+    assert breathing.journal.pressed == 1
+    assert breathing.status(number) == "queued"
+    breathing.journal.due = True
+    breathing.clock.advance(BREATH)
+    assert breathing.journal.pressed == 2
+    assert breathing.status(number) == "running"
+    later = breathing.submit(delay())
+    breathing.journal.due = True
+    breathing.clock.advance(BREATH)
+    assert breathing.status(later) == "queued"
+
+
+def test_who_stands_in_line_for_a_place_does_not_wait_for_the_disk(breathing: Brain) -> None:
+    """What is started with a place that has become free may have changes of its own, which go along."""
+    most = breathing.journal.head.settings.max_running_jobs
+    numbers = [breathing.submit(delay()) for _ in range(most + 1)]
+    breathing.clock.advance(BREATH)
+    breathing.journal.due = True
+    breathing.engine.finish(numbers[0])
+    breathing.clock.advance(0)
+    assert breathing.journal.pressed == 0
+    assert breathing.status(numbers[-1]) == "running"
+
+
 def test_a_master_that_stops_starts_nothing_that_stood_by(breathing: Brain) -> None:
     """It is left for the next start."""
     number = breathing.submit(delay())

@@ -22,8 +22,8 @@ from gnt.model.errors import GntError, InDoubt, NodeFailure, NotFenced, NotReach
 from gnt.model.objects import Node
 from gnt.wire.calls import NodeCall, Rights, Version
 from gnt.wire.contract import Link, NodeEvent, StopListening
-from gnt.wire.envelope import Request
-from gnt.wire.log_calls import AskLog, Fence, LogAppend, LogSnapshot, Outcome, Promise
+from gnt.wire.envelope import NOT_ALLOWED, Request
+from gnt.wire.log_calls import AskLog, AskStanding, Fence, LogAppend, LogSnapshot, Outcome, Promise
 
 log: Final = Logger()
 
@@ -322,7 +322,22 @@ class Nodes:
                 if not self._is_current(peer, epoch):
                     return
                 log.warn("fencing {node}: {error}", node=peer.node.name, error=error.text)
+                if error.code == NOT_ALLOWED:
+                    await self._ask_by_whose_word(peer, epoch)
             await self._runtime.sleep(RETRY_FENCE)
+
+    async def _ask_by_whose_word(self, peer: _Peer, epoch: Epoch) -> None:
+        """Ask a node that takes no orders from this master who told it so; a master of a higher epoch deposes this one.
+
+        It went on without a majority and has struck this node off, so it never says a word to it.
+        """
+        try:
+            standing = await self.call(peer.node.uuid, AskStanding())
+        except GntError as error:
+            log.info("{node} does not say why: {error}", node=peer.node.name, error=error.text)
+            return
+        if not standing.may_order and standing.position.epoch.number > epoch.number:
+            self._deposed(StaleEpoch(f"{peer.node.name} follows another master, in epoch {standing.position.epoch}"))
 
     def _met(self, uuid: str) -> None:
         """Ask a node that comes back after its fence whether it still follows this master, and tell who listens.

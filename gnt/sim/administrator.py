@@ -171,7 +171,6 @@ class Administrator:
         gone = [cluster.master.name, *(name for name in others if name != left)][: len(others) + 2 - needed]
         for name in gone:
             self.world.nodes[name].power_cut(off=None)
-            self.world.nodes[name].wanted.discard(MASTERD)
         self.fail_over(left, no_voting=True)
         for name in gone:
             self.world.nodes[name].power_on()

@@ -40,6 +40,8 @@ class FakeNode:
         self.replica = replica
         self.epoch = START.epoch
         self.up = True
+        # Why it is not.
+        self.problem = "connection refused"
         # Whether it takes orders from whoever asks.
         self.obeys = True
         self.standing = Standing(may_order=True, position=START)
@@ -97,7 +99,7 @@ class FakeLink:
     @property
     def problem(self) -> str:
         """Say why not."""
-        return "" if self.connected else "connection refused"
+        return "" if self.connected else self.node.problem
 
     def start(self) -> None:
         """Begin."""
@@ -182,6 +184,11 @@ class NodesWorld:
         """Lose nodes."""
         for uuid in uuids:
             self.nodes[uuid].up = False
+
+    def slow(self, *uuids: str) -> None:
+        """Have nodes of which it is not known yet whether they are there: the connection is being made."""
+        for uuid in uuids:
+            self.nodes[uuid].up, self.nodes[uuid].problem = False, ""
 
     def up(self, *uuids: str) -> None:
         """Have nodes back."""

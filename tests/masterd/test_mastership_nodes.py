@@ -8,11 +8,11 @@ import msgspec
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from gnt.masterd.nodes import Nodes
-from gnt.model.epoch import Epoch
+from gnt.masterd.nodes import RETRY_FENCE, Nodes
+from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import InDoubt, NodeFailure, NotFenced, NotReached, StaleEpoch
 from gnt.wire.calls import Delay, NodeCall, NodeInfo, Version
-from gnt.wire.log_calls import Fence
+from gnt.wire.log_calls import Fence, Standing
 from tests.masterd.journal_world import node
 from tests.masterd.nodes_world import REFUSED, NodesWorld
 
@@ -102,6 +102,22 @@ def test_a_node_that_comes_back_is_asked_whom_it_follows() -> None:
     fixture.world.nodes["n"].epoch = Epoch(number=5, node="b")
     fixture.world.up("n")
     assert [type(error) for error in deposed] == [StaleEpoch]
+
+
+def test_a_node_that_takes_no_orders_is_asked_by_whose_word() -> None:
+    """A master that was struck off would not hear it otherwise; by the word of an older one it is no proof."""
+    fixture = Fixture(term=False)
+    deposed: list[StaleEpoch] = []
+    fixture.nodes.on_deposed(deposed.append)
+    other = fixture.world.nodes["n"]
+    other.failing[Fence] = NodeFailure("not_allowed", "node-n takes fence from master candidates only")
+    other.standing = Standing(may_order=False, position=Position(Epoch(number=3, node="b"), 9))
+    fixture.nodes.begin_term(EPOCH)
+    fixture.world.turn()
+    assert deposed == []
+    other.standing = Standing(may_order=False, position=Position(Epoch(number=5, node="b"), 9))
+    fixture.world.turn(RETRY_FENCE)
+    assert "node-n follows another master, in epoch 5@b" in deposed[0].text
 
 
 def test_who_waits_for_a_node_that_moves_can_ask_for_it_at_once() -> None:

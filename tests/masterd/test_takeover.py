@@ -14,13 +14,14 @@ from gnt.daemon.takeover import Takeover
 from gnt.masterd.candidates import HELD_FOR
 from gnt.masterd.mastership import Term
 from gnt.masterd.unsafe import PREFIX, UnsafeRecord, WayOut
+from gnt.masterd.vote import HEARD_OUT, TERMS_AHEAD
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import Failed, GntError, NodeFailure, NoMajority, Refused, StaleEpoch
 from gnt.store.changes import Entry, Put, Space
 from gnt.store.configuration import object_changes
 from gnt.store.heard import HEARD, Heard, encode_heard
 from gnt.wire.calls import DeactivateMasterIp, Rights
-from gnt.wire.log_calls import Fence, LogRead, Promise, Standing
+from gnt.wire.log_calls import AskStanding, Fence, LogRead, Promise, Standing
 from tests.masterd.journal_world import FIRST, meta, node
 from tests.masterd.nodes_world import NodesWorld
 from tests.store.support import entry
@@ -201,7 +202,8 @@ def test_without_voting_those_who_are_missing_are_struck_off() -> None:
     old = term.journal.cluster.nodes["a"]
     assert (old.offline, old.master_candidate) == (True, False)
     (record,) = records(world, "b")
-    assert (record.nodes, record.epoch) == (["node-a"], "2@b")
+    # Far ahead of what the one that is struck off may begin by its own log.
+    assert (record.nodes, record.epoch) == (["node-a"], f"{FIRST.number + TERMS_AHEAD}@b")
     assert "failover --no-voting" in record.by
     committed(world, term, "goes on")
 
@@ -279,6 +281,58 @@ def test_an_old_master_that_was_struck_off_is_told_who_leads(order: Takeover | N
     assert "gnt-node modify --offline=no node-a" in error.hint
     assert [call.ip for call in world.nodes["a"].told(DeactivateMasterIp)] == ["192.0.2.200"]
     assert world.vaults["a"].open().promised == FIRST
+
+
+def struck_off_together() -> NodesWorld:
+    """Have node-c lead without a majority; node-a, the old master, and node-b are back, and know nothing of it."""
+    world = NodesWorld("abc")
+    world.nodes["c"].failing[Promise] = STRUCK_OFF
+    world.nodes["c"].standing = Standing(may_order=False, position=Position(Epoch(number=2, node="c"), 9))
+    return world
+
+
+@pytest.mark.parametrize(("host", "order"), [("node-a", None), ("node-b", HERE)])
+def test_those_who_were_struck_off_together_are_no_majority(host: str, order: Takeover | None) -> None:
+    """By their own logs they are one, and agree at once; but whoever leads may be there, and is heard out first."""
+    world = struck_off_together()
+    world.slow("c")
+    beginning = world.begin(host, takeover=order)
+    world.turn()
+    _trial.assertNoResult(beginning)
+    world.up("c")
+    world.turn()
+    error = _trial.failureResultOf(beginning).value
+    assert (error.code, "node-c leads in epoch 2" in error.text) == ("not_master", True)
+
+
+def test_who_refuses_has_time_to_say_why() -> None:
+    """It was heard, so it is there: its word is waited for longer than that of those who have not been heard at all."""
+    world = struck_off_together()
+    serve, thinking = world.nodes["c"].serve, Deferred[None]()
+
+    async def slowly(request: Any) -> Any:
+        if isinstance(request.call, AskStanding):
+            await thinking
+        return await serve(request)
+
+    world.nodes["c"].serve = slowly  # type: ignore[method-assign]
+    beginning = world.begin("node-a")
+    world.turn(HEARD_OUT + 1.0)
+    _trial.assertNoResult(beginning)
+    thinking.callback(None)
+    world.turn()
+    assert _trial.failureResultOf(beginning).value.code == "not_master"
+
+
+def test_who_does_not_come_is_not_waited_for_long() -> None:
+    """A machine without power refuses no connection, it says nothing: half a second more, not the deadline."""
+    world = NodesWorld("abc")
+    world.slow("c")
+    beginning = world.begin("node-a")
+    world.turn(HEARD_OUT - 0.1)
+    _trial.assertNoResult(beginning)
+    world.turn(0.2)
+    assert _trial.successResultOf(beginning).epoch.number == 2
 
 
 @pytest.mark.parametrize("epoch", [FIRST, Epoch(number=2, node="b")])

@@ -19,6 +19,7 @@ from gnt import __version__
 from gnt.daemon import log
 from gnt.daemon.ending import end_once, stop
 from gnt.daemon.reactor import the_reactor
+from gnt.daemon.turns import ask_for_short_turns
 from gnt.model.errors import GntError
 
 EXIT_FAILURE: Final = 1
@@ -98,6 +99,7 @@ class Daemon(MultiService):
 
     def startService(self) -> None:
         """Start; once the reactor has taken the signals over, only the first one counts."""
+        ask_for_short_turns()
         super().startService()  # type: ignore[no-untyped-call]
         reactor = the_reactor()
         reactor.callLater(0, end_once, reactor)

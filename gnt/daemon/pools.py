@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
+from gnt.daemon.turns import ask_for_short_turns
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,6 +34,9 @@ SIZES: Final[Mapping[str, int]] = {
     "hypervisor": 8,
 }
 """Threads of a pool; those not named here have `SEVERAL`."""
+
+QUICK: Final = frozenset({"calls", "log", "store"})
+"""Pools that every change goes through: whoever waits for it waits for their turn on a processor."""
 
 
 class ThreadPools:
@@ -95,6 +100,8 @@ class _NamedPool:
 
     def _serve(self) -> None:
         """Work, in a thread of this pool."""
+        if self._name in QUICK:
+            ask_for_short_turns()
         while (piece := self._work.get()) is not None:
             waiting, work = piece
             try:

@@ -105,6 +105,14 @@ class Call:
             hint=f"is gnt-masterd running? {self.layout.log}/master-daemon.log says why not",
         )
 
+    def other_master(self) -> str | None:
+        """Name the master where that is another node, as far as this one has heard."""
+        try:
+            master = self.ssconf("master_node")
+        except ConfigError:
+            return None
+        return master if master != self.host else None
+
     @property
     def host(self) -> str:
         """Give this node's own name."""

@@ -14,7 +14,7 @@ from gnt.cli.plans import instead
 from gnt.cli.progress import Progress
 from gnt.cli.tables import FINAL
 from gnt.cli.terminal import note, say
-from gnt.model.errors import Failed, GntError, JobLost, Refused
+from gnt.model.errors import ENVIRONMENT, Failed, GntError, JobLost, Refused
 from gnt.wire.errors import from_luxi
 from gnt.wire.luxi_client import JobChange
 
@@ -28,7 +28,7 @@ _WAIT: Final = 29.0
 # How often a master that is away is asked again, and the seconds between.
 TRIES: Final = 30
 PAUSE: Final = 1.0
-_AWAY: Final = frozenset({"connection_lost", "no_master", "timeout"})
+AWAY: Final = frozenset({"connection_lost", "no_master", "timeout"})
 
 
 class Ended(NamedTuple):
@@ -91,12 +91,16 @@ def message_text(kind: str, payload: Any) -> str:
     return f"{kind}: {json.dumps(payload, ensure_ascii=False)}"
 
 
-def wait(call: Call, job: int, *, name: str = "", show: ShowLine | None = say) -> Ended:
-    """Wait until a job ends, showing its messages on the way. Raises `JobLost`."""
+def wait(call: Call, job: int, *, name: str = "", show: ShowLine | None = say, tries: int = TRIES) -> Ended:
+    """Wait until a job ends, showing its messages on the way.
+
+    A master that is away is asked `tries` times. Raises `JobLost`, or what keeps us from hearing of the job: one of the
+    codes in `AWAY`, or `Refused` where another node is the master by now.
+    """
     title = f"job {job}{f' for {name}' if name else ''}"
     try:
         with Progress() as progress:
-            return _Follower(call, job, title, progress, show).follow()
+            return _Follower(call, job, title, progress, show=show, tries=tries).follow()
     except KeyboardInterrupt:
         note(f"\nJob {job} goes on. Watch it: gnt-job watch {job}; give it up: gnt-job cancel {job}")
         raise
@@ -121,22 +125,32 @@ def waits_text(found: dict[str, Any] | None, status: str) -> str:
         return f"is held back: {found['held']}"
     parts = []
     if found.get("locks"):
-        parts.append(f"{', '.join(found['locks'])}, held by {', '.join(found.get('holders') or ['nobody'])}")
+        parts.append(f"{', '.join(found['locks'])}, {_whose(found)}")
     if found.get("jobs"):
         parts.append(f"the end of job {', '.join(map(str, found['jobs']))}")
     place = f" (place {found['place']} in line)" if found.get("place") else ""
     return f"waits for {' and for '.join(parts) or 'locks that other jobs hold'}{place}"
 
 
+def _whose(found: dict[str, Any]) -> str:
+    """Say who has the locks; or, where they are free and others asked for them before, who goes first."""
+    if not found.get("holders") and found.get("ahead"):
+        return f"which {', '.join(found['ahead'])} asked for before"
+    return f"held by {', '.join(found.get('holders') or ['nobody'])}"
+
+
 class _Follower:
     """Follows one job."""
 
-    def __init__(self, call: Call, job: int, title: str, progress: Progress, show: ShowLine | None) -> None:
+    def __init__(
+        self, call: Call, job: int, title: str, progress: Progress, *, show: ShowLine | None, tries: int
+    ) -> None:
         self._call = call
         self._job = job
         self._title = title
         self._progress = progress
         self._show = show
+        self._tries = tries
         self._log: list[list[Any]] = []
         self._explained: set[str] = set()
 
@@ -160,12 +174,16 @@ class _Follower:
 
     def _next_change(self, previous: list[Any] | None, serial: int | None, patience: float) -> JobChange | None:
         """Ask once; a master that is away for a moment, or restarts, is asked again: the job does not mind."""
-        for left in range(TRIES - 1, -1, -1):
+        for left in range(self._tries - 1, -1, -1):
             try:
                 return self._call.client.wait_for_job_change(self._job, ["status"], previous, serial, patience)
             except GntError as problem:
-                if problem.code not in _AWAY:
+                if problem.code not in AWAY:
                     raise
+                master = self._call.other_master()
+                if master is not None:
+                    text = f"{master} is the master now, and goes on with the job"
+                    raise Refused(ENVIRONMENT, text, hint=f"on {master}: gnt-job watch {self._job}") from None
                 if not left:
                     problem.hint = f"the job may go on without us: gnt-job watch {self._job}"
                     raise

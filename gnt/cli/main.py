@@ -40,6 +40,7 @@ MODULES: Final = {
 def main(program: str, argv: Sequence[str] | None = None) -> int:
     """Run a program with its arguments (without the program's name), and give the exit status."""
     words = list(sys.argv[1:] if argv is None else argv)
+    _open_closed()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that this terminal cannot show is no reason to fail.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -65,6 +66,13 @@ def main(program: str, argv: Sequence[str] | None = None) -> int:
             raise
         return FAILURE
     return status
+
+
+def _open_closed() -> None:
+    """Have what the caller closed (`>&-`) be nowhere: that nobody listens is no reason to fail half-way."""
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
 
 
 def _give_up_output() -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from gnt.cli.call import Call
 from gnt.cli.failures import FAILURE, OK, as_json
-from gnt.cli.jobs import Ended, json_of, line_writer, wait
+from gnt.cli.jobs import AWAY, TRIES, Ended, json_of, line_writer, wait
 from gnt.cli.plans import instead
 from gnt.cli.terminal import note, say
-from gnt.model.errors import GntError
+from gnt.model.errors import GntError, JobLost
 
 if TYPE_CHECKING:
     from gnt.opcodes.base import Opcode
+
+_UNTOLD: Final = "nobody tells how it ends"
 
 Named = tuple[str, int | str]
 """A name with the number of its job, or with why there is no job."""
@@ -66,19 +68,28 @@ def wait_each(call: Call, named: Sequence[Named], *, announce: bool) -> list[dic
     if call.option("print_jobid") and not call.json:
         for number in numbers:
             say(str(number))
-    return [_wait_one(call, name, job) for name, job in named]
+    ends: list[dict[str, Any]] = []
+    away = False
+    for name, job in named:
+        # A master that stayed away was waited for long enough the first time.
+        ends.append(_wait_one(call, name, job, tries=1 if away else TRIES))
+        away = away or ends[-1].get("error", {}).get("code") in AWAY
+    return ends
 
 
-def _wait_one(call: Call, name: str, job: int | str) -> dict[str, Any]:
+def _wait_one(call: Call, name: str, job: int | str, tries: int) -> dict[str, Any]:
     if isinstance(job, str):
         note(f"Failed to submit job for {name}: {job}")
         return {"name": name, "job": None, "status": "refused", "result": None, "error": _refusal(job)}
     show = line_writer(call)
     show(f"Waiting for job {job} for {name} ..." if name else f"Waiting for job {job} ...")
     try:
-        ended = wait(call, job, name=name, show=show)
+        ended = wait(call, job, name=name, show=show, tries=tries)
     except GntError as problem:
-        note(f"Job {job} for {name} was lost: {problem}")
+        whose = f"Job {job} for {name}" if name else f"Job {job}"
+        note(f"{whose} was lost: {problem}" if isinstance(problem, JobLost) else f"{whose}: {_UNTOLD}: {problem}")
+        for line in problem.hint.splitlines():
+            note(f"  {line}")
         return {"name": name, "job": job, "status": None, "result": None, "error": as_json(problem)}
     return {"name": name, **_explained(ended, name)}
 

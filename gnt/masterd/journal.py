@@ -35,6 +35,7 @@ from gnt.store.configuration import object_changes
 
 log: Final = Logger()
 
+_UNTOUCHED: Final = "; nothing was changed"
 DEADLINE: Final = 30.0
 WRITE_AGAIN: Final = 1.0
 
@@ -127,7 +128,8 @@ class Journal:
     def hindrance(self) -> tuple[str, str] | None:
         """Say what keeps changes from being true, and what to type; None while nothing has waited for long."""
         if self._trouble is not None:
-            return self._trouble.text, self._trouble.hint
+            # Who asks has a change under way that may hold yet; that nothing was changed is for those who came after.
+            return self._trouble.text.removesuffix(_UNTOUCHED), self._trouble.hint
         if self._ended is None and self._lateness.is_late():
             return self._waits(), self._absent.way_out()
         return None
@@ -358,7 +360,7 @@ class Journal:
         if self._voters == {self.epoch.node} and not self._voters_moving:
             self._take_back(error)
             return
-        self._trouble = ConfigError(f"{error}; nothing was changed", code=error.code, hint=error.hint)
+        self._trouble = ConfigError(f"{error}{_UNTOUCHED}", code=error.code, hint=error.hint)
         self._fail_waiting(NoMajority(f"{error}; the change may come true once that is mended", hint=error.hint))
         self._departure.after(WRITE_AGAIN)
 
@@ -370,7 +372,7 @@ class Journal:
         self._tail.cut_after(self._local.end)
         self._head = self._tip = self._cluster
         self._staged, self._tip_voters = [], self._voters
-        told = ConfigError(f"{error}; nothing was changed", code=error.code, hint=error.hint)
+        told = ConfigError(f"{error}{_UNTOUCHED}", code=error.code, hint=error.hint)
         for item in items:
             item.fail(told)
 
@@ -438,7 +440,7 @@ class Journal:
         hint = self._absent.way_out()
         text = f"Too few master candidates answer to make changes durable: {self._absent.names()}"
         if self._trouble is None:
-            self._trouble = NoMajority(f"{text}; nothing was changed", hint=hint)
+            self._trouble = NoMajority(f"{text}{_UNTOUCHED}", hint=hint)
             log.error("{text}", text=text)
         for item in late:
             item.fail(NoMajority(f"{text}; the change is written down here and holds if they return", hint=hint))

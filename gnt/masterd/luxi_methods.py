@@ -2,10 +2,10 @@
 
 Beside those there are, for clients of our own:
 
-* `ExplainJob(id)`: what a job waits for: `{"locks": ["node/…"], "holders": ["Job3/I_STARTUP"], "place": 1, "jobs":
-  [7], "held": "…"}`; `locks` (nodes by name) that are not free for it, who holds them, its place in line (for locks,
-  or in the queue), `jobs` it depends on that are not over, `held`: what else holds it back, in words. null if it waits
-  for nothing.
+* `ExplainJob(id)`: what a job waits for: `{"locks": ["node/…"], "holders": ["Job3/I_STARTUP"], "ahead": [], "place":
+  1, "jobs": [7], "held": "…"}`; `locks` (nodes by name) that are not free for it, who holds them, who stands before it
+  in line for them, its place in line (for locks, or in the queue), `jobs` it depends on that are not over, `held`: what
+  else holds it back, in words. null if it waits for nothing.
 * `PlanJob(ops)`: what a job of these opcodes would do, as things stand: `gnt.masterd.planning`. Changes nothing.
 * `ForceOffline(name, confirmation)`: flag a master candidate offline although too few of them answer. With an empty
   confirmation nothing is done: `{"needed", "confirm", "missing"}` says whether it is needed, which words a person has

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gnt.model.errors import GntError, Refused
+from gnt.model.errors import GntError, JobLost, Refused
 from tests.cli.conftest import Run
 from tests.cli.fake_master import FakeMaster, Job
 
@@ -329,6 +329,63 @@ def test_a_master_that_restarts_is_waited_for(gnt: Run, master: FakeMaster, monk
     assert ran.err.endswith("  the job may go on without us: gnt-job watch 12\n")
 
 
+def _files(directory: Path) -> list[Path]:
+    """Give two files with a job each."""
+    paths = [directory / "one.json", directory / "two.json"]
+    for path in paths:
+        path.write_text('[{"OP_ID": "OP_TEST_DELAY", "duration": 1}]', encoding="utf-8")
+    return paths
+
+
+def test_several_jobs_are_not_lost_because_the_master_is_away(
+    gnt: Run, master: FakeMaster, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Nobody says how they end, and where to ask is said; the master is waited for once, not for each of them."""
+    monkeypatch.setattr("gnt.cli.jobs.PAUSE", 0.0)
+    monkeypatch.setattr("gnt.cli.many.TRIES", 3)
+
+    def broken(*_: Any) -> Any:
+        raise ConnectionAbortedError
+
+    master.answers["WaitForJobChange"] = broken
+    ran = gnt("debug", "submit-job", *_files(tmp_path))
+    assert ran.status == 1
+    assert "was lost" not in ran.err
+    one, two = (f"file {path}/0" for path in _files(tmp_path))
+    assert f"Job 11 for {one}: nobody tells how it ends: " in ran.err
+    assert "\n  the job may go on without us: gnt-job watch 11\n" in ran.err
+    assert f"Job 12 for {two}: nobody tells how it ends: " in ran.err
+    assert len(master.called("WaitForJobChange")) == 3 + 1
+    told = gnt("debug", "submit-job", "--json", *_files(tmp_path))
+    assert [job["job"] for job in json.loads(told.out)["jobs"]] == [13, 14]
+
+
+def test_a_job_that_is_gone_is_lost(gnt: Run, master: FakeMaster, tmp_path: Path) -> None:
+    """The master answers, and knows no such job."""
+    master.answers["WaitForJobChange"] = JobLost("there is no job 11")
+    ran = gnt("debug", "submit-job", *_files(tmp_path))
+    assert f"Job 11 for file {_files(tmp_path)[0]}/0 was lost: there is no job 11\n" in ran.err
+
+
+def test_a_master_that_moved_is_named(
+    root: Path, gnt: Run, master: FakeMaster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the one that handed over: the job goes on elsewhere."""
+    monkeypatch.setattr("gnt.cli.jobs.PAUSE", 0.0)
+
+    def broken(*_: Any) -> Any:
+        (root / "var/lib/ganeti/ssconf_master_node").write_text("node2\n", encoding="utf-8")
+        raise ConnectionAbortedError
+
+    master.answers["WaitForJobChange"] = broken
+    ran = gnt("debug", "delay", "1")
+    assert ran.status == 1
+    assert ran.err == (
+        "Failure: node2 is the master now, and goes on with the job  [environment_error]\n"
+        "  on node2: gnt-job watch 11\n"
+    )
+
+
 def test_a_silent_queue_is_explained(gnt: Run, master: FakeMaster) -> None:
     """Once that it is queued, once that it waits."""
     answers = iter(
@@ -346,6 +403,16 @@ def test_what_a_job_waits_for_is_said(gnt: Run, master: FakeMaster) -> None:
     master.answers["ExplainJob"] = lambda _: {"locks": ["node/n1"], "holders": ["Job3/I_X"], "place": 2, "jobs": [7]}
     ran = gnt("debug", "delay", "1")
     assert ran.err == "job 11 waits for node/n1, held by Job3/I_X and for the end of job 7 (place 2 in line)\n"
+
+
+def test_who_goes_first_for_a_free_lock_is_said(gnt: Run, master: FakeMaster) -> None:
+    """Nobody holds it: a job that stands before in line is what this one waits for."""
+    answers = iter([[["waiting"], []], "nochange", [["success"], []]])
+    master.answers["WaitForJobChange"] = lambda *_: next(answers)
+    told = {"locks": ["node/n1"], "holders": [], "ahead": ["Job3/I_X"], "place": 2, "jobs": []}
+    master.answers["ExplainJob"] = lambda _: told
+    ran = gnt("debug", "delay", "1")
+    assert ran.err == "job 11 waits for node/n1, which Job3/I_X asked for before (place 2 in line)\n"
 
 
 def test_messages_do_not_command_the_terminal(gnt: Run, master: FakeMaster) -> None:

@@ -252,3 +252,11 @@ def test_results_can_be_piped_to_programs(root: Path, master: FakeMaster) -> Non
     done = run(root, "gnt-debug", "delay", "--json", "--print-jobid", "1")
     assert json.loads(done.stdout) == {"job": 11, "status": "success", "result": {"a": "ü"}}
     assert "msg" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+def test_closed_streams_are_no_failure(root: Path, master: FakeMaster, closed: tuple[int, ...]) -> None:
+    """What `>&-` in a line of cron closed is nowhere: the command does what it was asked, and its status says so."""
+    done = run(root, "gnt-debug", "delay", "1", preexec_fn=lambda: [os.close(number) for number in closed])
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""

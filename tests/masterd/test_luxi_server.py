@@ -505,7 +505,7 @@ class LuxiServerTests(TestCase):
         for depends in ((), (), ((1, ()),)):
             self.brain.submit(op if not depends else delay(depends=depends))
         assert (await client.call("ExplainJob", 1))["result"] is None
-        told = {"locks": ["node/a"], "holders": ["Job1/TEST_DELAY"], "place": 1, "jobs": [], "held": ""}
+        told = {"locks": ["node/a"], "holders": ["Job1/TEST_DELAY"], "ahead": [], "place": 1, "jobs": [], "held": ""}
         assert (await client.call("ExplainJob", 2))["result"] == told
         assert (await client.call("ExplainJob", 3))["result"]["jobs"] == [1]
         assert (await client.call("ExplainJob", 9))["result"][0] == "JobLost"

@@ -22,6 +22,7 @@ def explain(
         return {
             "locks": tuple(map(lock_name, waits.locks)),
             "holders": waits.holders,
+            "ahead": waits.ahead,
             "place": waits.place,
             "jobs": (),
             "held": "",
@@ -32,7 +33,7 @@ def explain(
     others = schedule.waits_for(number)
     held = "" if others else _held(queue, number)
     place = None if others or held else schedule.before(number) + 1
-    return {"locks": (), "holders": (), "place": place, "jobs": others, "held": held}
+    return {"locks": (), "holders": (), "ahead": (), "place": place, "jobs": others, "held": held}
 
 
 class LockTable:

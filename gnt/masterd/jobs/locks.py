@@ -37,11 +37,13 @@ class WaitCanceled(Exception):
 class Waits(msgspec.Struct, frozen=True):
     """What a job waits for: the locks that are not free for it, who holds them, how many stand before it.
 
-    `locks` are `level/name`, `holders` the names of the owners, sorted; `place` counts from 1.
+    `locks` are `level/name`, `holders` the names of the owners, sorted; `ahead` those that stand before it in line and
+    want something incompatible, in order; `place` counts from 1.
     """
 
     locks: tuple[str, ...]
     holders: tuple[str, ...]
+    ahead: tuple[str, ...]
     place: int
 
 
@@ -289,7 +291,8 @@ class LockManager:
             holders.update(owners)
         if not names:
             names = dict.fromkeys(f"{LEVEL_NAMES[waiter.level]}/{name}" for name in waiter.part)
-        return Waits(tuple(names), tuple(sorted(holders)), len(before) + 1)
+        ahead = tuple(other.claim.owner for other in before)
+        return Waits(tuple(names), tuple(sorted(holders)), ahead, len(before) + 1)
 
     def snapshot(self) -> list[LockFacts]:
         """Give every lock that is held or waited for, in level and name order."""

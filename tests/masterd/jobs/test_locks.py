@@ -211,7 +211,7 @@ def test_a_changed_priority_moves_a_waiter() -> None:
 
 
 def test_a_waiter_can_say_what_it_waits_for_and_its_place() -> None:
-    """Which locks, who holds them, how many are before it."""
+    """Which locks, who holds them, who is before it in line and how many those are."""
     asker = Asker()
     asker.ask(1, "node/a! node/b")
     asker.ask(2, "node/a")
@@ -222,6 +222,18 @@ def test_a_waiter_can_say_what_it_waits_for_and_its_place() -> None:
     assert third is not None
     assert (second.locks, second.holders, second.place) == (("node/a",), ("Job1",), 1)
     assert (third.locks, third.holders, third.place) == (("node/a", "node/b"), ("Job1",), 2)
+    assert (second.ahead, third.ahead) == ((), ("Job2",))
+
+
+def test_a_waiter_behind_another_one_can_name_it() -> None:
+    """Nobody holds the lock that it asks for, but who asked before needs that one too, and waits for a third."""
+    asker = Asker()
+    asker.ask(1, "node/b")
+    asker.ask(2, "node/a! node/b!")
+    asker.ask(3, "node/a!")
+    third = asker.manager.explain(3)
+    assert third is not None
+    assert (third.locks, third.holders, third.ahead, third.place) == (("node/a",), (), ("Job2",), 2)
 
 
 def test_the_snapshot_shows_holders_and_line() -> None:

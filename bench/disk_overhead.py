@@ -238,6 +238,8 @@ class Ours:
     async def all(self, step: str, numbers: Sequence[int], at_once: int = SIDE_BY_SIDE) -> None:
         """Do a step with disks, some at once."""
         turns = DeferredSemaphore(at_once)
+        # As for the first in a while: nothing is remembered of the room.
+        self._template.space.forget(self._room.group)
         steps: dict[str, Callable[[DiskSpec], Awaitable[Any]]] = {
             "create": self._template.create,
             "assemble": lambda disk: self._template.assemble(disk, True),

@@ -21,6 +21,7 @@ from gnt.noded.handler import CallContext, Place
 from gnt.noded.storage.answers import check_size, exists, exists_otherwise, not_there
 from gnt.noded.storage.interface import Contents, IDiskTemplate
 from gnt.noded.storage.lvm import A_GROUP, MIB, UUID_TAG, Lvm, Volume, check_name, tag_text
+from gnt.noded.storage.lvm_space import Space
 from gnt.noded.storage.programs import Programs
 from gnt.wire.calls import DiskDevice, DiskFacts
 from gnt.wire.disk_calls import DiskState
@@ -40,6 +41,7 @@ class LogicalVolumes:
         self._runtime = place.runtime
         self._pool = place.runtime.pools(POOL)
         self.lvm = Lvm(programs)
+        self.space = Space(self.lvm, place.runtime.clock)
 
     async def create(self, disk: DiskSpec, context: CallContext | None = None) -> None:
         """Make the volume with its tag, rounded up to whole extents: `IDiskTemplate.create`."""
@@ -177,20 +179,37 @@ class LogicalVolumes:
     # What thin volumes do in another way
 
     async def _make(self, disk: DiskSpec, context: CallContext | None) -> NodeFailure | None:
-        """Make the volume, with fewer stripes where so many do not fit; gives what went wrong."""
+        """Make the volume where the most room is; gives what went wrong.
+
+        What was seen a moment ago will do, but is no reason to refuse anything.
+        """
+        group, _ = self._names(disk)
+        seen = await self.space.of(group, context)
+        failure = await self._make_on(seen.devices, disk, context)
+        if failure is None:
+            return None
+        self.space.forget(group)
+        if seen.fresh:
+            return failure
+        return await self._make_on((await self.space.of(group, context)).devices, disk, context)
+
+    async def _make_on(
+        self, devices: Sequence[tuple[str, int]], disk: DiskSpec, context: CallContext | None
+    ) -> NodeFailure | None:
+        """Make the volume on these physical volumes, with fewer stripes where so many do not fit."""
         group, name = self._names(disk)
-        devices = await self.lvm.free_of(group, context)
         free = sum(room for _, room in devices) // MIB
         if free < disk.size:
             text = f"Not enough free space: required {disk.size}, available {free}"
             return NodeFailure("no_space", f"{text} (MiB in volume group {group})")
+        names = [device for device, _ in devices]
         failure: NodeFailure | None = None
-        for stripes in range(min(len(devices), max(1, int(disk.params.get("stripes", 1)))), 0, -1):
+        for stripes in range(min(len(names), max(1, int(disk.params.get("stripes", 1)))), 0, -1):
+            self.space.take(group, names[:stripes], disk.size * MIB)
             failure = await self.lvm.attempt(
                 [
                     *("lvcreate", "-Wn", f"-L{disk.size}m", f"-n{name}", f"-i{stripes}"),
-                    *("--addtag", f"{UUID_TAG}{disk.uuid}", group),
-                    *(device for device, _ in devices),
+                    *("--addtag", f"{UUID_TAG}{disk.uuid}", group, *names),
                 ],
                 context,
             )

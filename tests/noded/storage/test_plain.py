@@ -301,9 +301,10 @@ def test_one_lvs_for_many(template: Driven, room: LvmRoom, runs: list[str]) -> N
 def test_the_usual_case_costs_the_commands_that_it_needs(
     template: Driven, disk: DiskSpec, room: LvmRoom, runs: list[str]
 ) -> None:
-    """To make a volume: one look at the room, one command. To remove one, or to activate one: one command."""
+    """One look at the room for several that are made; then each costs one command, to activate or remove it too."""
     template.create(disk)
-    assert runs == ["pvs", "lvcreate"]
+    template.create(msgspec.structs.replace(disk, uuid="another", logical_id=(room.group, "another")))
+    assert runs == ["pvs", "lvcreate", "lvcreate"]
     runs.clear()
     if room.activates:
         template.assemble(disk, True)
@@ -315,6 +316,38 @@ def test_the_usual_case_costs_the_commands_that_it_needs(
         runs.clear()
     template.remove(disk)
     assert runs == ["lvremove"]
+
+
+def test_what_was_seen_of_the_room_is_no_reason_to_refuse(
+    template: Driven, disk: DiskSpec, room: LvmRoom, runs: list[str]
+) -> None:
+    """A group that was full a moment ago has room again; one that has none any more is looked at again, and refused."""
+    large = msgspec.structs.replace(disk, uuid="large", logical_id=(room.group, "large"), size=800)
+    template.create(large)
+    room.run("lvremove", "-f", f"{room.group}/large")
+    runs.clear()
+    template.create(large)
+    assert runs == ["pvs", "lvcreate"]
+    assert refusal(template.create, msgspec.structs.replace(disk, size=400)) == "no_space"
+    room.run("lvremove", "-f", f"{room.group}/large")
+    template.create(disk)
+    room.run("lvcreate", "-L900m", "-nforeign", room.group)
+    runs.clear()
+    big = msgspec.structs.replace(disk, uuid="big", logical_id=(room.group, "big"), size=150)
+    assert refusal(template.create, big) == "no_space"
+    assert runs == ["lvcreate", "pvs", "lvs"]
+
+
+def test_a_volume_lies_where_the_most_room_is(template: Driven, disk: DiskSpec, room: LvmRoom) -> None:
+    """As if physical volumes were named in that order: they are filled evenly."""
+    if len(room.devices) < 2:
+        pytest.skip("this group lies on one physical volume")
+    # 40 on one, 80 on the other, and so on: each where less has been taken before.
+    for number, size in enumerate((40, 80, 40, 8, 8)):
+        name = (room.group, f"v{number}")
+        template.create(msgspec.structs.replace(disk, uuid=f"u{number}", logical_id=name, size=size))
+    rows = room.run("pvs", "--noheadings", "--units", "m", "--nosuffix", "-o", "pv_used", *room.devices).split()
+    assert sorted(float(used) for used in rows) == [88.0, 88.0]
 
 
 def test_what_has_a_device_is_not_ours_for_that(

@@ -20,7 +20,11 @@ settings.load_profile("gnt")
 
 
 def pytest_configure() -> None:
-    """Let children hear Ctrl-C: who is started in the background by a shell ignores it, and so would they."""
+    """Have what contracts and grounds assert told in full, as it is of tests, and let children hear Ctrl-C.
+
+    Who is started in the background by a shell ignores it, and so would they.
+    """
+    pytest.register_assert_rewrite("tests.masterd", "tests.noded", "tests.real_disks", "tests.sim", "tests.live")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

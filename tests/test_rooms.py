@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,16 @@ def loaded(statement: str) -> list[str]:
 def test_a_command_loads_no_twisted() -> None:
     """A list answers before a person notices: the launchers import gnt.cli.main and nothing heavy with it."""
     assert loaded("import gnt.cli.main") == []
+
+
+def test_what_a_contract_asserts_is_told_in_full() -> None:
+    """Its assertions are rewritten as those of the tests that use it."""
+    for name in (
+        "tests.noded.storage.contract",
+        "tests.noded.storage.mirror_contract",
+        "tests.masterd.operations.ground",
+    ):
+        assert type(importlib.import_module(name).__loader__).__name__ == "AssertionRewritingHook", name
 
 
 @pytest.mark.parametrize("room", ["model", "opcodes", "store"])

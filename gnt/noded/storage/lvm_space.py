@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from twisted.internet.defer import DeferredLock
-from twisted.internet.interfaces import IReactorTime
 
+from gnt.daemon.runtime import Clock
 from gnt.noded.handler import CallContext
 from gnt.noded.storage.lvm import Lvm
 
@@ -29,7 +29,7 @@ class Space:
     what was remembered is forgotten, and looked at again.
     """
 
-    def __init__(self, lvm: Lvm, clock: IReactorTime) -> None:
+    def __init__(self, lvm: Lvm, clock: Clock) -> None:
         self._lvm = lvm
         self._clock = clock
         self._known: dict[str, tuple[float, dict[str, int]]] = {}

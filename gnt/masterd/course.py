@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, ensur
 from twisted.python.failure import Failure
 
 from gnt.masterd.awaiting import WATCHES
+from gnt.masterd.cut_off import end_of, found
 from gnt.masterd.hidden import debt_changes, removal, undo_changes
 from gnt.masterd.jobs.seam import Ending, OpcodeEnd, OpcodeRun
 from gnt.masterd.looking import Looking
@@ -33,7 +34,7 @@ from gnt.masterd.segments import (
     has_node,
     segments_of,
 )
-from gnt.masterd.settling import DONE, FAILED, IN_DOUBT, NOTHING_MADE, SETTLERS, UNKNOWN, Debt, Settling
+from gnt.masterd.settling import DONE, FAILED, IN_DOUBT, NOTHING_MADE, SETTLERS, UNKNOWN, Debt, Settlement, Settling
 from gnt.masterd.tools import Tools, node_name
 from gnt.model.cluster import Cluster
 from gnt.model.errors import (
@@ -78,6 +79,10 @@ class Course:
         # Keys of those that stand among the secrets.
         self._hidden: set[str] = set()
         self._outcomes: dict[str, str] = {}
+        # Of calls that a former master began: why they failed, or why nobody knows how they ended.
+        self._reasons: dict[str, str] = {}
+        # Something is still to be changed after what has been kept.
+        self._more = True
         self._keep: tuple[ConfigObject, ...] = ()
         self._forget: tuple[ConfigObject, ...] = ()
         self._closing: dict[tuple[Space, str], Change] = {}
@@ -161,8 +166,9 @@ class Course:
             if run.op.dry_run:
                 return await self._end(OpcodeEnd(result=plan.dry_result))
             segments = segments_of(plan, f"{run.job}/{run.index}/{number}")
+            more = number + 1 < len(stages) or bool(plan.jobs)
             for place, segment in enumerate(segments):
-                await self._run_segment(segment, segments[place:], look)
+                await self._run_segment(segment, segments[place:], look, more=more)
         self._settling = True
         return await self._end(OpcodeEnd(result=plan.result, jobs=plan.jobs))
 
@@ -188,40 +194,55 @@ class Course:
         steps = [step for row in self._rows.values() for segment in row.segments for step in segment.steps]
         await DeferredList([ensureDeferred(self._ask_outcome(step)) for step in steps])
 
-    async def fail(self, error: GntError, then: Then | None = None) -> Ending:
-        """Settle what is open and commit the end in error, with the jobs that `then` gives for what is left."""
-        run = self._run
-        self._settling = True
+    async def fail(self, error: GntError) -> Ending:
+        """Settle what is open and commit the end in error."""
         if self._killed and error.code != "killed":
             error = Failed(f"This was killed by request: {error.text}", code="killed")
         for node in self._promoted:
             self._tools.voters.leave(node)
-        settling = Settling(f"{run.job}/{run.index}", self._calls, self._node_name, self._outcomes)
+        settlement = await self._settle()
+        if settlement.said:
+            error = Failed(f"{error.text}; {settlement.text()}", code=error.code, hint=error.hint)
+        return await self._end(OpcodeEnd(error=error))
+
+    async def end_cut_off(self, then: Then | None) -> Ending:
+        """Settle what was adopted and commit the end, with the jobs that `then` gives for what is left."""
+        lines = found(list(self._rows.values()), self._outcomes, self._reasons, self._node_name)
+        for line in lines:
+            self._run.feedback(line)
+        settlement = await self._settle()
+        return await self._end(OpcodeEnd(error=end_of(settlement, lines)), then)
+
+    async def _settle(self) -> Settlement:
+        """Settle all that is open; what comes of it waits for the last commit."""
+        self._settling = True
+        settling = Settling(f"{self._run.job}/{self._run.index}", self._calls, self._node_name, self._outcomes)
         settlement = await settling.settle(list(self._rows.values()))
         for line in settlement.said:
-            run.feedback(line)
+            self._run.feedback(line)
         self._keep += tuple(settlement.keep)
         self._forget += tuple(settlement.forget) + tuple(settlement.drop)
         for debt in settlement.debts:
             self._owe(debt)
-        if settlement.said:
-            error = Failed(f"{error.text}; {settlement.text()}", code=error.code, hint=error.hint)
-        return await self._end(OpcodeEnd(error=error), then)
+        return settlement
 
     async def _ask_outcome(self, step: OpenStep) -> None:
         """Ask how a call ended; a node that cannot be asked may have begun it."""
         try:
             outcome: Outcome = await self._calls.call(step.node, CallOutcome(id=step.id))
-        except (NotReached, InDoubt, NodeFailure):
-            self._outcomes[step.id] = IN_DOUBT
+        except (NotReached, InDoubt, NodeFailure) as error:
+            self._outcomes[step.id], self._reasons[step.id] = IN_DOUBT, str(error)
             return
+        if outcome.text:
+            self._reasons[step.id] = outcome.text
         if outcome.state == UNKNOWN or outcome.code in NOTHING_MADE:
             return
         self._outcomes[step.id] = outcome.state
 
-    async def _run_segment(self, segment: Segment, rest: Sequence[Segment], look: Looking) -> None:
+    async def _run_segment(self, segment: Segment, rest: Sequence[Segment], look: Looking, *, more: bool) -> None:
+        """Run one segment; `rest` are it and those after it, `more` says whether there is more to do after these."""
         if segment.reserve or any(True for _ in segment.doings()):
-            await self._open(segment, rest)
+            await self._open(segment, rest, last=not more)
         for group in segment.groups:
             self._halt()
             if isinstance(group, tuple):
@@ -234,6 +255,7 @@ class Course:
             self._keep += segment.keep
             self._forget += segment.forget
             self._kept = True
+            self._more = more or any(later.changes for later in rest[1:])
             self._close_rows()
 
     async def _do_by_itself(self, step: NotCall) -> None:
@@ -261,17 +283,19 @@ class Course:
                 assert self._tools.master is not None, "nobody here renews certificates"  # noqa: S101
                 await self._tools.master.perform(step)
 
-    async def _open(self, segment: Segment, rest: Sequence[Segment]) -> None:
+    async def _open(self, segment: Segment, rest: Sequence[Segment], *, last: bool) -> None:
         """Write the row of this segment and of all after it; the milestone before it goes in the same commit."""
-        row = OpenRow(kept=self._kept, segments=[later.stored() for later in rest])
+        self._keep += segment.reserve
+        self._write_row(OpenRow(kept=self._kept, last=last, segments=[later.stored() for later in rest]), rest)
+        await self._flush()
+
+    def _write_row(self, row: OpenRow, segments: Sequence[Segment] = ()) -> None:
         key = f"{self._run.job}/{self._run.index}/{len(self._rows) + 1:03d}"
         self._rows[key] = row
-        self._keep += segment.reserve
-        changes = undo_changes(key, row, rest)
+        changes = undo_changes(key, row, segments)
         if len(changes) > 1:
             self._hidden.add(key)
         self._wait_for_commit(changes)
-        await self._flush()
 
     def _close_rows(self) -> None:
         for key in self._rows:
@@ -283,6 +307,9 @@ class Course:
         self._closing.update({(change.space, change.key): change for change in changes})
 
     async def _flush(self) -> None:
+        if self._kept and not self._rows and (self._keep or self._forget):
+            # Without a row nobody could tell, if the master died now, that something is changed already.
+            self._write_row(OpenRow(kept=True, last=not self._more, segments=[]))
         changes = self._take()
         if changes:
             if not self._begun:
@@ -297,7 +324,11 @@ class Course:
         if then is not None:
             end = replace(end, jobs=then(self._commits.head))
             for job in end.jobs:
-                self._run.feedback(f"goes on in a job of its own: {' '.join(op.summary() for op in job)}")
+                line = f"goes on in a job of its own: {' '.join(op.summary() for op in job)}"
+                self._run.feedback(line)
+                if end.error is not None:
+                    error = Failed(f"{end.error.text}; {line}", code=end.error.code, hint=end.error.hint)
+                    end = replace(end, error=error)
         ending = self._run.ending(end)
         # Nobody who submits jobs one after the other should have to wait for the end of the one before.
         patient = not end.jobs and not self._run.awaited

@@ -3,7 +3,7 @@
 For each stage: observe, plan, then segment by segment: record what is about to be done, do it, keep the milestone
 (`gnt.masterd.course`). The last commit of an opcode changes the model, ends the opcode and clears what was open, in
 one. When a stage fails the engine settles what is open (`gnt.masterd.settling`) and the opcode ends in error, saying
-what was undone.
+what was undone; when the master died, also whether what it was to change stands (`gnt.masterd.cut_off`).
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Engine:
         await course.adopt(rows, hidden)
         operation = OPERATIONS.get(type(run.op))
         then = partial(operation.after_cut_off, run.op) if operation is not None else None
-        return await course.fail(Failed("This was interrupted while it ran", code="interrupted"), then)
+        return await course.end_cut_off(then)
 
     def _halt(self) -> None:
         if self._stopped:

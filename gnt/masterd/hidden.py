@@ -70,7 +70,7 @@ def _without_values(row: OpenRow) -> OpenRow:
         OpenSegment(steps=[OpenStep(id=step.id, node=step.node, name=step.name) for step in segment.steps])
         for segment in row.segments
     ]
-    return OpenRow(kept=row.kept, segments=segments)
+    return OpenRow(kept=row.kept, last=row.last, segments=segments)
 
 
 def _segment_has_secret(segment: Segment) -> bool:

@@ -115,9 +115,11 @@ class OpenRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the space `undo`: the segment that is open, and those after it in the same stage.
 
     `kept`: a milestone of the opcode was kept before; then a segment that only goes onward is finished, not dropped.
+    `last`: there is nothing to change after these segments. Without segments a row only says that, while none is open.
     """
 
     kept: bool = False
+    last: bool = False
     segments: list[OpenSegment]
 
 
@@ -150,6 +152,11 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[tuple[Doing, ...] | NotCall, ...]
     keep: tuple[ConfigObject, ...]
     forget: tuple[ConfigObject, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Say whether it changes anything, be it on a node or in the model."""
+        return bool(self.reserve or self.keep or self.forget) or any(True for _ in self.doings())
 
     def doings(self) -> Iterator[Doing]:
         """Go through all calls in order."""

@@ -105,9 +105,22 @@ def settles(name: str) -> Callable[[Settler], Settler]:
     return register
 
 
-class Settlement(msgspec.Struct, kw_only=True):
-    """What settling an opcode came to: lines for people, objects to commit, debts to write down."""
+class Recorded(Enum):
+    """How much of what an opcode was to change stands in the model once it is settled."""
 
+    NOTHING = "nothing"
+    PART = "part"
+    ALL = "all"
+
+
+class Settlement(msgspec.Struct, kw_only=True):
+    """What settling an opcode came to: lines for people, objects to commit, debts to write down.
+
+    `traces`: something of what it did on the nodes is there that the model does not have, or may be.
+    """
+
+    recorded: Recorded = Recorded.NOTHING
+    traces: bool = False
     said: list[str] = []
     keep: list[ConfigObject] = []
     forget: list[ConfigObject] = []
@@ -115,9 +128,14 @@ class Settlement(msgspec.Struct, kw_only=True):
     debts: list[Debt] = []
 
     def text(self) -> str:
-        """Give the lines as one, for the end of an error; what is said of several disks alike is said once."""
-        alike = ((line, len(list(lines))) for line, lines in groupby(self.said))
-        return "; ".join(line if count == 1 else f"{line} ×{count}" for line, count in alike)  # noqa: RUF001
+        """Give the lines as one, for the end of an error."""
+        return joined(self.said)
+
+
+def joined(lines: Sequence[str]) -> str:
+    """Give lines as one; what is said of several disks alike is said once."""
+    alike = ((line, len(list(same))) for line, same in groupby(lines))
+    return "; ".join(line if count == 1 else f"{line} ×{count}" for line, count in alike)  # noqa: RUF001
 
 
 def _all_onward(segment: OpenSegment) -> bool:
@@ -161,11 +179,16 @@ class Settling:
         """Settle all open rows of the opcode, the latest first; one that goes onward keeps those before it."""
         for index in reversed(range(len(rows))):
             self._rows = rows[: index + 1]
+            if rows[index].kept:
+                self._result.recorded = Recorded.PART
             if await self._settle_row(rows[index]) is not _Reached.BACK:
                 break
         return self._result
 
     async def _settle_row(self, row: OpenRow) -> _Reached:
+        if not row.segments:
+            self._at_its_end(row)
+            return _Reached.MILESTONE
         opened, later = row.segments[0], row.segments[1:]
         onward = self._began_onward(opened) or (row.kept and _all_onward(opened))
         end = await self._finish(opened) if onward else _Reached.BACK
@@ -174,7 +197,14 @@ class Settling:
         for segment in later if end is _Reached.MILESTONE else ():
             if not _all_onward(segment) or await self._finish(segment) is not _Reached.MILESTONE:
                 break
+        else:
+            if end is _Reached.MILESTONE:
+                self._at_its_end(row)
         return end
+
+    def _at_its_end(self, row: OpenRow) -> None:
+        if row.last:
+            self._result.recorded = Recorded.ALL
 
     def _began_onward(self, segment: OpenSegment) -> bool:
         """Say whether the point of no return was passed: an onward step was begun and did not plainly fail."""
@@ -190,13 +220,19 @@ class Settling:
                 continue
             if self._outcome(step) == FAILED and step.forward is not None:
                 if not step.tolerant:
+                    self._result.traces = True
                     return _Reached.WAITING
                 if step.until_done:
                     self._owe(step, step.forward, f"finish {step.name}: the node could not")
                 continue
             end = await (self._settle_uncertain(step) if step.settle else self._go_on(step))
             if end is not _Reached.MILESTONE:
+                self._result.traces |= end is _Reached.WAITING
                 return end
+        if segment.keep or segment.forget:
+            self._result.recorded = Recorded.PART
+        elif segment.steps:
+            self._result.traces = True
         self._result.keep.extend(stored.load() for stored in segment.keep)
         self._result.forget.extend(stored.load() for stored in segment.forget)
         return _Reached.MILESTONE
@@ -231,13 +267,18 @@ class Settling:
         """Undo what was begun, in reverse; then what was reserved goes, unless a node that is away still owes."""
         owed = len(self._result.debts)
         for step in reversed(segment.steps):
-            if step.undo is None or self._outcome(step) == UNKNOWN:
+            if self._outcome(step) == UNKNOWN:
+                continue
+            if step.undo is None:
+                # An uncertain step has been found not to have happened, or else this would not be undone.
+                self._result.traces |= not (step.settle and self._outcome(step) == IN_DOUBT)
                 continue
             failure = await self._try(step.undo.action(), f"{step.id}/undo")
             where = f"{step.name} on {self._name_of(step.node)}"
             if failure is None or is_moot(step.undo, failure):
                 self._result.said.append(f"undone: {where}")
             else:
+                self._result.traces = True
                 self._result.said.append(f"not undone yet: {where}: {failure}")
                 self._owe(step, step.undo, f"undo {step.name}: {failure}")
         reserved = [stored.load() for stored in segment.reserved]

@@ -132,19 +132,28 @@ class Nodes:
     answers: dict[str, Callable[[str, Any], Any]] = field(default_factory=dict)
     made: list[tuple[str, NodeCall[Any]]] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
     prepared: list[str] = field(default_factory=list)
     before: Callable[[str, NodeCall[Any]], None] = lambda _node, _call: None
 
     async def call(self, node: str, call: NodeCall[Any], *, id: str | None = None) -> Any:
         """Make a call: an exception in place of an answer is raised."""
         if isinstance(call, CallOutcome):
-            return Outcome(id=call.id, state=self.outcomes.get(call.id, "unknown"))
+            state = self.outcomes.get(call.id, "unknown")
+            answer = self.answers.get(call.tag(), lambda _node, _call: None)(node, call)
+            if isinstance(answer, Exception):
+                raise answer
+            failure = self.failures.get(call.id)
+            code = getattr(failure, "code", "")
+            return Outcome(id=call.id, state=state, code=code, text=getattr(failure, "text", ""))
         self.before(node, call)
         if call.CHANGES:
             self.made.append((node, call))
         answer = self.answers.get(call.tag(), lambda _node, _call: None)(node, call)
         if id is not None:
             self.outcomes[id] = "failed" if isinstance(answer, Exception) else "done"
+            if isinstance(answer, Exception):
+                self.failures[id] = answer
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -59,7 +59,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
             Edit(
                 _COURSE,
                 "        if segment.reserve or any(True for _ in segment.doings()):\n"
-                "            await self._open(segment, rest)\n"
+                "            await self._open(segment, rest, last=not more)\n"
                 "        for group in segment.groups:\n",
                 "        for group in segment.groups:\n",
             ),
@@ -67,7 +67,7 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
                 _COURSE,
                 "        if segment.keep or segment.forget:\n            if has_node(",
                 "        if segment.reserve or any(True for _ in segment.doings()):\n"
-                "            await self._open(segment, rest)\n"
+                "            await self._open(segment, rest, last=not more)\n"
                 "        if segment.keep or segment.forget:\n            if has_node(",
             ),
         ),

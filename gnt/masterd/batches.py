@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import Position
-from gnt.model.errors import GntError
+from gnt.model.errors import GntError, NoMajority, StaleEpoch
 from gnt.store.changes import Change, Entry, Put
 
 ENTRY_BYTES: Final = 192 * 1024
@@ -21,7 +21,8 @@ ENTRY_BYTES: Final = 192 * 1024
 class Item:
     """The changes of one call to `enqueue`, and who waits for them (None: has been told otherwise).
 
-    `noticed`: it has been said that they take long. `patient`: nobody waits for what comes of them.
+    `within`: who waits does so for this many seconds at most; 0: as long as anybody. `noticed`: it has been said that
+    they take long. `patient`: nobody waits for what comes of them.
     """
 
     changes: tuple[Change, ...]
@@ -32,6 +33,7 @@ class Item:
     waiting: Deferred[Position] | None
     size: int
     moves_voters: bool
+    within: float = 0.0
     noticed: bool = False
     patient: bool = False
 
@@ -77,3 +79,11 @@ def entry_of(items: Sequence[Item], position: Position, now: float) -> Entry:
 def size_of(change: Change) -> int:
     """Give about the bytes that a change has in the log."""
     return len(change.value) + len(change.key) + 16 if isinstance(change, Put) else 64
+
+
+def in_doubt(error: GntError) -> GntError:
+    """Say of changes that are on their way when a term ends that nobody knows: candidates may have them already."""
+    text = f"{error.text}; nobody knows whether the change will hold"
+    if isinstance(error, NoMajority):
+        return NoMajority(text, hint=error.hint, in_doubt=True)
+    return StaleEpoch(text, in_doubt=True) if isinstance(error, StaleEpoch) else error

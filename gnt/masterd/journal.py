@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnt.daemon.runtime import Runtime
-from gnt.masterd.batches import Batch, Item, entry_of, gathered, size_of
+from gnt.masterd.batches import Batch, Item, entry_of, gathered, in_doubt, size_of
 from gnt.masterd.candidates import Candidates
 from gnt.masterd.departure import Departure
 from gnt.masterd.lateness import Absent, Lateness
@@ -162,10 +162,13 @@ class Journal:
         """Make changes durable with a majority of the voters; gives where they stand. Raises what `enqueue` says."""
         return await self.enqueue(changes, job)
 
-    def enqueue(self, changes: Sequence[Change], job: int = 0, *, patient: bool = False) -> Deferred[Position]:
+    def enqueue(
+        self, changes: Sequence[Change], job: int = 0, *, patient: bool = False, within: float = 0.0
+    ) -> Deferred[Position]:
         """Take changes in, in the order of the calls; fires when a majority of the voters has them on disk.
 
-        Those that are `patient` let others come that go with them, for a moment, unless `hurry` is called.
+        Those that are `patient` let others come that go with them, for a moment, unless `hurry` is called. Who asks may
+        wait for so many seconds only (`within`; 0: for as long as the journal has patience).
 
         All of one call are in one entry. Has failed already when it is given back (`NoMajority`, `ConfigError` of the
         disk, `Refused` for a voter that was not caught up): nothing was changed. Fails later with `NoMajority`: the
@@ -176,7 +179,7 @@ class Journal:
         except GntError as error:
             self._head, self._staged = self._tip, []
             return fail(error)
-        waiting = self._take(changes, job, patient=patient)
+        waiting = self._take(changes, job, patient=patient, within=within)
         if patient:
             self._wait_for_company()
         else:
@@ -209,7 +212,9 @@ class Journal:
         self._schedule()
         return waiting
 
-    def _take(self, changes: Sequence[Change], job: int, *, patient: bool = False) -> Deferred[Position]:
+    def _take(
+        self, changes: Sequence[Change], job: int, *, patient: bool = False, within: float = 0.0
+    ) -> Deferred[Position]:
         waiting: Deferred[Position] = Deferred()
         new_voters = voters(self._head) if self._staged else self._tip_voters
         item = Item(
@@ -222,10 +227,11 @@ class Journal:
             size=sum(map(size_of, changes)),
             moves_voters=new_voters != self._tip_voters,
             patient=patient,
+            within=within,
         )
         self._tip, self._staged, self._tip_voters = self._head, [], new_voters
         self._pending.append(item)
-        self._lateness.taken()
+        self._lateness.taken(within)
         return waiting
 
     def when_free(self) -> Deferred[None]:
@@ -361,7 +367,8 @@ class Journal:
             self._take_back(error)
             return
         self._trouble = ConfigError(f"{error}{_UNTOUCHED}", code=error.code, hint=error.hint)
-        self._fail_waiting(NoMajority(f"{error}; the change may come true once that is mended", hint=error.hint))
+        told = f"{error}; the change may come true once that is mended"
+        self._fail_waiting(NoMajority(told, hint=error.hint, in_doubt=True))
         self._departure.after(WRITE_AGAIN)
 
     def _take_back(self, error: ConfigError) -> None:
@@ -380,7 +387,7 @@ class Journal:
         """End this term: what went wrong was not foreseen, and going on might write what is wrong."""
         log.failure("writing the log", failure=failure)
         text = "The log cannot be written any more; see the master daemon's log"
-        self._fail_waiting(NoMajority(f"{text}; nobody knows whether the change will hold"))
+        self._fail_waiting(NoMajority(f"{text}; nobody knows whether the change will hold", in_doubt=True))
         self._end(ConfigError(text, code="broken"))
 
     # Committing
@@ -435,15 +442,16 @@ class Journal:
         for listener in list(self._late_listeners):
             listener(jobs, text)
 
-    def _deadline_passed(self, late: Sequence[Item]) -> None:
-        """Tell those who have waited too long, and take nothing more until a majority is back."""
+    def _deadline_passed(self, late: Sequence[Item], over: bool) -> None:
+        """Tell those who have waited too long, and take nothing more until a majority is back where it is `over`."""
         hint = self._absent.way_out()
         text = f"Too few master candidates answer to make changes durable: {self._absent.names()}"
-        if self._trouble is None:
+        if over and self._trouble is None:
             self._trouble = NoMajority(f"{text}{_UNTOUCHED}", hint=hint)
             log.error("{text}", text=text)
+        told = f"{text}; the change is written down here and holds if they return"
         for item in late:
-            item.fail(NoMajority(f"{text}; the change is written down here and holds if they return", hint=hint))
+            item.fail(NoMajority(told, hint=hint, in_doubt=True))
 
     def _fail_waiting(self, error: GntError) -> None:
         for item in self._items():
@@ -461,7 +469,7 @@ class Journal:
         self._lateness.stop()
         self._departure.left()
         self._candidates.stop()
-        self._fail_waiting(error)
+        self._fail_waiting(in_doubt(error))
         free, self._free = self._free, []
         for waiting in free:
             waiting.errback(error)

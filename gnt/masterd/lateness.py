@@ -20,8 +20,8 @@ NOTICE: Final = 1.5
 class Lateness:
     """Minds how long changes wait. `waiting` gives all that are on their way.
 
-    `noticed` hears of those that have waited for `NOTICE` seconds, `passed` of those that have for `deadline`; each of
-    a change once.
+    `noticed` hears of those that have waited for `NOTICE` seconds, `passed` of those that have for as long as they may,
+    which is `deadline` if they say nothing else, and whether anything has been on its way for as long as that.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Lateness:
         waiting: Callable[[], Iterable[Item]],
         *,
         noticed: Callable[[Sequence[Item]], None],
-        passed: Callable[[Sequence[Item]], None],
+        passed: Callable[[Sequence[Item], bool], None],
     ) -> None:
         self._runtime = runtime
         self._deadline = deadline
@@ -40,9 +40,9 @@ class Lateness:
         self._passed = passed
         self._timer: IDelayedCall | None = None
 
-    def taken(self) -> None:
-        """Hear that a change was taken in."""
-        soon = min(NOTICE, self._deadline)
+    def taken(self, within: float = 0.0) -> None:
+        """Hear that a change was taken in, for which somebody waits for so many seconds (0: as long as anybody)."""
+        soon = min(NOTICE, self._deadline, within or NOTICE)
         if self._timer is None:
             self._timer = self._runtime.clock.callLater(soon, self._look)
         elif self._timer.getTime() > self._runtime.clock.seconds() + soon:
@@ -63,18 +63,29 @@ class Lateness:
         self._timer = None
         now = self._runtime.now()
         items = list(self._waiting())
-        passed = [item for item in items if now - item.time >= self._deadline]
+        passed = [item for item in items if now - item.time >= self._limit(item)]
         if passed:
-            self._passed(passed)
+            self._passed(passed, any(now - item.time >= self._deadline for item in passed))
         late = [item for item in items if item.waiting is not None and now - item.time >= NOTICE and not item.noticed]
         for item in late:
             item.noticed = True
         if late:
             self._noticed(late)
-        left = [item for item in items if item.waiting is not None]
+        # One that was given up before has nobody who waits; but that it takes so long is still to be known.
+        left = [
+            item for item in items if item.waiting is not None or (item.within and now - item.time < self._deadline)
+        ]
         if left:
-            due = min(item.time + (self._deadline if item.noticed else min(NOTICE, self._deadline)) for item in left)
-            self._timer = self._runtime.clock.callLater(max(0.0, due - now), self._look)
+            self._timer = self._runtime.clock.callLater(max(0.0, min(map(self._due, left)) - now), self._look)
+
+    def _due(self, item: Item) -> float:
+        """Give when a change is to be looked at next."""
+        unheard = item.waiting is not None and not item.noticed
+        return item.time + (min(NOTICE, self._limit(item)) if unheard else self._limit(item))
+
+    def _limit(self, item: Item) -> float:
+        """Give for how many seconds a change may wait before somebody hears of it."""
+        return min(item.within, self._deadline) if item.within and item.waiting is not None else self._deadline
 
 
 class Voting(Protocol):

@@ -2,6 +2,7 @@
 
 Beside those there are, for clients of our own:
 
+* `SubmitJob(ops, within)`: waits for a majority for so many seconds at most; then the error names the job's number.
 * `ExplainJob(id)`: what a job waits for: `{"locks": ["node/…"], "holders": ["Job3/I_STARTUP"], "ahead": [], "place":
   1, "jobs": [7], "held": "…"}`; `locks` (nodes by name) that are not free for it, who holds them, who stands before it
   in line for them, its place in line (for locks, or in the queue), `jobs` it depends on that are not over, `held`: what
@@ -27,7 +28,7 @@ Beside those there are, for clients of our own:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, Protocol, TypeVar
+from typing import Annotated, Any, Final, Protocol, TypeVar
 
 import msgspec
 
@@ -107,6 +108,11 @@ class _Nothing(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
 
 class _Ops(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     ops: list[dict[str, Any]]
+
+
+class _Submit(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
+    ops: list[dict[str, Any]]
+    within: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class _ManyOps(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -276,7 +282,7 @@ class LuxiMethods:
     def _table(self) -> dict[str, Method]:
         queue, queries = self._queue, self._queries
         return {
-            "SubmitJob": checked("SubmitJob", _Ops, self._submit),
+            "SubmitJob": checked("SubmitJob", _Submit, self._submit),
             "SubmitJobToDrainedQueue": checked("SubmitJobToDrainedQueue", _Ops, self._submit_though_drained),
             "SubmitManyJobs": checked("SubmitManyJobs", _ManyOps, self._submit_many),
             "CancelJob": checked("CancelJob", _Cancel, self._cancel),
@@ -325,14 +331,14 @@ class LuxiMethods:
             "QueryTags": checked("QueryTags", _Tags, lambda args: queries.tags(args.kind, args.name)),
         }
 
-    async def _submit(self, args: _Ops) -> int:
-        return await self._taken(_opcodes(args.ops), though_drained=False)
+    async def _submit(self, args: _Submit) -> int:
+        return await self._taken(_opcodes(args.ops), though_drained=False, within=args.within)
 
     async def _submit_though_drained(self, args: _Ops) -> int:
         return await self._taken(_opcodes(args.ops), though_drained=True)
 
-    async def _taken(self, ops: Sequence[Opcode], *, though_drained: bool) -> int:
-        number = await self._queue.submit(ops, though_drained=though_drained)
+    async def _taken(self, ops: Sequence[Opcode], *, though_drained: bool, within: float = 0.0) -> int:
+        number = await self._queue.submit(ops, though_drained=though_drained, within=within)
         self._tokens.followed(ops)
         return number
 

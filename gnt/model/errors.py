@@ -40,10 +40,12 @@ class GntError(Exception):
     """Base of all errors that a user may see.
 
     Shapes: `code` is a stable machine-readable word, `text` one line, `hint` one line or empty,
-    `luxi_class` the name under which LUXI clients know the error.
+    `luxi_class` the name under which LUXI clients know the error. `in_doubt`: what was asked may come
+    true all the same.
     """
 
     luxi_class: ClassVar[str] = "GenericError"
+    in_doubt: bool = False
 
     def __init__(self, code: str, text: str, *, hint: str = "") -> None:
         super().__init__(text)
@@ -128,17 +130,22 @@ class StaleEpoch(GntError):
 
     luxi_class = "OpExecError"
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, in_doubt: bool = False) -> None:
         super().__init__("stale_epoch", text, hint="another master has taken over: ask gnt-cluster getmaster")
+        self.in_doubt = in_doubt
 
 
 class NoMajority(GntError):
-    """Too few voters have the change on disk; it is not acknowledged, and nothing acts on it."""
+    """Too few voters have the change on disk; it is not acknowledged, and nothing acts on it.
+
+    `in_doubt`: it is written down, and holds if they return; else nothing was changed.
+    """
 
     luxi_class = "GenericError"
 
-    def __init__(self, text: str, *, hint: str = "") -> None:
+    def __init__(self, text: str, *, hint: str = "", in_doubt: bool = False) -> None:
         super().__init__("no_majority", text, hint=hint)
+        self.in_doubt = in_doubt
 
 
 class ConfigError(GntError):

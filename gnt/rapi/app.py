@@ -26,6 +26,7 @@ from gnt.rapi.errors import (
     HttpError,
     bad_request,
     error_body,
+    headers_of,
     message_of,
     not_found,
     not_supported,
@@ -224,7 +225,7 @@ class Application:
             problem = not_found()
         if isinstance(problem, GntError):
             status, message = status_of(problem), message_of(problem)
-            headers = problem.headers if isinstance(problem, HttpError) else {}
+            headers = headers_of(problem)
         elif isinstance(problem, CancelledError):
             status, message = HTTPStatus.SERVICE_UNAVAILABLE, "The request was given up"
         else:

@@ -12,6 +12,9 @@ from gnt.model.errors import UNKNOWN_ENTITY, WRONG_INPUT, GntError
 
 REALM: Final = "Ganeti Remote API"
 
+AGAIN_AFTER: Final = 10
+"""Seconds after which a change is worth another try that was refused because too few candidates answer."""
+
 # Codes of errors, ours and the master's, that mean more than a failure; all others are 500.
 _STATUS: Final = {
     WRONG_INPUT: HTTPStatus.BAD_REQUEST,
@@ -73,7 +76,16 @@ def status_of(error: GntError) -> HTTPStatus:
     """Give the status of an error."""
     if isinstance(error, HttpError):
         return error.status
+    if error.code == "no_majority" and error.in_doubt:
+        return HTTPStatus.GATEWAY_TIMEOUT
     return _STATUS.get(error.code, HTTPStatus.INTERNAL_SERVER_ERROR)
+
+
+def headers_of(error: GntError) -> dict[str, str]:
+    """Give the headers that go with an error: when to try again what plainly changed nothing."""
+    if isinstance(error, HttpError):
+        return error.headers
+    return {"Retry-After": str(AGAIN_AFTER)} if error.code == "no_majority" and not error.in_doubt else {}
 
 
 def message_of(error: GntError) -> str:

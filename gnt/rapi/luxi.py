@@ -34,6 +34,9 @@ QUICK_LINES: Final = 8
 WAITING_LINES: Final = 64
 """Connections for requests that wait for something to happen."""
 
+PATIENCE: Final = 10.0
+"""Seconds for which a submission waits for a majority of the candidates; then its client hears why it takes so long."""
+
 WAIT: Final = "WaitForJobChange"
 READING: Final = ("Query", "IfChanged", "Abilities", "CheckApiToken", "Wait")
 """How methods begin that change nothing: they may be asked again."""
@@ -212,9 +215,11 @@ class Master:
         try:
             answer = await asking
         except DeferredTimeout:
-            raise GntError("timeout", f"the master daemon did not answer {method} in time") from None
+            raise _unanswered("timeout", f"the master daemon did not answer {method} in time", method) from None
         except _Lost:
-            raise GntError("connection_lost", f"the connection to the master broke during {method}") from None
+            raise _unanswered(
+                "connection_lost", f"the connection to the master broke during {method}", method
+            ) from None
         except ConnectError as problem:
             raise _not_connected(problem) from None
         return decode_response(answer)
@@ -236,8 +241,11 @@ class Master:
         self._opcodes = None
 
     async def submit(self, opcodes: Sequence[Opcode]) -> int:
-        """Submit a job and give its number; once begun, it is carried through."""
-        return _number(await self.change("SubmitJob", [encode_opcode(opcode) for opcode in opcodes]))
+        """Submit a job and give its number; once begun, it is carried through.
+
+        Raises after `PATIENCE` what keeps it from being durable (`in_doubt`: it may become a job all the same).
+        """
+        return _number(await self.change("SubmitJob", [encode_opcode(opcode) for opcode in opcodes], PATIENCE))
 
     async def wait_for_job_change(
         self, job: int, fields: Sequence[str], previous: Any, serial: int | None, wait: float
@@ -278,6 +286,15 @@ def _number(value: Any) -> int:
         return parse_job_id(value)
     except Refused:
         raise GntError("luxi_error", "the master answered SubmitJob with something else") from None
+
+
+def _unanswered(code: str, text: str, method: str) -> GntError:
+    """Make the error for a request whose answer did not come: what only reads has changed nothing."""
+    if method.startswith(READING):
+        return GntError(code, text)
+    error = GntError(code, f"{text}; what was asked for may be done all the same")
+    error.in_doubt = True
+    return error
 
 
 def _not_connected(problem: ConnectError) -> GntError:

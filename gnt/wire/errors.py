@@ -112,11 +112,15 @@ def to_job_error(error: Exception) -> list[Any]:
     return ["OpExecError", [value]] if isinstance(value, str) else value
 
 
-def detail_of(error: Exception) -> dict[str, str] | None:
-    """Give what the LUXI classes have no room for, for clients of our own: code, text and hint apart."""
+def detail_of(error: Exception) -> dict[str, str | bool] | None:
+    """Give what the LUXI classes have no room for, for clients of our own: code, text and hint apart.
+
+    `in_doubt` is there if what was asked may come true all the same.
+    """
     if not isinstance(error, GntError):
         return None
-    return {"code": error.code, "text": error.text, "hint": error.hint}
+    doubt = {"in_doubt": True} if error.in_doubt else {}
+    return {"code": error.code, "text": error.text, "hint": error.hint, **doubt}
 
 
 def from_luxi(value: Any, detail: Any = None) -> GntError:
@@ -129,6 +133,7 @@ def from_luxi(value: Any, detail: Any = None) -> GntError:
     if isinstance(detail, dict) and all(isinstance(detail.get(key), str) for key in ("code", "text", "hint")):
         error.code, error.text, error.hint = detail["code"], detail["text"], detail["hint"]
         error.args = (error.text,)
+        error.in_doubt = detail.get("in_doubt") is True
     return error
 
 

@@ -262,6 +262,52 @@ def test_who_comes_later_hears_as_soon() -> None:
     assert told == [[7], [8]]
 
 
+def test_who_has_less_patience_hears_earlier_and_the_others_wait_on() -> None:
+    """What it asked for may come true all the same, and nobody is refused before all patience is at its end."""
+    world = World("abc")
+    journal = world.journal()
+    world.cut("b", "c")
+    waits_long = journal.enqueue([meta("x")])
+    hasty = journal.enqueue([meta("y")], within=5)
+    world.turn(4.9)
+    assert waits(hasty)
+    world.turn(0.1)
+    told = error(hasty)
+    assert isinstance(told, NoMajority)
+    assert told.in_doubt
+    assert "node-b" in told.text
+    assert "holds if they return" in told.text
+    assert waits(waits_long)
+    third = journal.enqueue([meta("z")], within=5)
+    assert waits(third)
+    world.heal("b")
+    world.turn(20)
+    assert result(waits_long)
+    assert world.content("a")["y"] == world.content("b")["y"]
+
+
+def test_one_that_was_given_up_early_counts_until_all_patience_is_at_its_end() -> None:
+    """Else everybody who came later would wait as long again, each time in doubt; now it is refused at once."""
+    world = World("abc")
+    journal = world.journal()
+    world.cut("b", "c")
+    assert isinstance(error(after(world, journal.enqueue([meta("x")], within=1), 1)), NoMajority)
+    world.turn(28.9)
+    late = journal.enqueue([meta("y")], within=1)
+    assert waits(late)
+    world.turn(1)
+    assert error(late).in_doubt
+    refused = error(journal.enqueue([meta("z")], within=1))
+    assert not refused.in_doubt
+    assert "nothing was changed" in refused.text
+
+
+def after(world: World, waiting: Deferred[Any], seconds: float) -> Deferred[Any]:
+    """Let time pass, and give what was waiting."""
+    world.turn(seconds)
+    return waiting
+
+
 def test_a_change_that_is_made_soon_is_none_to_speak_of() -> None:
     """Nobody is told of the waits of every day."""
     world = World("ab")
@@ -835,3 +881,17 @@ def test_a_clock_that_jumps_makes_no_candidate_wait_for_long() -> None:
         world.turn(HELD_FOR)
     assert [appended(world, node) for node in "bc"] == [[1], [1]]
     assert world.master.missing() == []
+
+
+def test_what_is_on_its_way_when_a_daemon_stops_is_in_doubt() -> None:
+    """A candidate may have it already, and then it comes true; what comes later is refused."""
+    world = World("abc")
+    journal = world.journal()
+    world.slow = {"b", "c"}
+    waiting = journal.enqueue([meta("x")])
+    world.turn()
+    Deferred.fromCoroutine(journal.stop())
+    told = error(waiting)
+    assert told.in_doubt
+    assert "nobody knows whether the change will hold" in told.text
+    assert not error(journal.enqueue([meta("y")])).in_doubt

@@ -126,7 +126,7 @@ class FakeMaster:
 
     def submitted(self) -> dict[str, Any]:
         """Give the only opcode of the last job."""
-        (ops,) = next(args for method, args in reversed(self.asked) if method == "SubmitJob")
+        ops, _ = next(args for method, args in reversed(self.asked) if method == "SubmitJob")
         (op,) = ops
         return dict(op)
 

@@ -11,6 +11,7 @@ from twisted.internet.error import ConnectError
 from gnt.model.errors import GntError, JobLost, NoMajority, QueueDrained, Refused
 from gnt.opcodes.instance_create import InstanceCreate
 from gnt.opcodes.registry import decode_opcode
+from gnt.rapi.luxi import PATIENCE
 from gnt.rapi.resources import instance, node
 from tests.rapi.room import HANG_UP, PLAIN, Room, objects, request
 
@@ -315,10 +316,11 @@ def test_tags_are_read_without_a_job(room: Room) -> None:
         (QueueDrained(), 503, "Job queue is drained"),
         (GntError("job_queue_full", "full"), 503, "Job queue is full, needs archiving"),
         (NoMajority("1 of 3 voters", hint="node2"), 503, "1 of 3 voters (node2)"),
+        (NoMajority("1 of 3 voters; then it is job 7", in_doubt=True), 504, "1 of 3 voters; then it is job 7"),
         (Refused("wrong_input", "$.x: <no>"), 400, "$.x: &lt;no&gt;"),
         (Refused("unknown_entity", "no such"), 404, "no such"),
         (Refused("environment_error", "disk"), 500, "disk"),
-        (HANG_UP, 502, "broke during SubmitJob"),
+        (HANG_UP, 502, "broke during SubmitJob; what was asked for may be done all the same"),
         (b"garbage\x03", 502, "no LUXI response"),
         (b'{"success": true, "result": "x"}\x03', 502, "something else"),
     ],
@@ -351,3 +353,33 @@ def test_a_master_that_does_not_answer(room: Room) -> None:
     (answer,) = client.received()
     assert answer.status == 504
     assert room.master.wires[0].aborted
+
+
+@pytest.mark.parametrize(("in_doubt", "again"), [(False, "10"), (True, None)])
+def test_only_what_changed_nothing_is_to_be_tried_again(room: Room, in_doubt: bool, again: str | None) -> None:
+    """A client library that tried again what may still come true would have two jobs."""
+    room.master.answers["SubmitJob"] = lambda *_: NoMajority("1 of 3 voters", in_doubt=in_doubt)
+    assert room.ask("PUT", "/2/instances/web1/startup").headers.get("retry-after") == again
+
+
+def test_a_submission_has_patience_for_a_while_only(room: Room) -> None:
+    """The master is told how long its client waits for a majority."""
+    room.master.answers["SubmitJob"] = 7
+    room.ask("PUT", "/2/instances/web1/startup")
+    assert room.master.asked[-1][1][1] == PATIENCE
+
+
+def test_a_change_that_is_not_answered_may_be_done(room: Room) -> None:
+    """Nobody takes it for undone; what only reads says nothing of the kind."""
+    late: Deferred[Any] = Deferred()
+    room.master.answers |= {"SubmitJob": late, "QueryFields": late}
+    client = room.client()
+    client.send(request("PUT", "/2/instances/web1/startup"))
+    room.clock.advance(61)
+    (answer,) = client.received()
+    assert (answer.status, "may be done all the same" in answer.body.decode()) == (504, True)
+    reader = room.client()
+    reader.send(request("GET", "/2/query/node/fields"))
+    room.clock.advance(61)
+    (answer,) = reader.received()
+    assert (answer.status, "may be done" in answer.body.decode()) == (504, False)

@@ -58,6 +58,7 @@ def test_the_code_of_a_refusal_is_kept(code: str) -> None:
         errors.NotReached("node2 is offline"),
         errors.StaleEpoch("node2 follows another master"),
         errors.NoMajority("node2 and node3 are missing"),
+        errors.NoMajority("node2 and node3 are missing", in_doubt=True),
         ConfigError("of another version"),
         QueueDrained(),
         JobLost("no job 5"),
@@ -72,6 +73,7 @@ def test_the_whole_family_crosses_with_its_detail(error: GntError) -> None:
     assert value[0] in LUXI_CLASSES
     back = from_luxi(value, detail_of(error))
     assert (back.code, back.text, back.hint) == (error.code, error.text, error.hint)
+    assert back.in_doubt is error.in_doubt
     assert str(back) == error.text
     assert back.luxi_class == error.luxi_class
 

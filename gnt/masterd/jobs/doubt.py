@@ -25,9 +25,14 @@ class Doubtful:
         """Say whether a commit of these changes is in doubt."""
         return id(changes[0]) in self._expected
 
-    async def commit(self, changes: Sequence[Change], happened: Callable[[], None], job: int = 0) -> None:
-        """Make changes durable and call `happened`, even if that is later than the caller wants to know."""
-        waiting = self._commits.enqueue(changes, job)
+    async def commit(
+        self, changes: Sequence[Change], happened: Callable[[], None], job: int = 0, *, within: float = 0.0
+    ) -> None:
+        """Make changes durable and call `happened`, even if that is later than the caller wants to know.
+
+        Waits `within` seconds at most, if any are given.
+        """
+        waiting = self._commits.enqueue(changes, job, within=within)
         refused = waiting.called
         try:
             await waiting

@@ -14,9 +14,10 @@ from gnt.store.changes import Change
 class Commits(Protocol):
     """What the queue needs of the journal."""
 
-    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[Any]:
+    def enqueue(self, changes: Sequence[Change], job: int = 0, *, within: float = 0.0) -> Deferred[Any]:
         """Fire when the changes are durable with a majority; in the order of the calls.
 
+        `within`: wait for so many seconds at most; 0: for as long as the journal does.
         Fails at once where nothing was changed; fails later with `NoMajority` where they may still come true.
         """
 

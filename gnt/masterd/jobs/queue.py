@@ -34,6 +34,7 @@ from gnt.model.errors import (
     Failed,
     GntError,
     JobLost,
+    NoMajority,
     QueueDrained,
     Refused,
 )
@@ -176,11 +177,14 @@ class JobQueue:
 
     # Taking jobs
 
-    async def submit(self, ops: Sequence[Opcode], *, though_drained: bool = False) -> int:
-        """Take a job and give its number once the job is durable. Raises `QueueDrained`, `Refused`."""
+    async def submit(self, ops: Sequence[Opcode], *, though_drained: bool = False, within: float = 0.0) -> int:
+        """Take a job and give its number once the job is durable; waits `within` seconds at most, if any are given.
+
+        Raises `QueueDrained`, `Refused`, and `NoMajority`: if that is in doubt it names the job that it may become.
+        """
         self._open(though_drained)
         new = self._make(ops, ())
-        await self._take([new])
+        await self._take([new], within)
         return new.number
 
     async def submit_many(self, wanted: Sequence[Sequence[Opcode] | GntError]) -> list[tuple[bool, int | str]]:
@@ -223,9 +227,21 @@ class JobQueue:
             changes += one.changes()
         return changes
 
-    async def _take(self, new: Sequence[NewJob]) -> None:
-        if new:
-            await self.doubtful.commit(self._changes_for(new), lambda: self._enter(new))
+    async def _take(self, new: Sequence[NewJob], within: float = 0.0) -> None:
+        if not new:
+            return
+        try:
+            await self.doubtful.commit(self._changes_for(new), lambda: self._enter(new), within=within)
+        except NoMajority as error:
+            if not error.in_doubt:
+                raise
+            first, last = new[0].number, new[-1].number
+            then = (
+                f"should it hold, it is job {first}"
+                if first == last
+                else f"should it hold, they are the jobs {first} to {last}"
+            )
+            raise NoMajority(f"{error.text}; {then}", hint=error.hint, in_doubt=True) from None
 
     def _enter(self, new: Sequence[NewJob]) -> None:
         """Let jobs that are durable stand in line."""

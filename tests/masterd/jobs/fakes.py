@@ -71,12 +71,14 @@ class FakeJournal:
         self.commits: list[tuple[Change, ...]] = []
         self.hurried = self.pressed = 0
         self.due = False
+        self.within: list[float] = []
         self.listeners: list[Callable[[object, Sequence[Change]], None]] = []
         self._pending: list[tuple[tuple[Change, ...], Deferred[None]]] = []
         self._free: list[Deferred[None]] = []
 
-    def enqueue(self, changes: Sequence[Change], job: int = 0) -> Deferred[None]:
+    def enqueue(self, changes: Sequence[Change], job: int = 0, *, within: float = 0.0) -> Deferred[None]:
         """Store at once; acknowledge at once, or when told."""
+        self.within.append(within)
         done: Deferred[None] = Deferred()
         if self.refuse is not None:
             done.errback(self.refuse)
@@ -128,7 +130,7 @@ class FakeJournal:
         """Lose the majority: what is held may come true later, nothing more is taken."""
         self.refuse = NoMajority("node2 and node3 do not answer; nothing was changed")
         for done in [done for _, done in self._pending if not done.called]:
-            done.errback(NoMajority("node2 and node3 do not answer"))
+            done.errback(NoMajority("node2 and node3 do not answer", in_doubt=True))
 
     def mend(self) -> None:
         """Have the majority again."""

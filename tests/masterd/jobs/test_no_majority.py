@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from twisted.internet.defer import Deferred
 
 from gnt.masterd.jobs.seam import OpcodeEnd
 from gnt.model.errors import ConfigError, Failed, NoMajority
@@ -15,6 +18,13 @@ def brain() -> Brain:
     made = Brain().start()
     made.engine.hold = True
     return made
+
+
+def failure(answer: Deferred[Any]) -> NoMajority:
+    """Give the error that an answer has come to."""
+    found: list[NoMajority] = []
+    answer.addErrback(lambda reason: found.append(reason.value))
+    return found[0]
 
 
 def mended(brain: Brain) -> None:
@@ -159,3 +169,23 @@ def test_a_master_without_majority_can_be_stopped(brain: Brain) -> None:
     again.engine.end = OpcodeEnd(error=Failed("settled"))
     again.start()
     assert [again.status(number) for number in (first, second)] == ["error", "error"]
+
+
+def test_a_submission_in_doubt_names_the_jobs_that_it_may_become(brain: Brain) -> None:
+    """So that who asked can look for them, and does not submit them once more."""
+    brain.submit(delay())
+    brain.journal.hold = True
+    one = started(brain.queue.submit([delay()], within=5))
+    many = started(brain.queue.submit_many([[delay()], [delay()]]))
+    assert brain.journal.within[-2:] == [5, 0]
+    brain.journal.doubt()
+    told = [failure(one), failure(many)]
+    assert [error.in_doubt for error in told] == [True, True]
+    assert "; should it hold, it is job 2" in told[0].text
+    assert "; should it hold, they are the jobs 3 to 4" in told[1].text
+
+
+def test_a_refused_submission_names_no_job(brain: Brain) -> None:
+    """It will never be one."""
+    brain.journal.refuse = NoMajority("alone; nothing was changed")
+    assert failure(started(brain.queue.submit([delay()]))).text == "alone; nothing was changed"

@@ -106,7 +106,7 @@ def test_what_there_is(room: Room, path: str, method: str, about: dict[str, Any]
         assert about["result"] != "job_id"
         return
     assert answer.body == b"17\n"
-    (ops,) = next(args for asked, args in room.master.asked if asked == "SubmitJob")
+    ops, _ = next(args for asked, args in room.master.asked if asked == "SubmitJob")
     assert [op["OP_ID"] for op in ops] == named
     for op in ops:
         decode_opcode(op)

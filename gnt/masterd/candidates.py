@@ -67,6 +67,12 @@ class Candidates:
             if not follower.held:
                 follower.wake()
 
+    def met(self, node: str) -> None:
+        """Hear of a new connection to a node: one that took nothing may take something now."""
+        follower = self._followers.get(node)
+        if follower is not None:
+            follower.retry()
+
     def committed(self) -> None:
         """Tell all streams that more is committed."""
         for follower in list(self._followers.values()):

@@ -480,6 +480,10 @@ class Journal:
 
     # What the streams to the candidates tell
 
+    def met(self, node: str) -> None:
+        """Hear of a new connection to a node."""
+        self._candidates.met(node)
+
     def matched(self, node: str, serial: int) -> None:
         """Hear that a candidate has everything up to this serial on disk."""
         self._candidates.heard(node, serial, self._tail.end.serial)

@@ -127,6 +127,7 @@ class _Beginning:
         local = LocalLog(runtime, self._vault, database, epoch)
         journal = Journal(runtime, local, nodes, epoch=epoch, cluster=cluster, deadline=self._deadline)
         nodes.on_deposed(journal.deposed)
+        nodes.on_met(journal.met)
         journal.on_commit(_keep_connections(journal, nodes))
         # Everything that an older epoch left in the log is on a majority with this.
         try:

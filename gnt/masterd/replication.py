@@ -34,6 +34,8 @@ TELL_AFTER: Final = 0.5
 PACE_OVER: Final = 8
 RETRY_FIRST: Final = 0.5
 RETRY_LAST: Final = 15.0
+# A candidate that answers, but takes nothing (its disk is full), is asked again this often in the end.
+RETRY_REFUSED: Final = 5.0
 
 
 class Peers(Protocol):
@@ -124,7 +126,7 @@ class Follower:
     """Keeps one candidate's log like ours until it is stopped. `problem` says why it is not; empty when it is.
 
     `held`: new entries are not sent now, and others may come with them. `pace`: what an append takes, in seconds,
-    smoothed.
+    smoothed. While the candidate takes nothing it is asked more and more seldom, and at once when `retry` is called.
     """
 
     def __init__(self, runtime: Runtime, peers: Peers, source: Source, node: str) -> None:
@@ -139,6 +141,8 @@ class Follower:
         self._flight: _Flight | None = None
         self._stopped = False
         self._transfers = 0
+        self._pausing: Deferred[None] | None = None
+        self._pause_next = RETRY_FIRST
         self._task: Deferred[None] | None = None
 
     def start(self) -> None:
@@ -158,6 +162,12 @@ class Follower:
         if waiting is not None:
             waiting.callback(None)
 
+    def retry(self) -> None:
+        """Hear that things may have changed there: the node was met anew. Ends a pause, and the next ones are short."""
+        self._pause_next = RETRY_FIRST
+        if self._pausing is not None:
+            self._pausing.callback(None)
+
     def committed(self) -> None:
         """Hear that more is committed: for one who has nothing else to be told, which is to hear of it later."""
         flight = self._flight
@@ -166,12 +176,12 @@ class Follower:
             self.wake()
 
     async def _run(self) -> None:
-        pause = RETRY_FIRST
         while not self._stopped:
+            longest = RETRY_LAST
             try:
                 await self._peers.when_connected(self.node)
                 common = await self._find_common()
-                pause = RETRY_FIRST
+                longest = RETRY_REFUSED
                 await self._stream(common)
                 # An append came out of order, or the candidate's store is not what it was.
                 await self._pause(RETRY_FIRST)
@@ -183,20 +193,31 @@ class Follower:
             except CancelledError:
                 return
             except GntError as error:
-                self._say(error.text)
-                await self._pause(pause)
-                pause = min(pause * 2, RETRY_LAST)
+                await self._refused(error, longest)
 
     def _say(self, problem: str) -> None:
         if problem and problem != self.problem:
             log.warn("replication to {node}: {problem}", node=self.node, problem=problem)
         self.problem = problem
 
+    async def _refused(self, error: GntError, longest: float) -> None:
+        """Say why nothing is taken, and wait: for longer each time, until something is."""
+        self._say(error.text)
+        pause = min(self._pause_next, longest)
+        self._pause_next = pause * 2
+        await self._pause(pause)
+
     async def _pause(self, seconds: float) -> None:
+        self._pausing = pausing = Deferred()
+        due = self._runtime.clock.callLater(seconds, pausing.callback, None)
         try:
-            await self._runtime.sleep(seconds)
+            await pausing
         except CancelledError:
             self._stopped = True
+        finally:
+            self._pausing = None
+            if due.active():
+                due.cancel()
 
     async def _find_common(self) -> Position:
         """Ask back and forth for the last position that both logs have. Raises `_Behind` if ours lacks it."""
@@ -234,6 +255,7 @@ class Follower:
                 continue
             if not entries and not flight.count:
                 self._say("")
+                self._pause_next = RETRY_FIRST
                 if flight.told < min(self._source.committed, flight.sent.serial):
                     self._tell_later(flight)
             self._waiting = Deferred()
@@ -256,6 +278,7 @@ class Follower:
             return  # a late answer to a stream that was given up: the one of now knows better
         if isinstance(answer, AppendAnswer):
             if answer.stored:
+                self._pause_next = RETRY_FIRST
                 # Answers may overtake each other: what was stored before is stored still.
                 flight.stored = max(flight.stored, answer.end.serial)
                 self._source.matched(self.node, flight.stored)
@@ -320,7 +343,6 @@ class Follower:
         except CancelledError:
             self._stopped = True
         except GntError as error:
-            self._say(error.text)
-            await self._pause(RETRY_FIRST)
+            await self._refused(error, RETRY_REFUSED)
         finally:
             snapshot.close()

@@ -18,7 +18,7 @@ from gnt.masterd.journal import Journal
 from gnt.masterd.local_log import LocalLog
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import START, Epoch, Position
-from gnt.model.errors import InDoubt, NotReached
+from gnt.model.errors import InDoubt, NodeFailure, NotReached
 from gnt.model.layout import Layout
 from gnt.model.objects import ClusterSettings, Node, NodeGroup
 from gnt.noded.handler import CallContext, Place
@@ -28,7 +28,7 @@ from gnt.store.configuration import initial_changes
 from gnt.store.database import Limits
 from gnt.store.vault import MemoryVault
 from gnt.wire.calls import NodeCall
-from gnt.wire.log_calls import AskLog
+from gnt.wire.log_calls import AskLog, LogAppend, LogSnapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,6 +115,8 @@ class World:
         self.vaults = {uuid: MemoryVault(limits) for uuid in candidates + others}
         self.replicas = {uuid: self._replica(uuid) for uuid in candidates + others if uuid != "a"}
         self.down: set[str] = set()
+        # Nodes whose disk takes nothing.
+        self.full: set[str] = set()
         self.slow: set[str] = set()
         self.lost: set[str] = set()
         # Nodes whose answers come when told, and those answers.
@@ -160,6 +162,8 @@ class World:
             self.held.append((node, waiting))
             await waiting
         replica = self.replicas[node]
+        if node in self.full and (isinstance(call, LogSnapshot) or (isinstance(call, LogAppend) and call.entries)):
+            raise NodeFailure("no_space", f"the disk of node-{node} is full")
         if isinstance(call, AskLog):
             return await replica.refresh()
         context = CallContext(id="x", epoch=self.epoch, progress=lambda _line: None)

@@ -17,7 +17,7 @@ from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
 from gnt.model.objects import Node
 from gnt.store.changes import Change, Put, Space
 from gnt.store.database import Limits
-from gnt.wire.log_calls import LogAppend, LogSnapshot
+from gnt.wire.log_calls import AskLog, LogAppend, LogSnapshot
 from tests.masterd.journal_world import SECOND, World, meta, node
 from tests.store.support import entry
 
@@ -320,6 +320,55 @@ def test_a_change_that_is_made_soon_is_none_to_speak_of() -> None:
     world.turn(31)
     assert told == []
     assert world.clock.getDelayedCalls() == [] or journal.hindrance() is None
+
+
+def asked(world: World, seconds: float) -> int:
+    """Let time pass, second by second, and count how often node b is asked where its log ends."""
+    before = len(world.calls)
+    for _ in range(int(seconds * 10)):
+        world.turn(0.1)
+    return sum(isinstance(call, AskLog) for node, call in world.calls[before:] if node == "b")
+
+
+def test_a_candidate_that_takes_nothing_is_asked_more_and_more_seldom() -> None:
+    """Its full disk is not its master's to fill with questions; a new connection, or an entry taken, begins anew."""
+    world = World("abc")
+    journal = world.journal()
+    world.full = {"b"}
+    assert result(after(world, journal.enqueue([meta("x")]), 1))
+    asked(world, 30)
+    assert 10 <= asked(world, 60) <= 13
+    assert "node-b" in journal.missing()[0]
+    journal.met("b")
+    assert asked(world, 2) == 2
+    asked(world, 30)
+    world.full = set()
+    journal.met("b")
+    world.turn(0.1)
+    assert journal.missing() == []
+    assert world.content("b")["x"] == world.content("a")["x"]
+    world.full = {"b"}
+    taken = journal.enqueue([meta("y")])
+    assert asked(world, 2) == 2
+    assert result(taken)
+
+
+def test_a_copy_that_a_candidate_does_not_take_is_made_more_and_more_seldom() -> None:
+    """Each is one of the whole store."""
+    world = World("abc", limits=Limits(log_entries=20))
+    journal = world.journal()
+    world.cut("b")
+    for value in range(400):
+        journal.enqueue([meta("x", value)])
+        world.turn()
+    world.turn(60)
+    world.full = {"b"}
+    world.heal("b")
+    asked(world, 30)
+    before = len(world.calls)
+    asked(world, 60)
+    copies = [call for node, call in world.calls[before:] if node == "b" and isinstance(call, LogSnapshot)]
+    assert 10 <= len(copies) <= 13
 
 
 def test_a_candidate_too_far_behind_gets_a_copy() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gnt.cli.call import Call
 from gnt.cli.failures import FAILURE, OK, text_of
+from gnt.cli.tables import summary_text
 from gnt.cli.terminal import note, say
 from gnt.model.errors import GntError
 
@@ -48,7 +49,7 @@ def instead(call: Call, jobs: Sequence[tuple[str, Sequence[Opcode | dict[str, An
 
 
 def _show(name: str, opcode: OpcodePlan, *, many: bool) -> None:
-    what = opcode.summary if many else "job"
+    what = summary_text(opcode.summary) if many else "job"
     say(f"{name}{what} would take: {_locks(opcode)}")
     if opcode.nodes:
         say(f"  on: {', '.join(opcode.nodes)}")

@@ -52,6 +52,19 @@ def _pending_text(value: list[Any]) -> str:
     return " ".join(f"{mode}:{','.join(map(str, names))}" for mode, names in value) or "-"
 
 
+def summary_text(summary: str) -> str:
+    """Give the summary of an opcode as people read it: what programs know as `TEST_DELAY(1500000000 ns)` is 1.5 s."""
+    if summary.startswith("TEST_DELAY(") and summary.endswith(" ns)"):
+        nanoseconds = summary.removeprefix("TEST_DELAY(").removesuffix(" ns)")
+        if nanoseconds.isdecimal():
+            return f"TEST_DELAY({int(nanoseconds) / 1e9:.9g} s)"
+    return summary
+
+
+def _summaries_text(value: list[Any]) -> str:
+    return ",".join(summary_text(_plain(one)) for one in value) or "-"
+
+
 def json_text(value: list[Any]) -> str:
     """Give what has a structure that must be seen."""
     return json.dumps(value, ensure_ascii=False)
@@ -73,6 +86,7 @@ _WRITTEN: Final[dict[str, Write]] = {
     "predicates": json_text,
     "reason_trail": json_text,
     "action": action_text,
+    "summary": _summaries_text,
 }
 
 

@@ -14,7 +14,12 @@ from tests.cli.fake_master import FakeMaster, Job
 
 ROWS = [
     {"id": 7, "status": "success", "summary": ["CLUSTER_VERIFY"], "received_ts": [1_700_000_000, 5]},
-    {"id": 12, "status": "error", "summary": ["INSTANCE_CREATE(web1)", "TEST_DELAY(1 ns)"], "received_ts": None},
+    {
+        "id": 12,
+        "status": "error",
+        "summary": ["INSTANCE_CREATE(web1)", "TEST_DELAY(500000000 ns)"],
+        "received_ts": None,
+    },
 ]
 
 
@@ -24,7 +29,7 @@ def test_jobs_are_listed_in_columns(gnt: Run, master: FakeMaster) -> None:
     ran = gnt("job", "list")
     assert ran.status == 0
     assert ran.out == (
-        "ID Status  Summary\n 7 success CLUSTER_VERIFY\n12 error   INSTANCE_CREATE(web1),TEST_DELAY(1 ns)\n"
+        "ID Status  Summary\n 7 success CLUSTER_VERIFY\n12 error   INSTANCE_CREATE(w1),TEST_DELAY(0.5 s)\n"
     )
     assert not ran.err
 
@@ -41,6 +46,15 @@ def test_lists_are_objects_for_programs(gnt: Run, master: FakeMaster) -> None:
     master.rows["job"] = ROWS
     ran = gnt("job", "list", "--json", "-o", "id,status")
     assert json.loads(ran.out) == [{"id": 7, "status": "success"}, {"id": 12, "status": "error"}]
+
+
+def test_programs_get_summaries_as_they_are(gnt: Run, master: FakeMaster) -> None:
+    """The form that other clients know; people get seconds, down to a nanosecond."""
+    master.rows["job"] = ROWS
+    raw = [row["summary"] for row in json.loads(gnt("job", "list", "--json").out)]
+    assert raw == [["CLUSTER_VERIFY"], ["INSTANCE_CREATE(w1)", "TEST_DELAY(500000000 ns)"]]
+    master.rows["job"] = [{"id": 1, "status": "error", "summary": ["TEST_DELAY(1 ns)", "TEST_DELAY(x ns)"]}]
+    assert gnt("job", "list", "--no-headers", "-o", "summary").out == "TEST_DELAY(1e-09 s),TEST_DELAY(x ns)\n"
 
 
 def test_status_filters_become_filters(gnt: Run, master: FakeMaster) -> None:

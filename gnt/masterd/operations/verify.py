@@ -142,6 +142,7 @@ class VerifyGroup(Operation[ClusterVerifyGroup]):
         await _check_master_interface(cluster, look, online, report)
         report.note("* Verifying instance status")
         _check_guests(cluster, hosts, guests, report)
+        _check_secondaries(cluster, nodes, report)
         await report_disks(cluster, look, nodes, report)
         _check_offline(cluster, nodes, report)
         return report.errors
@@ -266,8 +267,24 @@ def _check_guests(cluster: Cluster, hosts: Iterable[Node], guests: Mapping[str, 
         for guest in running.values():
             _check_guest(cluster, node, guest, report)
         for instance in cluster.instances_on(node.uuid):
-            if instance.admin_state is AdminState.UP and not _is_up(running.get(instance.uuid)):
+            wanted, runs = instance.admin_state, _is_up(running.get(instance.uuid))
+            if wanted is AdminState.UP and not runs:
                 report.add("EINSTANCEDOWN", "instance", instance.name, f"does not run on its node {node.name}")
+            elif wanted is not AdminState.UP and runs:
+                _report_unwanted(instance, node, report)
+
+
+def _report_unwanted(instance: Instance, node: Node, report: Report) -> None:
+    """Tell of a guest that runs though it should not: an error where it is marked offline, and nobody looks after it.
+
+    One that is wanted down may have been started so on purpose (`--no-remember`). There is no code of its own for it:
+    it is the state of the instance that is another than what is wanted.
+    """
+    offline = instance.admin_state is AdminState.OFFLINE
+    state = "is marked offline" if offline else "is wanted down"
+    remedy = "--force stops it" if offline else "stops it, gnt-instance startup has it wanted up"
+    text = f"{state}, but runs on its node {node.name}: gnt-instance shutdown {remedy}"
+    report.add("EINSTANCEDOWN", "instance", instance.name, text, warning=not offline)
 
 
 def _is_up(guest: GuestFacts | None) -> bool:
@@ -281,6 +298,21 @@ def _check_guest(cluster: Cluster, node: Node, guest: GuestFacts, report: Report
     elif instance.primary_node != node.uuid:
         primary = cluster.nodes[instance.primary_node].name
         report.add("EINSTANCEWRONGNODE", "instance", instance.name, f"runs on {node.name}, not on its node {primary}")
+
+
+def _check_secondaries(cluster: Cluster, nodes: Iterable[Node], report: Report) -> None:
+    """See that instances can be moved to their secondary nodes, and that nodes with instances are meant to have any."""
+    for node in nodes:
+        for instance in cluster.instances_on(node.uuid):
+            others = cluster.secondaries(instance)
+            for other in others:
+                if other.offline:
+                    text = f"its secondary node {other.name} is offline"
+                    report.add("EINSTANCEBADNODE", "instance", instance.name, text)
+            for bad in (node, *others):
+                if not bad.vm_capable:
+                    text = f"its node {bad.name} is not to have instances (vm_capable is off)"
+                    report.add("EINSTANCEBADNODE", "instance", instance.name, text)
 
 
 def _check_offline(cluster: Cluster, nodes: Iterable[Node], report: Report) -> None:

@@ -14,7 +14,7 @@ from gnt.masterd.segments import StoredCall
 from gnt.masterd.settling import Debt
 from gnt.masterd.unsafe import UnsafeRecord
 from gnt.model.errors import InDoubt, NodeFailure, NotReached
-from gnt.model.objects import DiskTemplate
+from gnt.model.objects import AdminState, Disk, DiskTemplate, Instance
 from gnt.model.specs import DiskSpec
 from gnt.opcodes.registry import decode_opcode
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
@@ -275,6 +275,54 @@ def test_a_guest_on_the_wrong_node_is_found() -> None:
     uuid = ground.instance().uuid
     ground.guests[NODE2] = {uuid: ground.guests[NODE1].pop(uuid)}
     assert any("EINSTANCEWRONGNODE:instance:web1" in line for line in found(ground))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "line"),
+    [
+        (
+            AdminState.DOWN,
+            (
+                "- WARNING:EINSTANCEDOWN:instance:web1:is wanted down, but runs on its node node1.example.com: "
+                "gnt-instance shutdown stops it, gnt-instance startup has it wanted up"
+            ),
+        ),
+        (
+            AdminState.OFFLINE,
+            (
+                "- ERROR:EINSTANCEDOWN:instance:web1:is marked offline, but runs on its node node1.example.com: "
+                "gnt-instance shutdown --force stops it"
+            ),
+        ),
+    ],
+)
+def test_a_guest_that_runs_though_it_should_not_is_found(wanted: AdminState, line: str) -> None:
+    """A warning where somebody may have wanted it so, an error where nobody looks after it."""
+    ground = Ground()
+    ground.add()
+    assert found(ground) == []
+    ground.journal.head = ground.journal.head.put(replace(ground.instance(), admin_state=wanted))
+    assert found(ground) == [line]
+    ground.guests[NODE1].clear()
+    ground.said.clear()
+    assert found(ground) == []
+
+
+def test_a_node_without_which_an_instance_cannot_be_moved_is_found() -> None:
+    """Its secondary node is offline; or one of its nodes is not to have instances at all."""
+    ground = Ground(enabled_disk_templates=(DiskTemplate.DRBD,))
+    disk = Disk(uuid="d-1", dev_type=DiskTemplate.DRBD, size=128, nodes=(NODE1, NODE2))
+    web = Instance(uuid="u-1", name="web1", primary_node=NODE1, disks=(disk.uuid,))
+    ground.journal.head = ground.journal.head.put(disk).put(web)
+    node2 = ground.journal.head.node("node2")
+    ground.journal.head = ground.journal.head.put(replace(node2, offline=True, master_candidate=False))
+    bad = [line for line in found(ground) if "BADNODE" in line]
+    assert bad == ["- ERROR:EINSTANCEBADNODE:instance:web1:its secondary node node2.example.com is offline"]
+    ground.said.clear()
+    ground.journal.head = ground.journal.head.put(replace(node2, vm_capable=False))
+    bad = [line for line in found(ground) if "BADNODE" in line]
+    text = "its node node2.example.com is not to have instances (vm_capable is off)"
+    assert bad == [f"- ERROR:EINSTANCEBADNODE:instance:web1:{text}"]
 
 
 def test_an_offline_node_is_no_error_but_its_instances_are() -> None:

@@ -14,12 +14,7 @@ from tests.cli.fake_master import FakeMaster, Job
 
 ROWS = [
     {"id": 7, "status": "success", "summary": ["CLUSTER_VERIFY"], "received_ts": [1_700_000_000, 5]},
-    {
-        "id": 12,
-        "status": "error",
-        "summary": ["INSTANCE_CREATE(web1)", "TEST_DELAY(500000000 ns)"],
-        "received_ts": None,
-    },
+    {"id": 12, "status": "error", "summary": ["INSTANCE_CREATE(w1)", "TEST_DELAY(500000000 ns)"], "received_ts": None},
 ]
 
 

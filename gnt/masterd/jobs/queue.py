@@ -25,7 +25,7 @@ from gnt.masterd.jobs.rules import FREE, Rules, Verdict
 from gnt.masterd.jobs.schedule import Schedule
 from gnt.masterd.jobs.seam import Ending, OpcodeEnd
 from gnt.masterd.jobs.states import SUBMITTABLE, Status
-from gnt.masterd.jobs.submission import NewJob, children, earlier_jobs, with_places
+from gnt.masterd.jobs.submission import NewJob, children, earlier_jobs, told_of, with_places
 from gnt.masterd.jobs.table import JobTable
 from gnt.model.errors import (
     INTERNAL,
@@ -233,15 +233,7 @@ class JobQueue:
         try:
             await self.doubtful.commit(self._changes_for(new), lambda: self._enter(new), within=within)
         except NoMajority as error:
-            if not error.in_doubt:
-                raise
-            first, last = new[0].number, new[-1].number
-            then = (
-                f"should it hold, it is job {first}"
-                if first == last
-                else f"should it hold, they are the jobs {first} to {last}"
-            )
-            raise NoMajority(f"{error.text}; {then}", hint=error.hint, in_doubt=True) from None
+            raise (told_of(error, new) if error.in_doubt else error) from None
 
     def _enter(self, new: Sequence[NewJob]) -> None:
         """Let jobs that are durable stand in line."""

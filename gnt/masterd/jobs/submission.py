@@ -9,7 +9,7 @@ import msgspec
 
 from gnt.masterd.jobs import job as jobs
 from gnt.masterd.jobs.live import LiveJob
-from gnt.model.errors import WRONG_INPUT, GntError, Refused
+from gnt.model.errors import WRONG_INPUT, GntError, NoMajority, Refused
 from gnt.opcodes.base import Opcode
 from gnt.store.changes import Change, Put, Space
 
@@ -84,3 +84,10 @@ def earlier_jobs(live: LiveJob) -> set[int]:
             continue  # it fails when its turn comes, with the reason
         found.update(other for other, _ in op.depends or () if other < live.head.id)
     return found
+
+
+def told_of(error: NoMajority, new: Sequence[NewJob]) -> NoMajority:
+    """Give the error of jobs of which nobody knows yet whether they are durable; it says which they may become."""
+    first, last = new[0].number, new[-1].number
+    they = f"it is job {first}" if first == last else f"they are the jobs {first} to {last}"
+    return NoMajority(f"{error.text}; should it hold, {they}", hint=error.hint, in_doubt=True)

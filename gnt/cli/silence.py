@@ -7,12 +7,11 @@ from typing import Any, Final
 
 from gnt.cli.terminal import note
 from gnt.model.errors import GntError
-from gnt.wire.luxi_client import LuxiClient
+from gnt.wire.luxi_client import READING, LuxiClient
 
 SILENCE: Final = 2.0
 """Seconds after which it is asked what keeps a change up."""
 ASK_TIME: Final = 2.0
-_READING: Final = ("Query", "WaitFor", "Plan", "Explain", "Hindrance")
 
 
 class WatchedClient(LuxiClient):
@@ -22,7 +21,7 @@ class WatchedClient(LuxiClient):
 
     def call(self, method: str, *args: Any, patience: float = 0.0) -> Any:
         """Call a method: `LuxiClient.call`."""
-        self._may_wait = not method.startswith(_READING)
+        self._may_wait = not method.startswith(READING)
         return super().call(method, *args, patience=patience)
 
     def _receive(self, connection: socket.socket) -> bytes:

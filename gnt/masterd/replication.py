@@ -208,7 +208,8 @@ class Follower:
         await self._pause(pause)
 
     async def _pause(self, seconds: float) -> None:
-        self._pausing = pausing = Deferred()
+        pausing: Deferred[None] = Deferred()
+        self._pausing = pausing
         due = self._runtime.clock.callLater(seconds, pausing.callback, None)
         try:
             await pausing

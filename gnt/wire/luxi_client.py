@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, TypeAlias, TypeVar
 
 from gnt.model.errors import WRONG_INPUT, GntError, JobLost, Refused
 from gnt.model.layout import SOCKET_PATH_LIMIT
@@ -60,6 +60,25 @@ class JobChange(NamedTuple):
 
     info: list[Any]
     entries: list[Any]
+
+
+READING: Final = (
+    *("Query", "Wait", "Plan", "Explain", "Hindrance", "History", "ObjectAt", "ConfigDiff"),
+    *("UnsafeChanges", "ApiTokens", "CheckApiToken", "Abilities", "IfChanged"),
+)
+"""How the names of methods begin that change nothing."""
+# What shows whether a change was made whose answer did not come, by how the name of its method begins.
+_WHETHER: Final = {
+    "Submit": "gnt-job list shows whether it arrived",
+    "CancelJob": "gnt-job info shows whether it was",
+    "ArchiveJob": "gnt-job list --archived shows whether it was",
+    "AutoArchive": "gnt-job list --archived shows whether it was",
+    "ChangeJobPriority": "gnt-job info shows whether it was",
+    "ReplaceFilter": "gnt-filter list shows whether it was",
+    "DeleteFilter": "gnt-filter list shows whether it was",
+    "SetDrainFlag": "gnt-cluster queue info shows whether it was",
+    "SetWatcherPause": "gnt-cluster watcher info shows whether it was",
+}
 
 
 class LuxiClient:
@@ -176,11 +195,16 @@ class LuxiClient:
                 return frames[0]
 
     def _broken(self, method: str, problem: OSError) -> GntError:
-        """Say what a connection that broke during a call means."""
-        hint = "gnt-job list shows whether it arrived" if method.startswith("Submit") else ""
-        if isinstance(problem, TimeoutError):
-            return GntError("timeout", f"the master daemon did not answer {method} in time", hint=hint)
-        return GntError("connection_lost", f"the connection broke during {method}: {problem.strerror}", hint=hint)
+        """Say what a connection that broke during a call means: what changes something may be done all the same."""
+        timeout = isinstance(problem, TimeoutError)
+        text = "the master daemon did not answer {} in time" if timeout else "the connection broke during {}: {}"
+        error = GntError("timeout" if timeout else "connection_lost", text.format(method, problem.strerror))
+        if not method.startswith(READING):
+            error.in_doubt = True
+            error.text += "; it may be done all the same"
+            error.args = (error.text,)
+            error.hint = next((hint for named, hint in _WHETHER.items() if method.startswith(named)), "")
+        return error
 
     def _call(self, wanted: type[T], method: str, *args: Any, patience: float = 0.0) -> T:
         """Call a method and give its result as a type; raises `GntError` (`luxi_error`) if it is none of this type."""

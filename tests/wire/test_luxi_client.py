@@ -207,6 +207,37 @@ def test_a_connection_that_breaks(serve: Script) -> None:
     client.close()
 
 
+@pytest.mark.parametrize(
+    ("change", "shows"),
+    [
+        (lambda client: client.delete_filter("u"), "gnt-filter list"),
+        (lambda client: client.replace_filter(None, 0, [], "PAUSE", []), "gnt-filter list"),
+        (lambda client: client.cancel_job(7), "gnt-job info"),
+        (lambda client: client.set_drain_flag(drained=True), "gnt-cluster queue info"),
+        (lambda client: client.set_watcher_pause(None), "gnt-cluster watcher info"),
+        (lambda client: client.call("RevokeApiToken", "x"), ""),
+    ],
+)
+def test_a_change_whose_answer_is_lost_is_not_told_as_undone(
+    serve: Script, change: Callable[[LuxiClient], Any], shows: str
+) -> None:
+    """It may be done all the same, and what shows whether it was is named."""
+    client = LuxiClient(serve(b"").path)
+    with pytest.raises(GntError, match=r"; it may be done all the same$") as broken:
+        change(client)
+    assert broken.value.in_doubt
+    assert broken.value.hint.startswith(shows)
+    assert bool(broken.value.hint) is bool(shows)
+
+
+def test_a_question_whose_answer_is_lost_was_only_a_question(serve: Script) -> None:
+    """Nobody has to wonder what it has changed."""
+    with pytest.raises(GntError, match="broke during QueryClusterInfo") as broken:
+        LuxiClient(serve(b"").path).query_cluster_info()
+    assert not broken.value.in_doubt
+    assert "all the same" not in broken.value.text
+
+
 def test_no_answer_in_time(tmp_path: Path) -> None:
     """A master that is silent for too long is reported as that."""
     with socket.socket(socket.AF_UNIX) as listener:

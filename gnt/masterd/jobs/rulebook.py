@@ -86,6 +86,10 @@ class Rulebook:
     async def delete(self, uuid: str) -> None:
         """Remove a rule. Raises `Refused` where there is none of this UUID."""
         rule = self._configuration.head.filters.get(uuid.lower())
+        if rule is None and uuid.lower() in self._configuration.cluster.filters:
+            # It was removed, but nobody knows yet whether that holds; when this does, so does that.
+            await self._configuration.enqueue([])
+            return
         if rule is None:
             raise Refused(
                 UNKNOWN_ENTITY, f"There is no filter {uuid[:60]}", hint="gnt-filter list shows those there are"

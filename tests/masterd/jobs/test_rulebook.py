@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from gnt.masterd.jobs.rulebook import Rulebook
 from gnt.masterd.watcher_pause import KEY, WatcherPause
+from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError, NoMajority, Refused
 from gnt.store.changes import Space
 from tests.masterd.fakes import Fresh, Journal, cluster_of_three
@@ -47,6 +48,32 @@ def test_a_rule_is_stored_and_holds() -> None:
     result(book.rules.delete(uuid.upper()))
     assert book.brain.status(second) == "running"
     assert uuid not in book.journal.head.filters
+
+
+def test_a_removal_in_doubt_is_not_told_as_no_rule() -> None:
+    """Who asks once more, without knowing whether the first request was carried out, hears what becomes of that one."""
+
+    class Doubtful(Journal):
+        """A journal whose durable model lags behind."""
+
+        durable = cluster_of_three()
+
+        @property
+        def cluster(self) -> Cluster:
+            """Give what was durable once."""
+            return self.durable
+
+    book = Book()
+    uuid = book.replace()
+    lagging = Doubtful(book.journal.head)
+    lagging.durable = book.journal.head
+    rules = Rulebook(lagging, book.brain.queue, Fresh())
+    result(rules.delete(uuid))
+    result(rules.delete(uuid))
+    assert [len(changes) for changes in lagging.commits] == [1, 0]
+    lagging.durable = lagging.head
+    with pytest.raises(Refused, match="There is no filter"):
+        result(rules.delete(uuid))
 
 
 def test_a_rule_is_set_anew_or_with_a_chosen_identifier() -> None:

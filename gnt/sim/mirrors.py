@@ -8,8 +8,10 @@ the network is brought up to date by `settle`: before each look, and after each 
 from __future__ import annotations
 
 import math
+import os
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from gnt.noded.storage.drbd_show import Ends
 from gnt.sim.content import content_of, copy_pieces
@@ -79,7 +81,15 @@ class SimMirrors:
         It would do nothing if it did nothing the last time, and nothing has become of any side since, nor of the
         machines and ways (`surroundings`), and no data is on its way.
         """
-        now = (sum(machine.changes for machine in self.machines.values()), *surroundings)
+        changes, any_side = 0, False
+        for machine in self.machines.values():
+            changes += machine.changes
+            any_side = any_side or bool(machine.sides)
+        if not any_side:
+            # There is nothing to bring about: most clusters have no mirror at most times.
+            self._looked = ()
+            return False
+        now = (changes, *surroundings)
         if now == self._looked:
             return False
         self.settle()
@@ -447,7 +457,7 @@ class SimMirrors:
             device = side.machine.device(side.minor)
             at = side if side.good else side.good_peer
             target = str(at.path) if at is not None else str(device.with_name("nowhere"))
-            if not (device.is_symlink() and str(device.readlink()) == target):
+            if _leads_to(device) != target:
                 device.unlink(missing_ok=True)
                 device.parent.mkdir(parents=True, exist_ok=True)
                 device.symlink_to(target)
@@ -457,6 +467,14 @@ class SimMirrors:
 
     def _say(self, side: Side, text: str) -> None:
         side.machine.log.append(f"block drbd{side.minor}: {text}")
+
+
+def _leads_to(device: Path) -> str:
+    """Give where a device leads to; empty if it is not there."""
+    try:
+        return os.readlink(device)  # noqa: PTH115  (as a text)
+    except FileNotFoundError:
+        return ""
 
 
 def two_writers(mirrors: SimMirrors) -> Iterator[str]:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from gnt.sim.client import Client
 
 _NAMED: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32,}")
+_MOMENT: Final = re.compile(r"[0-9.]{6,}/")
+_SHORTEST: Final = 32
+"""Characters of the shortest text that may hold such a name."""
 _WHEN: Final = frozenset({"ctime", "mtime", "serial_no", "time"})
 _OF_JOBS: Final = frozenset({"last_job", "cluster_serial"})
 """Rows that say how far numbers have come."""
@@ -123,7 +126,7 @@ def _timer(call: Any) -> str:
 
 def _meta(key: str, value: bytes, names: Mapping[str, str]) -> str:
     """Tell what stands in a row about the cluster as a whole; some keys begin with a moment."""
-    key = re.sub(r"[0-9.]{6,}/", "", key)
+    key = _MOMENT.sub("", key)
     try:
         row = _without_when(msgspec.json.decode(value))
     except msgspec.DecodeError:
@@ -145,6 +148,8 @@ def _names(rows: Mapping[str, Any]) -> dict[str, str]:
 def _named(row: Any, names: Mapping[str, str]) -> Any:
     """Give a row with names in place of UUIDs, wherever they stand."""
     if isinstance(row, str):
+        if len(row) < _SHORTEST:
+            return row
         return _NAMED.sub(lambda found: names.get(found.group(), found.group()), row)
     if isinstance(row, dict):
         return {_named(name, names): _named(value, names) for name, value in row.items()}

@@ -6,6 +6,7 @@ Hypervisors are given the link, so that the name stays when the device behind it
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Final
 
@@ -43,9 +44,10 @@ class DeviceLinks:
 
     def _forget_others(self, disk: DiskSpec, link: Path, device: str) -> None:
         """Take away the link that the disk had while it was another one in the instance's list."""
-        for index in range(MAX_DISKS):
-            other = link.with_name(f"{disk.instance_name}:{index}")
-            if other != link and other.is_symlink() and str(other.readlink()) == device:
+        names = {f"{disk.instance_name}:{index}" for index in range(MAX_DISKS)} - {link.name}
+        for name in sorted(names.intersection(os.listdir(self._directory))):  # noqa: PTH208  (names are all it needs)
+            other = self._directory / name
+            if other.is_symlink() and str(other.readlink()) == device:
                 other.unlink(missing_ok=True)
 
     def remove(self, disk: DiskSpec) -> None:

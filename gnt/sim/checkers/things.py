@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,7 @@ from gnt.sim.machine import SimNode
 from gnt.sim.world import SimWorld
 
 _FILES: Final = frozenset({DiskTemplate.FILE, DiskTemplate.SHAREDFILE, DiskTemplate.QCOW2})
+_MARK: Final = ".gnt"
 # Disks that guests are given by a link which outlives the device behind it.
 _DEVICES: Final = frozenset({DiskTemplate.PLAIN, DiskTemplate.THIN, DiskTemplate.DRBD})
 
@@ -43,11 +45,12 @@ def check_instances(
         if instance.admin_state is AdminState.UP:
             expected_guests[primary].add(instance.name)
     places = [world.shared, *(node.layout.root / "srv/ganeti/file-storage" for node in world.nodes.values())]
-    found_files = {str(path) for place in places for path in _disk_files(place)}
+    trees = [_Tree(place) for place in places]
+    found_files = {path for tree in trees for path in tree.files}
     problems += [f"no file {_short(world, path)}" for path in sorted(expected_files - found_files)]
     problems += [f"a file without an owner: {_short(world, path)}" for path in sorted(found_files - expected_files)]
-    problems += [f"a mark without a file: {path.name}" for place in places for path in _lonely_marks(place)]
-    problems += [f"an empty directory is left: {path.name}" for place in places for path in _empty_directories(place)]
+    problems += [f"a mark without a file: {name}" for tree in trees for name in tree.lonely_marks]
+    problems += [f"an empty directory is left: {name}" for tree in trees for name in tree.empty]
     for name, node in world.nodes.items():
         running = {guest.name for guest in world.guests(node)}
         world.lost_guests -= {guest.uuid for guest in world.guests(node)}
@@ -131,17 +134,25 @@ def check_scripts(world: SimWorld) -> list[str]:
 # Files
 
 
-def _disk_files(directory: Path) -> list[Path]:
-    return [path for path in directory.rglob("*") if path.is_file() and not path.name.startswith(".")]
+class _Tree:
+    """What lies below a directory: disks, marks whose disk is not there, directories without anything (both by name).
 
+    Texts, not paths: this is looked at on each machine whenever everything is at rest.
+    """
 
-def _lonely_marks(directory: Path) -> list[Path]:
-    marks = [path for path in directory.rglob(".*.gnt") if path.is_file()]
-    return [mark for mark in marks if not (mark.parent / mark.name[1:].removesuffix(".gnt")).exists()]
-
-
-def _empty_directories(directory: Path) -> list[Path]:
-    return [path for path in sorted(directory.rglob("*")) if path.is_dir() and not any(path.iterdir())]
+    def __init__(self, top: Path) -> None:
+        self.files: list[str] = []
+        self.lonely_marks: list[str] = []
+        self.empty: list[str] = []
+        for directory, below, names in os.walk(top):
+            here = {*below, *names}
+            self.files += [f"{directory}/{name}" for name in names if not name.startswith(".")]
+            marks = [name for name in names if name.startswith(".") and name.endswith(_MARK)]
+            self.lonely_marks += [name for name in marks if name[1:].removesuffix(_MARK) not in here]
+            if not here and directory != str(top):
+                self.empty.append(directory.rpartition("/")[2])
+        self.lonely_marks.sort()
+        self.empty.sort()
 
 
 def _short(world: SimWorld, path: str) -> str:

@@ -174,5 +174,8 @@ class Client:
             rest = LOST if world.something_was_lost and not brief else REST
             left = max(began, world.last_fault) + rest - world.clock.seconds()
             if left <= 0 and world.all_up():
+                if not brief and world.ways.all_open():
+                    # Whoever waited for it has given up, so nobody need be waited for so long again.
+                    world.something_was_lost = False
                 return
             world.clock.run_for(max(left, 1.0))

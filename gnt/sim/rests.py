@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _NAMED: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32,}")
 _MOMENT: Final = re.compile(r"[0-9.]{6,}/")
+_FORGETTING: Final = frozenset({"timer dict.pop"})
+"""Timers after which a daemon only knows something less: of a token that somebody has joined with, or that is over."""
 _SHORTEST: Final = 32
 """Characters of the shortest text that may hold such a name."""
 _WHEN: Final = frozenset({"ctime", "mtime", "serial_no", "time"})
@@ -73,7 +75,8 @@ def _lines(client: Client, labels: dict[str, int]) -> Iterator[str]:
     order = sorted({world.witness.promised(name) for name in world.nodes})
     for each in world.nodes.values():
         yield from _machine(each, order)
-    yield from sorted(_timer(call) for call in world.clock.getDelayedCalls() if not _is_void(call))
+    calls = [call for call in world.clock.getDelayedCalls() if not _is_void(call)]
+    yield from sorted(text for text in map(_timer, calls) if text not in _FORGETTING)
 
 
 def _machine(node: SimNode, order: list[int]) -> Iterator[str]:

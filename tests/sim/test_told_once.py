@@ -81,6 +81,14 @@ def test_a_state_is_what_makes_a_difference() -> None:
     assert first_rest(down, strike)[2] not in states
 
 
+def test_a_loss_that_everybody_has_given_up_makes_no_difference() -> None:
+    """An entry whose answer was lost is sent again: once nobody waits for that one any more it might have come."""
+    faults, _ = survey(RESTARTS, SEED)
+    number = faults.points[Kind.SEND].index("node1 node2 log_append")
+    states = {first_rest(RESTARTS, Strike(Kind.SEND, number, fault)) for fault in (Fault.ANSWER_LOST, Fault.DOUBLED)}
+    assert len(states) == 1
+
+
 STOPPED = tuple(
     step
     for step in read_story(STORIES / "guest_life.txt").steps

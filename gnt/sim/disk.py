@@ -24,6 +24,8 @@ from gnt.store.database import Database
 from gnt.store.reading import connect
 from gnt.store.vault import IN_USE, FileVault
 
+_PATIENCE: Final = 30
+"""Seconds that a connection waits for another one, as the store's own."""
 FOLD: Final = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
@@ -70,6 +72,9 @@ class CutDatabase(Database):
     def _connection(self) -> sqlite3.Connection:
         if not self._is_ready:
             self._is_ready = True
+            if self._image is None:
+                self._made.execute("PRAGMA secure_delete = ON")
+                self._made.execute("PRAGMA synchronous = FULL")
             prepare(self._made)
         return self._made
 
@@ -93,10 +98,9 @@ class CutDatabase(Database):
             self._made = connect(None)
             self._made.deserialize(self._image)
             return old
-        self._made = connect(Path(self.path))
+        # What it is has been looked at when it was opened the first time.
+        self._made = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=_PATIENCE)
         self.opened()
-        self._made.execute("PRAGMA secure_delete = ON")
-        self._made.execute("PRAGMA synchronous = FULL")
         # Of what another connection has written before the copy the daemon need not have heard yet.
         self._seen_version = -1
         return old

@@ -29,7 +29,11 @@ R = TypeVar("R")
 HERE: Final = Path("/proc/self/cwd/world")
 _PIECE: Final = 1 << 16
 # Files that are changed where they are; all others are only ever replaced, so two worlds may share them.
-_CHANGED: Final = (".db", ".db-wal", ".db-shm")
+_CHANGED: Final = (".db", ".db-wal")
+# Whoever is the first to open a database makes its index of the log anew, whatever is there.
+_MADE_ANEW: Final = ".db-shm"
+# Most files are these, and small; each question that is not asked of them counts.
+_SMALL: Final = "ssconf_"
 # So are disks, and nothing else is as large.
 _DISK: Final = 1 << 20
 
@@ -133,7 +137,7 @@ def open_here(theirs: str, ours: str) -> None:
             where = os.readlink(f"/proc/self/fd/{name}")  # noqa: PTH115  (as `_copy`)
         except FileNotFoundError:
             continue  # what the list itself was read from
-        if not where.startswith(theirs) or where.endswith(_CHANGED):
+        if not where.startswith(theirs) or where.endswith((*_CHANGED, _MADE_ANEW)):
             continue
         handle, there = int(name), ours + where.removeprefix(theirs)
         if os.path.exists(there):  # noqa: PTH110
@@ -182,13 +186,31 @@ def _copy(source: str, target: str) -> None:
     with os.scandir(source) as entries:
         for entry in entries:
             there = f"{target}/{entry.name}"
-            if entry.is_symlink():
+            if entry.name.startswith(_SMALL):
+                os.link(entry.path, there)
+            elif entry.is_symlink():
                 os.symlink(os.readlink(entry.path), there)  # noqa: PTH115, PTH211
             elif entry.is_dir():
                 _copy(entry.path, there)
             elif entry.name.endswith(_CHANGED):
-                shutil.copyfile(entry.path, there)
+                _copy_whole(entry.path, there)
+            elif entry.name.endswith(_MADE_ANEW):
+                continue
             elif entry.stat().st_size >= _DISK:
                 copy_file(entry.path, there)
             else:
                 os.link(entry.path, there)
+
+
+def _copy_whole(source: str, target: str) -> None:
+    """Copy a file that is in memory, byte for byte."""
+    handle = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fresh = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            while os.sendfile(fresh, handle, None, _PIECE << 8):
+                pass
+        finally:
+            os.close(fresh)
+    finally:
+        os.close(handle)

@@ -54,9 +54,11 @@ def _exhaust_one(story: Story, arguments: argparse.Namespace, known: Known | Non
     faults, alike = survey(story, arguments.seed)
     kinds = [Kind(name) for name in arguments.kind or Kind]
     strikes = choose(faults, kinds=kinds, only=[Fault(name) for name in arguments.fault or ()])
-    if arguments.runs:
+    if arguments.runs and seen is None:
         strikes = part(strikes, alike, arguments.runs)
     choice = seen.choose(alike.grouped(strikes), alike.situations, story.name) if seen is not None else None
+    if choice is not None and arguments.runs:
+        choice = choice.part(arguments.runs)
     points = {kind: len(texts) for kind, texts in faults.points.items()}
     _say(f"{story.name}: {len(strikes)} faults to fall")
 
@@ -150,7 +152,11 @@ def main() -> int:
     run.set_defaults(do=_run)
     search = verbs.add_parser("exhaust", help="tell stories with one fault at each point where one may fall")
     search.add_argument("stories", type=Path, nargs="*")
-    search.add_argument("--runs", type=int, help="only so many in each story, evenly over all")
+    search.add_argument(
+        "--runs",
+        type=int,
+        help="only so many in each story, evenly over them",
+    )
     search.add_argument("--each", action="store_true", help="tell each to the end, those also that come to the same")
     search.add_argument("--situations", action="store_true", help="one in each situation, and some others")
     search.add_argument("--kind", action="append", choices=[kind.value for kind in Kind])

@@ -53,6 +53,8 @@ _OF_THE_LOG: Final = frozenset({"log_append", "log_state", "log_snapshot", "conf
 """Calls in which a candidate is brought up to date; nodes hear of the configuration in the same way."""
 _AT_WORK: Final = frozenset({Kind.WORK, Kind.COMMAND, Kind.RECORD})
 _MASTER_DIES: Final = frozenset({Fault.MASTER_BEFORE, Fault.MASTER_AFTER})
+_MIDST: Final = " in "
+"""Stands between what happens and in the midst of what."""
 _LEVEL: Final = re.compile(r"/.*")
 
 Situation = tuple[str, str]
@@ -90,7 +92,7 @@ class Situations:
         ships = kind is not Kind.COMMIT and {*_OF_THE_LOG, "the log"}.issuperset(calls)
         jobs = list(_jobs(world))
         ops = sorted({_op(bytes(op.input)).name for job in jobs for op in job.ops})
-        self._at[kind, number] = f"{kind} {what} {calls} {[] if ships else ops} {_ailing(world)}"
+        self._at[kind, number] = f"{kind} {what}{_MIDST}{calls} {[] if ships else ops} {_ailing(world)}"
         if kind is Kind.COMMIT:
             numbers = [job.id for job in jobs]
             self._commits = self._commits + 1 if numbers == self._jobs else 0
@@ -120,41 +122,58 @@ class Situations:
 class Choice:
     """Which strikes fall: the first of each situation, each with those that come to the same; and those `against` it.
 
-    `passed` is how many are passed over.
+    `passed` is how many are passed over. `foremost` are the first ones of their encounter: the same fault has not been
+    told yet at the same call, piece of work or answer, in the midst of whatever.
     """
 
     groups: Mapping[Strike, list[Strike]]
     against: frozenset[Strike]
     passed: int
+    foremost: frozenset[Strike] = frozenset()
 
     def part(self, runs: int) -> Choice:
-        """Give a choice of so many of the situations, evenly over them; what is told against stays."""
-        own = [one for one in self.groups if one not in self.against]
-        kept = {*self.against, *(own if len(own) <= runs else (own[index * len(own) // runs] for index in range(runs)))}
+        """Give a choice of so many of the situations: all foremost ones, be they more, the others evenly over them.
+
+        What is told against stays.
+        """
+        own = [one for one in self.groups if one not in self.against and one not in self.foremost]
+        left = max(0, runs - len(self.foremost))
+        some = own if len(own) <= left else [own[index * len(own) // left] for index in range(left)]
+        kept = {*self.against, *self.foremost, *some}
         groups = {one: alike for one, alike in self.groups.items() if one in kept}
-        return Choice(groups, self.against, self.passed + len(self.groups) - len(groups))
+        return Choice(groups, self.against, self.passed + len(self.groups) - len(groups), self.foremost)
 
 
 @dataclass
 class Seen:
-    """The situations that were told in one story after the other."""
+    """The situations that were told in one story after the other, and the encounters: what happens, and the fault.
+
+    One in `one_in` of the strikes that are passed over is told against the choice; None: one in `AGAINST`.
+    """
 
     situations: set[Situation] = field(default_factory=set)
+    encounters: set[tuple[str, str]] = field(default_factory=set)
+    one_in: int | None = None
 
     def choose(self, groups: Mapping[Strike, list[Strike]], situations: Situations, story: str) -> Choice:
         """Choose among the strikes of a story (its name) that are not alike, and enter their situations."""
         chosen: dict[Strike, list[Strike]] = {}
         against: set[Strike] = set()
+        foremost: set[Strike] = set()
         for strike, alike in groups.items():
             situation = situations.of(strike)
             if situation is not None and situation in self.situations:
-                if zlib.crc32(f"{story} {strike}".encode()) % AGAINST:
+                if zlib.crc32(f"{story} {strike}".encode()) % (self.one_in or AGAINST):
                     continue
                 against.add(strike)
             elif situation is not None:
                 self.situations.add(situation)
+                encounter = (situation[0].partition(_MIDST)[0], situation[1])
+                if encounter not in self.encounters:
+                    self.encounters.add(encounter)
+                    foremost.add(strike)
             chosen[strike] = alike
-        return Choice(chosen, frozenset(against), len(groups) - len(chosen))
+        return Choice(chosen, frozenset(against), len(groups) - len(chosen), frozenset(foremost))
 
 
 def _ailing(world: SimWorld) -> list[str]:

@@ -88,12 +88,28 @@ def test_each_situation_is_told_once_over_all_stories(monkeypatch: pytest.Monkey
     monkeypatch.setattr(situations, "AGAINST", 10)
     third = seen.choose(groups, alike.situations, "third")
     assert third.against == third.groups.keys()
-    part = first.part(10)
-    assert len(part.groups) == 10
-    assert part.groups.items() <= first.groups.items()
-    assert part.passed == len(groups) - 10
+    few, more = first.part(10), first.part(len(first.foremost) + 10)
+    assert few.groups.keys() == first.foremost
+    assert len(more.groups) == len(first.foremost) + 10
+    for part in (few, more):
+        assert part.groups.items() <= first.groups.items()
+        assert part.passed == len(groups) - len(part.groups)
+    assert second.foremost == frozenset()
     assert third.part(10).groups == third.groups
     assert len(groups) // 20 < len(third.against) < len(groups) // 5
+
+
+def test_the_foremost_are_as_different_as_can_be() -> None:
+    """Each fault once at each call, piece of work and answer that the story has; other situations are later."""
+    faults, alike = survey(SHORT, SEED)
+    groups = alike.grouped(choose(faults))
+    choice = Seen().choose(groups, alike.situations, "first")
+    texts = faults.points[Kind.SEND]
+    calls = {(texts[one.number].split(" ")[2], one.fault) for one in groups if one.kind is Kind.SEND}
+    told = [one for one in choice.foremost if one.kind is Kind.SEND]
+    assert {(texts[one.number].split(" ")[2], one.fault) for one in told} == calls
+    assert len(told) == len(calls)
+    assert choice.foremost < frozenset(choice.groups)
 
 
 def test_what_is_told_against_the_choice_is_told_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,8 @@ class Candidates:
         The quickest are asked first. The others get what comes meanwhile along with it, which is less work for all;
         when one of the first takes longer than it used to, they are asked at once.
         """
+        if not self._followers:
+            return
         able = [follower for follower in self._followers.values() if follower.node in voters and not follower.problem]
         able.sort(key=lambda follower: (follower.pace, follower.node))
         needed = majority(len(voters)) - 1

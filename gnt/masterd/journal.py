@@ -317,8 +317,9 @@ class Journal:
         self._urgent = bool(self._pending)
         if self._unwritten:
             self._writing = True
-            Deferred.fromCoroutine(self._write()).addErrback(self._broken)
+            # First what takes longest: the way to a candidate and back. And a thread does not want the interpreter yet.
             self._candidates.announce(self._voters, self._tail.end.serial)
+            Deferred.fromCoroutine(self._write()).addErrback(self._broken)
 
     def _make_batch(self) -> None:
         """Make one entry of what has gathered."""

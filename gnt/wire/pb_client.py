@@ -111,8 +111,7 @@ class NodeLink(LinkEnd):
         if len(content) > pb_broker.LARGEST:
             raise NotReached(f"{tag} for {self.name} has {len(content)} bytes, which is too large")
         sending = _Sending(broker, content, next(self._transfers))
-        work = ensureDeferred(sending.run())
-        passed = or_passed(self._clock, request.deadline, work, _Passed)
+        passed = or_passed(self._clock, request.deadline, sending.begin(), _Passed)
         try:
             answer = decode_answer(await passed)
         except (_Passed, _Unusable, pb.PBConnectionLost, pb.Error, pb.RemoteError, struct.error) as problem:
@@ -241,12 +240,20 @@ class _Sending:
         self._transfer = transfer
         self.sent = False
 
-    async def run(self) -> bytes:
-        """Send, and give the whole answer."""
-        frame = await self._send()
+    def begin(self) -> Deferred[bytes]:
+        """Send, and give the whole answer. Nearly always both are one piece, for which there is little on the way."""
+        if pb_broker.pages_of(len(self._content)) > 1:
+            return ensureDeferred(self._send()).addCallback(self._answered)
+        self.sent = True
+        asked: Deferred[bytes] = defer.maybeDeferred(self._broker.ask, "root", pb_broker.WHOLE + self._content)
+        return asked.addCallback(self._answered)
+
+    def _answered(self, frame: bytes) -> bytes | Deferred[bytes]:
+        return frame[1:] if frame[:1] == pb_broker.DONE else ensureDeferred(self._rest(frame))
+
+    async def _rest(self, frame: bytes) -> bytes:
+        """Give an answer that has not come with the first frame."""
         kind = frame[:1]
-        if kind == pb_broker.DONE:
-            return frame[1:]
         if kind != pb_broker.LONG:
             self.sent = self.sent and kind != pb_broker.TOO_LARGE
             raise _Unusable("the node did not take it")
@@ -257,9 +264,6 @@ class _Sending:
 
     async def _send(self) -> bytes:
         count = pb_broker.pages_of(len(self._content))
-        if count <= 1:
-            self.sent = True
-            return await self._broker.ask("root", pb_broker.WHOLE + self._content)
         for number in range(count - 1):
             frame = pb_broker.page_frame(pb_broker.MORE, self._transfer, pb_broker.page(self._content, number))
             if await self._broker.ask("root", frame) != pb_broker.DONE:

@@ -661,6 +661,31 @@ def test_an_unforeseen_failure_ends_the_term() -> None:
     assert isinstance(error(journal.enqueue([meta("y")])), ConfigError)
 
 
+def test_a_candidate_is_sent_an_entry_before_the_own_disk_is() -> None:
+    """The way there and back is the longer one; both are under way at the same time."""
+    world = World("ab")
+    journal = world.journal()
+    world.turn(1)
+    sent: list[int] = []
+    run = world.pool.run
+
+    def noted(*args: Any, **named: Any) -> Any:
+        sent.append(len(world.calls) - before)
+        return run(*args, **named)
+
+    before = len(world.calls)
+    world.pool.run = noted  # type: ignore[method-assign]
+    world.pool.manual = True
+    done = journal.enqueue([meta("x")])
+    world.turn()
+    assert sent == [1]
+    assert waits(done)
+    world.pool.manual = False
+    world.pool.step()
+    world.turn()
+    assert result(done).serial == journal.end.serial
+
+
 # Patience
 
 

@@ -146,10 +146,13 @@ _EXPORTS: Final = Command(
 )
 
 
+_LOCK_FIELDS: Final = ("name", "mode", "owner", "pending")
+
+
 def _list_locks(call: Call) -> int:
     interval = call.option("interval")
     while True:
-        status = list_objects(call, "lock", ("name", "mode", "owner", "pending"))
+        status = list_objects(call, "lock", _LOCK_FIELDS, named=f"there are: {', '.join(_LOCK_FIELDS)}")
         if interval is None:
             return status
         sys.stdout.write("\n")

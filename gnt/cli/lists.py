@@ -35,12 +35,16 @@ def list_objects(
     convert: Convert = str,
     also: Filter | None = None,
     extra: Sequence[str] = (),
+    named: str = "",
 ) -> int:
-    """Do what a list command does. `also` is a filter beside that of the arguments, `extra` are added fields."""
-    named = make_filter(call.arguments, name_field=name_field, convert=convert, force=bool(call.option("filter")))
+    """Do what a list command does. `also` is a filter beside that of the arguments, `extra` are added fields.
+
+    `named` says which fields there are, where the program has no list-fields.
+    """
+    wanted = make_filter(call.arguments, name_field=name_field, convert=convert, force=bool(call.option("filter")))
     fields = wanted_fields(call, default)
     with _no_collector():
-        return show_list(call, call.client.query(what, [*fields, *extra], every(named, also)))
+        return show_list(call, call.client.query(what, [*fields, *extra], every(wanted, also)), named)
 
 
 @contextlib.contextmanager

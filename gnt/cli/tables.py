@@ -141,13 +141,16 @@ def wanted_fields(call: Call, default: Sequence[str]) -> list[str]:
     return [*default, *named] if more else named
 
 
-def show_list(call: Call, answer: QueryAnswer) -> int:
-    """Print the answer to a query, and give the exit status: 14 if a field is not known."""
+def show_list(call: Call, answer: QueryAnswer, named: str = "") -> int:
+    """Print the answer to a query, and give the exit status: 14 if a field is not known.
+
+    `named` says which fields there are; by default the program's list-fields does.
+    """
     if call.json:
         _print_objects(answer)
     else:
         _print_table(call, answer)
-    return unknown_status(call, [field.name for field in answer.fields if field.kind == "unknown"])
+    return unknown_status(call, [field.name for field in answer.fields if field.kind == "unknown"], named)
 
 
 def _print_objects(answer: QueryAnswer) -> None:
@@ -158,12 +161,12 @@ def _print_objects(answer: QueryAnswer) -> None:
     sys.stdout.write("[\n" + ",\n".join(lines) + "\n]\n" if lines else "[]\n")
 
 
-def unknown_status(call: Call, unknown: Sequence[str]) -> int:
+def unknown_status(call: Call, unknown: Sequence[str], named: str = "") -> int:
     """Warn of fields that there are not, and give the exit status."""
     if not unknown:
         return OK
     sys.stdout.flush()
-    note(f"Warning: there are no fields {', '.join(unknown)}; {call.program} list-fields names all")
+    note(f"Warning: there are no fields {', '.join(unknown)}; {named or f'{call.program} list-fields names all'}")
     return UNKNOWN_FIELD
 
 

@@ -238,6 +238,11 @@ def test_locks_are_listed(gnt: Run, master: FakeMaster) -> None:
     ran = gnt("debug", "locks", "--no-headers")
     assert ran.out == "instance/web1 exclusive Job3/I_X shared:Job4/I_Y\nnode/a        -         -        -\n"
     assert json.loads(gnt("debug", "locks", "--json", "-o", "name").out)[1] == {"name": "node/a"}
+    wrong = gnt("debug", "locks", "-o", "nope")
+    assert (wrong.status, wrong.err) == (
+        14,
+        "Warning: there are no fields nope; there are: name, mode, owner, pending\n",
+    )
 
 
 # Plans

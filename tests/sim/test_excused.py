@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from gnt.sim.client import Client, JobEnd
-from gnt.sim.exhaust import strike
+from gnt.sim.exhaust import count, strike
+from gnt.sim.faults import Fault, Kind, Strike
 from gnt.sim.story import read_story
 from gnt.sim.world import SimWorld
 
+STORIES = Path(__file__).resolve().parents[1] / "scenarios"
 STOPPED = ({"OP_ID": "OP_INSTANCE_REBOOT", "instance_name": "web1"}, "error")
 STARTED = ({"OP_ID": "OP_INSTANCE_STARTUP", "instance_name": "web1"}, "success")
 DISK_ADDED = ({"OP_ID": "OP_INSTANCE_SET_PARAMS", "instance_name": "web1", "disks": [["add", -1, {}]]}, "success")
@@ -112,3 +114,10 @@ def test_a_guest_that_went_down_with_its_machine_is_known_under_its_new_name(tmp
         "check\n"
     )
     assert strike(read_story(story), 1, None).problems == ()
+
+
+def test_a_node_that_is_flagged_offline_has_not_heard_of_that() -> None:
+    """It was a candidate: when it is switched on again it has what candidates have, until it is taken in."""
+    story = read_story(STORIES / "planned_absence.txt")
+    number = count(story, 1).points[Kind.SEND].index("node1 node2 rights")
+    assert strike(story, 1, Strike(Kind.SEND, number, Fault.REQUEST_LOST)).problems == ()

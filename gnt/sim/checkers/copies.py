@@ -56,7 +56,10 @@ def check_trust(world: SimWorld, cluster: Cluster) -> list[str]:
     voting = {cluster.nodes[uuid].name for uuid in voters(cluster)}
     certificates = {uuid: cluster.settings.candidate_certs.get(uuid) for uuid in voters(cluster)}
     for name, node in world.nodes.items():
-        has_key, known = node.layout.authority_key.exists(), cluster.nodes.by_name(name) is not None
+        row = cluster.nodes.by_name(name)
+        if row is not None and row.offline:
+            continue  # nobody tells it anything; it is told when it is taken in again
+        has_key, known = node.layout.authority_key.exists(), row is not None
         # A node that was away when it was removed has heard nothing of that.
         if has_key != (name in voting) and (known or not world.fell()):
             problems.append(f"{name} {'has' if has_key else 'lacks'} the authority's key")

@@ -10,7 +10,9 @@ from gnt.cli.jobs import run_command
 from gnt.cli.options import CHANGING
 from gnt.cli.parameter_options import (
     GROUPED,
+    LINES,
     POLICY_OPTIONS,
+    SECRET_KEY_VALUES,
     STATES,
     disk_parameters,
     grouped,
@@ -170,10 +172,9 @@ MODIFY_OS: Final = Command(
         option("-O", "--os-parameters", **_KEY_VALUES, dest="osparams", help="parameters of the OS definition"),
         option(
             "--os-parameters-private",
-            **_KEY_VALUES,
+            **SECRET_KEY_VALUES,
             dest="osparams_private",
-            secret=True,
-            help="parameters that logs and answers never show",
+            help=f"parameters that logs and answers never show; {LINES}",
         ),
         option("--hidden", **_YES_NO, help="leave it out of lists"),
         option("--blacklisted", **_YES_NO, help="let nobody use it for new instances"),

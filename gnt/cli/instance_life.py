@@ -10,6 +10,7 @@ from gnt.cli.failures import Declined
 from gnt.cli.jobs import run_command
 from gnt.cli.many import run_each
 from gnt.cli.options import CHANGING, FORCE, SELECTION
+from gnt.cli.parameter_options import secret_os_parameters
 from gnt.cli.selection import selected_instances
 from gnt.cli.terminal import ask, say
 from gnt.cli.values import key_values
@@ -91,8 +92,7 @@ COMMANDS: Final = (
             unsupported("--select-os", hint="gnt-os list shows what there is; -o names one"),
             from_opcode(REINSTALL, "force_variant", "--force-variant"),
             from_opcode(REINSTALL, "osparams", "-O", "--os-parameters", **_KEY_VALUES),
-            from_opcode(REINSTALL, "osparams_private", "--os-parameters-private", **_KEY_VALUES, secret=True),
-            from_opcode(REINSTALL, "osparams_secret", "--os-parameters-secret", **_KEY_VALUES, secret=True),
+            *secret_os_parameters(REINSTALL),
             *CHANGING,
         ),
         arguments=(_INSTANCES,),

@@ -9,6 +9,7 @@ from gnt.cli.command import Argument, Command, from_opcode, option
 from gnt.cli.devices import disk_values, nic_values
 from gnt.cli.jobs import run_command
 from gnt.cli.options import CHANGING
+from gnt.cli.parameter_options import private_os_parameters
 from gnt.cli.terminal import say
 from gnt.cli.values import ident_key_values, key_values
 from gnt.model.errors import WRONG_INPUT, Refused
@@ -107,7 +108,7 @@ COMMAND: Final = Command(
         from_opcode(MODIFY, "file_driver", "--file-driver"),
         from_opcode(MODIFY, "file_storage_dir", "--file-storage-dir", metavar="DIR"),
         from_opcode(MODIFY, "osparams", "-O", "--os-parameters", **_KEY_VALUES),
-        from_opcode(MODIFY, "osparams_private", "--os-parameters-private", **_KEY_VALUES, secret=True),
+        private_os_parameters(MODIFY),
         from_opcode(MODIFY, "wait_for_sync", "--no-wait-for-sync", help="do not wait until mirrors are in step"),
         from_opcode(MODIFY, "ignore_ipolicy", "--ignore-ipolicy"),
         from_opcode(MODIFY, "runtime_mem", "-m", "--runtime-memory", metavar="SIZE"),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from gnt.cli.command import Command
+from gnt.cli.process_list import hide
 from gnt.model.layout import COMMANDS_LOG, root_from
 from gnt.model.secret import REDACTED
 
@@ -16,8 +17,13 @@ WHERE_PROBLEMS_ARE: Final = "please report it: commands.log in the log directory
 
 
 def record(name: str, command: Command | None, words: Sequence[str]) -> None:
-    """Write a line about this use of a command. Where there is no log directory, or no right to write, nothing is."""
-    _write(f"uid={os.getuid()} {name} " + shlex.join(_without_secrets(command, words)).replace("\n", "\\n"))
+    """Write a line about this use of a command. Where there is no log directory, or no right to write, nothing is.
+
+    Secrets are left out, and taken out of the list of processes too.
+    """
+    shown = _without_secrets(command, words)
+    hide(words, shown)
+    _write(f"uid={os.getuid()} {name} " + shlex.join(shown).replace("\n", "\\n"))
 
 
 def record_problem() -> None:

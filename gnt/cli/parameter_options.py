@@ -5,8 +5,17 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gnt.cli.call import Call
-from gnt.cli.command import Option, option
-from gnt.cli.values import bounds_specs, comma_list, group_key_values, ident_key_values, ratio, spec_values, split_spec
+from gnt.cli.command import Option, from_opcode, option
+from gnt.cli.values import (
+    bounds_specs,
+    comma_list,
+    group_key_values,
+    ident_key_values,
+    ratio,
+    secret_key_values,
+    spec_values,
+    split_spec,
+)
 from gnt.model.errors import WRONG_INPUT, Refused
 
 GROUPED: Final = {
@@ -16,6 +25,24 @@ GROUPED: Final = {
     "disk_state": "--disk-state",
 }
 """Fields that options fill name by name, each option given as often as there are names."""
+
+SECRET_KEY_VALUES: Final[dict[str, Any]] = {"metavar": "K=V,...|-", "parse": secret_key_values, "secret": True}
+"""What an option with secret parameters takes: neither the log of commands nor the list of processes keeps it."""
+LINES: Final = "-: one K=V a line from standard input"
+
+
+def private_os_parameters(opcode: str) -> Option:
+    """Give the option for OS parameters that are recorded and not shown."""
+    said = f"OS parameters that are recorded, but never shown in logs and answers; {LINES}"
+    return from_opcode(opcode, "osparams_private", "--os-parameters-private", **SECRET_KEY_VALUES, help=said)
+
+
+def secret_os_parameters(opcode: str) -> tuple[Option, Option]:
+    """Give that option, and the one for OS parameters that are not recorded either."""
+    said = f"OS parameters that are neither shown nor recorded; they live as long as the job; {LINES}"
+    secret = from_opcode(opcode, "osparams_secret", "--os-parameters-secret", **SECRET_KEY_VALUES, help=said)
+    return private_os_parameters(opcode), secret
+
 
 _STATE: Final[dict[str, Any]] = {"metavar": "NAME:K=V,...", "parse": ident_key_values, "repeat": True}
 STATES: Final = (

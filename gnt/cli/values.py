@@ -6,6 +6,7 @@ Each parser gives a value or raises `ValueError` (or `Refused`) with what is wro
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,6 +132,21 @@ def key_values(text: str) -> dict[str, Any]:
         key, value = _key_value(item)
         if not key:
             raise ValueError(f"{_shown(text)} has an item without a name")
+        if key in found:
+            raise ValueError(f"{key} is given twice")
+        found[key] = value
+    return found
+
+
+def secret_key_values(text: str) -> dict[str, Any]:
+    """Take `k=v,k=v`, or with `-` one `k=v` a line from standard input, which no list of processes shows."""
+    if text != "-":
+        return key_values(text)
+    found: dict[str, Any] = {}
+    for number, line in enumerate(sys.stdin.read().splitlines(), 1):
+        key, equals, value = line.partition("=")
+        if not key or not equals:
+            raise ValueError(f"line {number} of standard input is not KEY=VALUE")
         if key in found:
             raise ValueError(f"{key} is given twice")
         found[key] = value

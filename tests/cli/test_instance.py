@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
@@ -272,6 +273,19 @@ def test_secrets_are_not_logged(gnt: Run, master: FakeMaster, root: Any) -> None
     assert "gnt-instance add -t sharedfile" in text
     assert "hush" not in text
     assert log.stat().st_mode & 0o777 == 0o600
+
+
+def test_secrets_from_standard_input(gnt: Run, master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One a line, taken as they are; no shell and no list of processes has seen them."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("pw=a,b=c \\ d\ntoken=\n"))
+    assert gnt("instance", "add", *ADD, "--os-parameters-secret=-", "web1").status == 0
+    assert master.opcode()["osparams_secret"] == {"pw": "a,b=c \\ d", "token": ""}
+    for text, words in (("pw\n", "line 1 of standard input is not KEY=VALUE"), ("a=1\na=2\n", "a is given twice")):
+        monkeypatch.setattr("sys.stdin", io.StringIO(text))
+        ran = gnt("instance", "add", *ADD, "--os-parameters-secret", "-", "web1")
+        assert ran.status == 2
+        assert words in ran.err
+    assert len(master.opcodes()) == 1
 
 
 NODES = [

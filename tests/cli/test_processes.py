@@ -260,3 +260,26 @@ def test_closed_streams_are_no_failure(root: Path, master: FakeMaster, closed: t
     done = run(root, "gnt-debug", "delay", "1", preexec_fn=lambda: [os.close(number) for number in closed])
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("--os-parameters-secret", "pw=hush,token=hush"), ("--os-parameters-private=pw=hush",)],
+    ids=["two", "one"],
+)
+def test_the_list_of_processes_shows_no_secret(root: Path, master: FakeMaster, words: tuple[str, ...]) -> None:
+    """While the command waits for its job, as long as that takes; the other arguments stay."""
+    shown: list[bytes] = []
+
+    def look(*_: Any) -> Any:
+        shown.append(Path(f"/proc/{started.pid}/cmdline").read_bytes())
+        return [["success"], []]
+
+    master.answers["WaitForJobChange"] = look
+    add = ["gnt-instance", "add", "-t", "diskless", "--no-install", "-o", "noop", "-n", "node1", *words, "web1"]
+    with subprocess.Popen([sys.executable, "-c", LAUNCH, *add], env=environment(root)) as started:
+        assert started.wait(60) == 0
+    assert b"hush" not in shown[0]
+    assert shown[0].endswith(b"\0web1\0")
+    (op,) = master.opcodes()
+    assert "hush" in str(op)

@@ -26,6 +26,7 @@ from gnt.cli.options import (
     SELECTION,
     TAGS,
 )
+from gnt.cli.parameter_options import secret_os_parameters
 from gnt.cli.past import AT, info_at
 from gnt.cli.selection import selected_instances
 from gnt.cli.tags import tag_commands
@@ -108,8 +109,7 @@ _ADD_OPTIONS: Final = (
     from_opcode(CREATE, "force_variant", "--force-variant"),
     from_opcode(CREATE, "no_install", "--no-install", const=True),
     from_opcode(CREATE, "osparams", "-O", "--os-parameters", **_KEY_VALUES),
-    from_opcode(CREATE, "osparams_private", "--os-parameters-private", **_KEY_VALUES, secret=True),
-    from_opcode(CREATE, "osparams_secret", "--os-parameters-secret", **_KEY_VALUES, secret=True),
+    *secret_os_parameters(CREATE),
     TAGS.but(opcode=CREATE, parameter="tags"),
     from_opcode(CREATE, "ignore_ipolicy", "--ignore-ipolicy"),
     from_opcode(CREATE, "conflicts_check", "--no-conflicts-check", help="accept addresses that are in use"),

@@ -20,7 +20,7 @@ from gnt.model.errors import Unsupported
 from gnt.model.names import nice_key
 from gnt.model.objects import ConfigObject, Disk, DiskTemplate, Instance, Node
 from gnt.model.specs import DiskSpec
-from gnt.model.templates import LVM_BASED
+from gnt.model.templates import FILE_BASED, LVM_BASED
 from gnt.opcodes.cluster import ClusterRepairDiskSizes
 from gnt.opcodes.verify import ClusterVerifyDisks, GroupVerifyDisks
 from gnt.wire.calls import DiskFacts
@@ -264,13 +264,13 @@ async def report_disks(cluster: Cluster, look: Look, nodes: Sequence[Node], repo
         report.note("* Verifying disks")
     _report_volumes(cluster, nodes, found, report)
     _report_mirrors(cluster, nodes, found, report)
-    states = await _look_at_active(cluster, look, nodes)
+    states = await _look_at_disks(cluster, look, nodes)
     for node in nodes:
         for instance in cluster.instances_on(node.uuid):
             for uuid, volume in missing_volumes(cluster, instance, found):
                 text = f"has no volume {volume} on {cluster.nodes[uuid].name}"
                 report.add("EINSTANCEMISSINGDISK", "instance", instance.name, text)
-            if instance.disks_active and not node.offline:
+            if not node.offline:
                 _report_states(cluster, instance, states, report)
 
 
@@ -332,18 +332,25 @@ def _report_minors(cluster: Cluster, node: Node, overview: MirrorOverview, repor
         report.add("ENODEDRBD", "node", node.name, f"drbd minor {minor} is in use, but belongs to no disk")
 
 
-async def _look_at_active(
+def _is_looked_at(instance: Instance, disk: DiskSpec) -> bool:
+    """Say whether to ask for a disk by itself: mirrors and volumes in use, and files always, as no list has those."""
+    if disk.dev_type in FILE_BASED:
+        return not instance.forthcoming
+    return instance.disks_active and disk.dev_type in LVM_BASED
+
+
+async def _look_at_disks(
     cluster: Cluster, look: Look, nodes: Sequence[Node]
 ) -> Mapping[tuple[str, str], DiskState | Exception]:
-    """Ask each node once for all its disks of active instances whose primary node is one of these.
+    """Ask each node once for all disks to be looked at of instances whose primary node is one of these.
 
     Gives the states, or the failure of the node, by the UUIDs of node and disk.
     """
     held: dict[str, list[DiskSpec]] = {}
     for instance in (each for node in nodes if not node.offline for each in cluster.instances_on(node.uuid)):
-        for disk in laid(cluster, instance) if instance.disks_active else ():
+        for disk in laid(cluster, instance):
             for uuid in disk.nodes:
-                if not cluster.nodes[uuid].offline and disk.spec.dev_type in LVM_BASED:
+                if not cluster.nodes[uuid].offline and _is_looked_at(instance, disk.spec):
                     held.setdefault(uuid, []).append(disk.spec)
     if not held:
         return {}
@@ -371,8 +378,10 @@ def _report_states(
                     report.add("EINSTANCEFAULTYDISK", "instance", instance.name, text)
                 told.add(node)
             elif state is not None and state.facts is None:
-                text = f"{where} is not there: {state.problem or 'not attached'}"
-                report.add("EINSTANCEFAULTYDISK", "instance", instance.name, text)
+                is_file = disk.spec.dev_type in FILE_BASED
+                why = state.problem or (f"no file {disk.spec.logical_id[1]}" if is_file else "not attached")
+                code = "EINSTANCEMISSINGDISK" if is_file else "EINSTANCEFAULTYDISK"
+                report.add(code, "instance", instance.name, f"{where} is not there: {why}")
             elif state is not None and state.facts is not None and _is_poor(state.facts):
                 text = f"{where} is degraded ({state.facts.local_status})"
                 syncs = state.facts.sync_percent is not None

@@ -10,6 +10,7 @@ for each disk, is what tells volumes apart.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -194,18 +195,23 @@ class ProvidedDisks:
         done = await self._script("attach", disk, {}, context, log=False)
         if not done.ok:
             raise not_there(disk, f"volume {_volume(disk)}: {_failed('attach', disk, done).text}")
-        return self._read(disk, done)
+        return await self._read(disk, done)
 
     async def _attach(self, disk: DiskSpec, context: CallContext | None) -> Attached | None:
         """Attach the volume; None if its provider says by its exit status that it cannot."""
         done = await self._script("attach", disk, {}, context, log=False)
-        return self._read(disk, done) if done.ok else None
+        return await self._read(disk, done) if done.ok else None
 
-    def _read(self, disk: DiskSpec, done: Finished) -> Attached:
+    async def _read(self, disk: DiskSpec, done: Finished) -> Attached:
+        """Read what `attach` said. A device that is not there is no volume, whatever the exit status says."""
+        name = _script_name("attach", disk)
         try:
-            return read_attached(done.output)
+            attached = read_attached(done.output)
         except NodeFailure as failure:
-            raise NodeFailure("storage_error", f"{_script_name('attach', disk)}: {failure.text}") from None
+            raise NodeFailure("storage_error", f"{name}: {failure.text}") from None
+        if attached.path and not await self._pool.run(os.path.exists, attached.path):
+            raise NodeFailure("storage_error", f"{name}: it named {attached.path}, which is not there")
+        return attached
 
     def _uri(self, attached: Attached, disk: DiskSpec) -> str | None:
         """Give the URI for the hypervisor, where the disk is to be reached so or cannot be reached otherwise."""

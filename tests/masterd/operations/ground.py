@@ -16,7 +16,7 @@ from gnt.model.errors import GntError
 from gnt.model.objects import Instance
 from gnt.opcodes.base import Opcode
 from gnt.opcodes.registry import decode_opcode
-from gnt.wire.calls import DiskDevice, HypervisorFacts, NodeFacts, NodeVersion, OsFacts, VerifyFacts
+from gnt.wire.calls import DiskDevice, DiskFacts, HypervisorFacts, NodeFacts, NodeVersion, OsFacts, VerifyFacts
 from gnt.wire.disk_calls import DiskState, MirrorOverview
 from gnt.wire.guest_calls import GuestFacts, MigrationTicket
 from tests.masterd.fakes import NODE1, Fresh, Journal, Nodes, Resolver, Run, cluster_of_three
@@ -49,7 +49,9 @@ class Ground:
                 "node_verify": lambda _n, _c: self.verified(),
                 "volume_list": lambda _n, _c: [],
                 "mirror_list": lambda _n, _c: MirrorOverview(),
-                "disk_states": lambda _n, call: [DiskState() for _ in call.disks],
+                "disk_states": lambda _n, call: [
+                    DiskState(facts=DiskFacts(path="/x", size=disk.size)) for disk in call.disks
+                ],
             }
         )
         self.fresh = Fresh()

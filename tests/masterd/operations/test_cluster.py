@@ -19,8 +19,8 @@ from gnt.model.specs import DiskSpec
 from gnt.opcodes.registry import decode_opcode
 from gnt.opcodes.verify import ClusterVerifyConfig, ClusterVerifyGroup
 from gnt.store.changes import Space
-from gnt.wire.calls import DiskRemove, NodeVersion
-from gnt.wire.disk_calls import ProviderFacts
+from gnt.wire.calls import DiskFacts, DiskRemove, NodeVersion
+from gnt.wire.disk_calls import DiskState, ProviderFacts
 from gnt.wire.guest_calls import GuestFacts
 from tests.masterd.fakes import NODE1, NODE2, NODE3, Run
 from tests.masterd.operations.ground import Ground
@@ -213,6 +213,23 @@ def found(ground: Ground, **answers: Any) -> list[str]:
     end = ground.run("OP_CLUSTER_VERIFY_GROUP", group_name="default", error_codes=True)
     assert end.result is (not any("ERROR" in line for line in ground.said))
     return [line.strip() for line in ground.said if line.startswith("  - ")]
+
+
+def test_verify_looks_at_files() -> None:
+    """Of instances that are down too: a disk that is gone is found before the instance is needed."""
+    ground = Ground()
+    assert ground.add(disk_template="file").error is None
+    (web,) = ground.journal.head.instances.values()
+    ground.journal.head = ground.journal.head.put(replace(web, admin_state=AdminState.DOWN, disks_active=False))
+    there = DiskState(facts=DiskFacts(path="/x", size=1024))
+    assert not any("DISK" in line for line in found(ground, guest_list=[], disk_states=[there]))
+    (disk,) = ground.journal.head.disks.values()
+    says = f"disk/0 on node1.example.com is not there: no file {disk.logical_id[1]}"
+    assert f"- ERROR:EINSTANCEMISSINGDISK:instance:web1:{says}" in found(
+        ground, guest_list=[], disk_states=[DiskState()]
+    )
+    ground.journal.head = ground.journal.head.put(replace(ground.journal.head.instances[web.uuid], forthcoming=True))
+    assert not any("DISK" in line for line in found(ground, guest_list=[], disk_states=[DiskState()]))
 
 
 def test_what_verify_finds() -> None:

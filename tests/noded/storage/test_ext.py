@@ -197,6 +197,7 @@ def test_a_script_that_hangs(room: ProviderRoom, disk: DiskSpec) -> None:
         ("", "neither a device"),
         ("sda", "no path"),
         ("/dev/x\nnonsense", "HYPERVISOR:URI"),
+        ("/dev/no-such-device", "/dev/no-such-device, which is not there"),
         ("\nkvm:", "HYPERVISOR:URI"),
     ],
 )
@@ -208,6 +209,14 @@ def test_an_attach_that_babbles(room: ProviderRoom, disk: DiskSpec, said: str, w
         with pytest.raises(NodeFailure, match=words) as caught:
             work()
         assert caught.value.code == "storage_error"
+
+
+def test_a_volume_that_could_not_be_made_is_not_taken_for_one_that_is_there(room: ProviderRoom, disk: DiskSpec) -> None:
+    """Though `attach` prints a path for whatever it is asked: the path is looked at."""
+    room.script("create", "echo it is broken; exit 3")
+    room.script("attach", "echo /dev/no-such-device")
+    with pytest.raises(NodeFailure, match="it is broken"):
+        room.template.create(disk)
 
 
 def test_reading_what_attach_says() -> None:

@@ -195,6 +195,10 @@ class Failover:
             self._daemons.start(RAPI)
         except GntError as error:
             self._say(f"{error.text}: the remote API has to be started by hand")
+        if not layout.rapi_users.exists():
+            self._say(
+                f"{layout.rapi_users} is not on this node: only tokens open the remote API until it is copied here"
+            )
 
 
 def _real_asking(layout: Layout) -> Asking:

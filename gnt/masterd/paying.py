@@ -285,7 +285,9 @@ class Payer:
             drop += self._reserved(debt)
         put = self._unchanged(debt, settlement.keep)
         changes = [*gone, *(change for new, owed in again.items() for change in debt_changes(new, owed))]
-        await self._commits.enqueue([*changes, *self._commits.object_changes(put=put, drop=drop)])
+        # It is the doing of the job that left the debt: the history names it.
+        job = int(debt.opcode.partition("/")[0])
+        await self._commits.enqueue([*changes, *self._commits.object_changes(put=put, drop=drop)], job)
 
     def _unchanged(self, debt: Debt, objects: Sequence[O]) -> list[O]:
         """Give those that are still in the version in which they were when the debt was noted."""

@@ -259,3 +259,16 @@ def test_an_order_counts_once_and_a_damaged_one_is_no_order(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="damaged"):
         take_order(layout)
     assert take_order(layout) is None
+
+
+def test_a_remote_api_without_users_is_told(tmp_path: Path) -> None:
+    """The users file is each node's own: who fails over learns that programs with passwords are shut out."""
+    place = Place(tmp_path)
+    place.run()
+    (said,) = (line for line in place.said if "rapi/users" in line)
+    assert "only tokens open the remote API until it is copied here" in said
+    other = Place(tmp_path / "other")
+    other.layout.rapi_users.parent.mkdir()
+    other.layout.rapi_users.write_text("ops secret write\n", encoding="utf-8")
+    other.run()
+    assert not any("rapi/users" in line for line in other.said)

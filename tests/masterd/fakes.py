@@ -80,6 +80,7 @@ class Journal:
     rows_: dict[tuple[Space, str], bytes] = field(default_factory=dict)
     commits: list[list[Change]] = field(default_factory=list)
     patient: list[bool] = field(default_factory=list)
+    jobs: list[int] = field(default_factory=list)
     on_commit: Callable[[], None] = lambda: None
 
     @property
@@ -111,6 +112,7 @@ class Journal:
     def enqueue(self, changes: Sequence[Change], job: int = 0, *, patient: bool = False) -> Deferred[None]:
         """Apply the rows."""
         self.patient.append(patient)
+        self.jobs.append(job)
         self.commits.append(list(changes))
         for change in changes:
             if isinstance(change, Put):

@@ -143,3 +143,10 @@ def test_opcodes_pay_one_after_the_other() -> None:
     ids = ["9/0/0/2", "9/0/0/10", "10/0/0/1"]
     debts = [Debt(opcode="/".join(each.split("/")[:2]), node="node-2", id=each, text="finish it") for each in ids]
     assert [debt.id for _, debt in in_turn(dict(sorted((debt_key(debt), debt) for debt in debts)))] == ids
+
+
+def test_what_is_paid_is_the_doing_of_the_job_that_left_it() -> None:
+    """The history of what was reserved names that job, though it has ended long ago."""
+    books, calls = Books(), OneIsLost(0, NotReached("never"))
+    Deferred.fromCoroutine(Payer(books, books, calls, str).pay("a"))
+    assert books.jobs == [7, 7, 8]

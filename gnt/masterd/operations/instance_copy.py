@@ -86,6 +86,7 @@ class MoveInstance(Operation[InstanceMove]):
         instance = cluster.instance(self.op.instance_name)
         target, disks = self._target(cluster, instance), cluster.disks_of(instance)
         refuse_offline(cluster.nodes[instance.primary_node])
+        refuse_unusable(target, as_what="target of a move")
         spec = instance_spec(cluster, instance)
         parameters = dict(spec.hvparams)
         await look.ask(target.uuid, HypervisorCheck(hypervisor=spec.hypervisor, parameters=parameters))
@@ -101,7 +102,6 @@ class MoveInstance(Operation[InstanceMove]):
         """Make the disks on the target, stop the guest, and offer its disks; all can be undone."""
         instance = cluster.instance(self.op.instance_name)
         source, target = cluster.nodes[instance.primary_node], self._target(cluster, instance)
-        refuse_unusable(target, as_what="target of a move")
         if _starts(instance):
             refuse_missing_bridges(target, seen.missing_bridges)
             memory = fill_be(cluster, instance.beparams)["maxmem"]

@@ -27,7 +27,7 @@ from gnt.noded.processes import Finished, IProcesses
 from gnt.noded.storage.answers import RENAMABLE, check_size, exists_otherwise, not_there, unsupported
 from gnt.noded.storage.devices import MIB, device_size
 from gnt.noded.storage.interface import Contents, IDiskTemplate
-from gnt.noded.storage.programs import PATH
+from gnt.noded.storage.programs import PATH, printable
 from gnt.noded.storage.providers import OPTIONAL, find_provider
 from gnt.wire.calls import FAST, NORMAL, DiskDevice, DiskFacts
 from gnt.wire.disk_calls import DiskState
@@ -51,14 +51,14 @@ def read_attached(output: str) -> Attached:
     lines = output.splitlines()
     path = lines[0].strip() if lines else ""
     if path and (not path.startswith("/") or "\0" in path):
-        raise NodeFailure("storage_error", f"its first line is no path of a device: {path[:80]!r}")
+        raise NodeFailure("storage_error", f"its first line is no path of a device: '{printable(path[:80])}'")
     uris = {}
     for line in lines[1:]:
         hypervisor, separator, uri = line.strip().partition(":")
         if not line.strip():
             continue
         if not separator or not hypervisor or not uri:
-            raise NodeFailure("storage_error", f"a line is not HYPERVISOR:URI: {line[:80]!r}")
+            raise NodeFailure("storage_error", f"a line is not HYPERVISOR:URI: '{printable(line[:80])}'")
         uris[hypervisor] = uri
     if not path and not uris:
         raise NodeFailure("storage_error", "it named neither a device nor a URI")
@@ -311,5 +311,5 @@ def _script_name(action: str, disk: DiskSpec) -> str:
 def _failed(action: str, disk: DiskSpec, done: Finished) -> NodeFailure:
     """Say that a script failed, with the end of what it printed."""
     lines = (done.output + done.errors).splitlines()[-TAIL_LINES:]
-    text = f"{_script_name(action, disk)} {done.how}: {' | '.join(line.strip() for line in lines) or 'it said nothing'}"
-    return NodeFailure("script_failed", text)
+    spoken = printable(" | ".join(line.strip() for line in lines)) or "it said nothing"
+    return NodeFailure("script_failed", f"{_script_name(action, disk)} {done.how}: {spoken}")

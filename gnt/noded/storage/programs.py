@@ -30,6 +30,8 @@ PACKAGES: Final = {
 }
 # A scan of some thousand volumes.
 LARGE: Final = 1 << 26
+# Characters of what a program said that stand in a message at most.
+LONGEST_SAID: Final = 2000
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -100,4 +102,10 @@ def said(done: Finished) -> str:
     """Give the last line of what a program said about its failure; LVM's advice to read its help says nothing."""
     lines = [line.strip() for line in (done.errors or done.output).splitlines()]
     spoken = [line for line in lines if line and not line.startswith(("WARNING:", "Run `"))]
-    return spoken[-1] if spoken else "it said nothing"
+    return printable(spoken[-1]) if spoken else "it said nothing"
+
+
+def printable(text: str) -> str:
+    """Give what a program said so that it stands in a message: a terminal gets no control character, and no book."""
+    kept = "".join(letter if letter.isprintable() and letter != "\ufffd" else "?" for letter in text)
+    return kept if len(kept) <= LONGEST_SAID else f"{kept[:LONGEST_SAID]} ..."

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from gnt.model.errors import NodeFailure
+from gnt.model.errors import NodeFailure, NotReached
 from gnt.store.changes import Space
 from gnt.wire.disk_calls import DiskOffer
 from tests.masterd.fakes import NODE1, NODE2
@@ -132,6 +132,10 @@ def test_bad_targets_are_refused() -> None:
     node2 = ground.journal.head.node("node2")
     ground.journal.head = ground.journal.head.put(replace(node2, drained=True))
     assert "drained" in ground.refused(MOVE, instance_name="web1", target_node="node2")
+    ground.journal.head = ground.journal.head.put(replace(node2, offline=True))
+    ground.nodes.answers["hypervisor_check"] = lambda _node, _call: NotReached("node2: Node is marked offline")
+    text = ground.refused(MOVE, instance_name="web1", target_node="node2")
+    assert "node2.example.com is marked offline and cannot be target of a move | choose another node" in text
     ground.drbd("web2", snode="node3")
     text = ground.refused(MOVE, instance_name="web2", target_node="node3")
     assert "disks of template drbd, which are not copied" in text

@@ -219,6 +219,21 @@ def test_a_volume_that_could_not_be_made_is_not_taken_for_one_that_is_there(room
         room.template.create(disk)
 
 
+def test_garbage_is_quoted_so_that_it_can_be_read(room: ProviderRoom, disk: DiskSpec) -> None:
+    """No control character reaches a terminal, no book a message: of a script that fails, and of an answer."""
+    garbage = r"printf 'a\033[31mb\377\001c\n'"
+    room.script("create", f"{garbage}; head -c 9000 /dev/zero | tr '\\0' x; exit 3")
+    with pytest.raises(NodeFailure) as caught:
+        room.template.create(disk)
+    assert "exit code 3: a?[31mb??c | xxx" in caught.value.text
+    assert caught.value.text.isprintable()
+    assert len(caught.value.text) < 2300
+    room.script("create", "touch $VOL_NAME")
+    room.script("attach", garbage)
+    with pytest.raises(NodeFailure, match=r"no path of a device: 'a\?\[31mb\?\?c'$"):
+        room.template.assemble(disk, True)
+
+
 def test_reading_what_attach_says() -> None:
     """A device, a URI for each hypervisor, or URIs alone."""
     assert read_attached("/dev/x\n") == Attached(path="/dev/x", uris={})

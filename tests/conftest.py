@@ -18,13 +18,12 @@ if TYPE_CHECKING:
 settings.register_profile("gnt", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gnt")
 
+# What contracts and grounds assert is told in full, as it is of tests. Here: a conftest below imports some.
+pytest.register_assert_rewrite("tests.masterd", "tests.noded", "tests.real_disks", "tests.sim", "tests.live")
+
 
 def pytest_configure() -> None:
-    """Have what contracts and grounds assert told in full, as it is of tests, and let children hear Ctrl-C.
-
-    Who is started in the background by a shell ignores it, and so would they.
-    """
-    pytest.register_assert_rewrite("tests.masterd", "tests.noded", "tests.real_disks", "tests.sim", "tests.live")
+    """Let children hear Ctrl-C: who is started in the background by a shell ignores it, and so would they."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

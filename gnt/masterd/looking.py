@@ -15,7 +15,7 @@ from gnt.model.cluster import Cluster
 from gnt.model.errors import GntError, NodeFailure, NotReached
 from gnt.model.objects import Instance
 from gnt.store.changes import Space
-from gnt.wire.calls import NodeCall
+from gnt.wire.calls import DiskAssemble, NodeCall
 from gnt.wire.guest_calls import GuestFacts, GuestFind
 
 R = TypeVar("R")
@@ -126,6 +126,11 @@ class Looking:
     def answers(self, kind: type[NodeCall[R]]) -> list[tuple[str, R]]:
         """Give the answers of this kind of call in earlier stages, with the node of each, in order."""
         return [(node, answer) for node, call, answer in self._answers if isinstance(call, kind)]
+
+    def devices(self) -> dict[str, str]:
+        """Give the paths of the disks (UUIDs) that were opened in earlier stages."""
+        opened = ((call, answer) for _, call, answer in self._answers if isinstance(call, DiskAssemble))
+        return {call.disk.uuid: answer.path for call, answer in opened if call.primary}
 
 
 def _with_answer(text: str, answer: NodeFailure | None) -> str:

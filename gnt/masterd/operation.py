@@ -71,6 +71,9 @@ class Look(Protocol):
     def answers(self, kind: type[NodeCall[R]]) -> list[tuple[str, R]]:
         """Give what this kind of call answered in the earlier stages, with the node of each, in order."""
 
+    def devices(self) -> Mapping[str, str]:
+        """Give the paths of the disks (UUIDs) that were opened in earlier stages."""
+
 
 @dataclass(frozen=True)
 class Stage:

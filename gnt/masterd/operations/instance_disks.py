@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -15,7 +15,6 @@ from gnt.masterd.plan import Keep, Plan
 from gnt.model.cluster import Cluster
 from gnt.model.errors import WRONG_INPUT, Refused
 from gnt.opcodes.instance_disks import InstanceActivateDisks, InstanceDeactivateDisks
-from gnt.wire.disk_calls import DiskState, DiskStates
 from gnt.wire.guest_calls import GuestFacts
 
 
@@ -52,18 +51,17 @@ class ActivateDisks(Operation[InstanceActivateDisks]):
             )
         )
 
-    async def look_at_devices(self, cluster: Cluster, look: Look) -> list[DiskState]:
-        """Ask the primary node for the devices."""
-        instance = cluster.instance(self.op.instance_name)
-        return await look.ask(instance.primary_node, DiskStates(disks=[disk.spec for disk in laid(cluster, instance)]))
+    async def look_at_devices(self, cluster: Cluster, look: Look) -> Mapping[str, str]:
+        """Take what the primary node said when it opened them: to ask again would cost a scan for each instance."""
+        del cluster
+        return look.devices()
 
-    def plan_answer(self, cluster: Cluster, states: list[DiskState]) -> Plan:
+    def plan_answer(self, cluster: Cluster, devices: Mapping[str, str]) -> Plan:
         """Give node, name and device of each disk."""
         instance = cluster.instance(self.op.instance_name)
         node = cluster.nodes[instance.primary_node].name
         rows: list[Any] = [
-            (node, f"disk/{disk.spec.index}", state.facts.path if state.facts else None)
-            for disk, state in zip(laid(cluster, instance), states, strict=True)
+            (node, f"disk/{disk.spec.index}", devices.get(disk.spec.uuid)) for disk in laid(cluster, instance)
         ]
         return Plan(result=rows)
 

@@ -42,8 +42,9 @@ def test_details_of_a_mirror_are_told_without_its_secret() -> None:
 
 
 def test_disks_are_attached_and_their_devices_told() -> None:
-    """Node, name and device of each; that they are active is recorded."""
+    """Node, name and device of each, as the node said when it opened them: it is not asked again; that is recorded."""
     ground = stopped(disks=[{"size": 1024}, {"size": 1024}])
+    ground.nodes.answers["disk_states"] = lambda _node, _call: NodeFailure("storage_error", "asked again")
     end = ground.run("OP_INSTANCE_ACTIVATE_DISKS", instance_name="web1")
     assert end.result == [
         ("node1.example.com", "disk/0", "/dev/drbd0"),

@@ -136,6 +136,7 @@ def test_bad_targets_are_refused() -> None:
     ground.nodes.answers["hypervisor_check"] = lambda _node, _call: NotReached("node2: Node is marked offline")
     text = ground.refused(MOVE, instance_name="web1", target_node="node2")
     assert "node2.example.com is marked offline and cannot be target of a move | choose another node" in text
+    del ground.nodes.answers["hypervisor_check"]
     ground.drbd("web2", snode="node3")
     text = ground.refused(MOVE, instance_name="web2", target_node="node3")
     assert "disks of template drbd, which are not copied" in text

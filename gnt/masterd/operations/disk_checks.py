@@ -19,6 +19,9 @@ from gnt.wire.disk_calls import DeviceSizes, ProviderList, VolumeList
 
 MIB = 1024 * 1024
 
+OTHER_DISKS = "give smaller disks, another node, or another group: vg=NAME"
+"""What helps whoever makes disks for which there is no room."""
+
 VOLUMES = frozenset({DiskTemplate.PLAIN, DiskTemplate.THIN})
 """Templates whose disks are logical volumes, of whole extents."""
 
@@ -68,7 +71,9 @@ def refuse_exclusive_storage(cluster: Cluster, nodes: Sequence[str]) -> None:
             )
 
 
-def refuse_without_space(cluster: Cluster, seen: Mapping[str, NodeFacts], needed: Mapping[str, int]) -> None:
+def refuse_without_space(
+    cluster: Cluster, seen: Mapping[str, NodeFacts], needed: Mapping[str, int], *, remedy: str = OTHER_DISKS
+) -> None:
     """Refuse nodes that lack a volume group, or space (MiB) in it."""
     for uuid, facts in seen.items():
         name = cluster.nodes[uuid].name
@@ -85,7 +90,7 @@ def refuse_without_space(cluster: Cluster, seen: Mapping[str, NodeFacts], needed
                 raise Refused(
                     NO_RESOURCES,
                     f"Not enough disk space on {name}: volume group {group} has {has} MiB free, {wanted} MiB wanted",
-                    hint="give smaller disks, another node, or another group: vg=NAME",
+                    hint=remedy,
                 )
 
 

@@ -33,6 +33,8 @@ from gnt.wire.calls import NodeFacts
 from gnt.wire.disk_calls import DiskGrow, DiskGrowCheck, DiskStates
 from gnt.wire.guest_calls import GuestFacts
 
+_MAKE_ROOM = "grow it by less, or enlarge the group there: vgextend"
+
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """The guest, if it is there, and what is free on the nodes."""
@@ -59,7 +61,8 @@ class GrowDisk(Operation[InstanceGrowDisk]):
         for node in where.nodes:
             if _is_volume(disk):
                 missing = grown.size - await _size_there(look, node, where)
-                refuse_without_space(cluster, {node: space[node]}, {_group_of(where): max(0, missing)})
+                needed = {_group_of(where): max(0, missing)}
+                refuse_without_space(cluster, {node: space[node]}, needed, remedy=_MAKE_ROOM)
             await look.ask(node, DiskGrowCheck(disk=where.spec, size=grown.size))
         return Seen(guest=await look.guest(instance), space=space)
 

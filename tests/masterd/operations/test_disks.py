@@ -345,6 +345,7 @@ def test_growing_is_refused_without_room_and_beyond_the_policy() -> None:
     ground.plain()
     text = ground.refused("OP_INSTANCE_GROW_DISK", instance_name="web1", disk=0, amount=99_000)
     assert "insufficient_resources: Not enough disk space on node1.example.com: volume group xenvg" in text
+    assert text.endswith("grow it by less, or enlarge the group there: vgextend")
     ground.add("files", disk_template="file")
     ground.nodes.answers["disk_grow_check"] = lambda _n, _c: None
     text = ground.refused("OP_INSTANCE_GROW_DISK", instance_name="files", disk=0, amount=2_000_000)

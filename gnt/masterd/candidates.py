@@ -39,7 +39,7 @@ class Candidates:
         self._asked: list[str] = []
         self._announced = self._awaited = 0
         self._held_since = self._held_for = self._used_to = 0.0
-        self._make: Callable[[str], Follower] = lambda node: Follower(runtime, peers, source, node)
+        self._make: Callable[[str], Follower] = lambda node: Follower(runtime, peers, source, node, self.is_learning)
         self._followers: dict[str, Follower] = {}
         self._learners: dict[str, _Learner] = {}
 

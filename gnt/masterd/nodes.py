@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from gnt.daemon.runtime import Runtime
 from gnt.model.cluster import Cluster
 from gnt.model.epoch import Epoch
-from gnt.model.errors import GntError, InDoubt, NodeFailure, NotFenced, NotReached, StaleEpoch
+from gnt.model.errors import GntError, InDoubt, NodeFailure, NotFenced, NotReached, StaleEpoch, StruckOff
 from gnt.model.objects import Node
 from gnt.wire.calls import NodeCall, Rights, Version
 from gnt.wire.contract import Link, NodeEvent, StopListening
@@ -337,7 +337,7 @@ class Nodes:
             log.info("{node} does not say why: {error}", node=peer.node.name, error=error.text)
             return
         if not standing.may_order and standing.position.epoch.number > epoch.number:
-            self._deposed(StaleEpoch(f"{peer.node.name} follows another master, in epoch {standing.position.epoch}"))
+            self._deposed(StruckOff(f"{peer.node.name} follows another master, in epoch {standing.position.epoch}"))
 
     def _met(self, uuid: str) -> None:
         """Ask a node that comes back after its fence whether it still follows this master, and tell who listens.

@@ -19,7 +19,7 @@ from gnt.model.epoch import START, Position
 from gnt.model.errors import GntError, StaleEpoch
 from gnt.store.vault import Snapshot
 from gnt.wire.calls import NodeCall
-from gnt.wire.log_calls import AppendAnswer, AskLog, LogAppend, LogSnapshot
+from gnt.wire.log_calls import AppendAnswer, AskLog, LogAppend, LogDiscard, LogSnapshot
 
 R = TypeVar("R")
 
@@ -36,6 +36,8 @@ RETRY_FIRST: Final = 0.5
 RETRY_LAST: Final = 15.0
 # A candidate that answers, but takes nothing (its disk is full), is asked again this often in the end.
 RETRY_REFUSED: Final = 5.0
+DIVERGED: Final = "diverged"
+"""The code with which a node refuses to have replaced what is committed there."""
 
 
 class Peers(Protocol):
@@ -129,7 +131,9 @@ class Follower:
     smoothed. While the candidate takes nothing it is asked more and more seldom, and at once when `retry` is called.
     """
 
-    def __init__(self, runtime: Runtime, peers: Peers, source: Source, node: str) -> None:
+    def __init__(
+        self, runtime: Runtime, peers: Peers, source: Source, node: str, is_learning: Callable[[str], bool]
+    ) -> None:
         self.node = node
         self.problem = "has not answered yet"
         self.held = False
@@ -137,6 +141,7 @@ class Follower:
         self._runtime = runtime
         self._peers = peers
         self._source = source
+        self._is_learning = is_learning
         self._waiting: Deferred[None] | None = None
         self._flight: _Flight | None = None
         self._stopped = False
@@ -206,6 +211,23 @@ class Follower:
         pause = min(self._pause_next, longest)
         self._pause_next = pause * 2
         await self._pause(pause)
+        if error.code == DIVERGED and self._flight is not None and self._is_learning(self.node):
+            await self._start_over(self._flight.sent)
+
+    async def _start_over(self, ours: Position) -> None:
+        """Have a node set its log aside that refuses to have replaced what another master committed there.
+
+        It was struck off with that master, is no voter, and its log counts for nothing: it gets a copy of ours. With a
+        voter two masters have written, and nobody takes away what it has. Heard late, when the copy with `ours` in it
+        is there, this does nothing.
+        """
+        log.warn("the log of {node} is another master's: it is set aside there", node=self.node)
+        try:
+            await self._peers.call(self.node, LogDiscard(before=ours))
+        except CancelledError:
+            self._stopped = True
+        except GntError as problem:
+            self._say(problem.text)
 
     async def _pause(self, seconds: float) -> None:
         pausing: Deferred[None] = Deferred()

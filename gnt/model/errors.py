@@ -135,6 +135,14 @@ class StaleEpoch(GntError):
         self.in_doubt = in_doubt
 
 
+class StruckOff(StaleEpoch):
+    """The configuration of a newer master does not have the caller as a candidate: it need not try again."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.code = "not_master"
+
+
 class NoMajority(GntError):
     """Too few voters have the change on disk; it is not acknowledged, and nothing acts on it.
 

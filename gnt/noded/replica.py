@@ -113,7 +113,10 @@ class Replica:
         def work(database: Database | None) -> AppendAnswer:
             if database is None:
                 return AppendAnswer(stored=False, end=START)
-            self._keep_aside(would_be_cut(database, call.previous, entries))
+            cut = would_be_cut(database, call.previous, entries)
+            # What is committed is not cut off but refused.
+            if cut and cut[0].position.serial > database.committed:
+                self._keep_aside(cut)
             return _append(database, call, entries, context.epoch)
 
         answer = await self._with_database(work)

@@ -17,7 +17,7 @@ from gnt.model.errors import ConfigError, NoMajority, Refused, StaleEpoch
 from gnt.model.objects import Node
 from gnt.store.changes import Change, Put, Space
 from gnt.store.database import Limits
-from gnt.wire.log_calls import AskLog, LogAppend, LogSnapshot
+from gnt.wire.log_calls import AskLog, LogAppend, LogDiscard, LogSnapshot
 from tests.masterd.journal_world import SECOND, World, meta, node
 from tests.store.support import entry
 
@@ -538,6 +538,43 @@ def test_a_node_becomes_a_voter_after_it_was_caught_up() -> None:
     assert waits(needed)
     world.deliver()
     assert result(needed)
+
+
+def committed_elsewhere(world: World, uuid: str) -> None:
+    """Have a node that kept to a master, struck off with it since, by whose word its log is committed."""
+    first, old = Position(Epoch(number=1, node="a"), 1), Epoch(number=2, node="b")
+    world.vaults[uuid].open().append(first, [entry(2, meta("stray"), epoch=old)], epoch=old, committed=2)
+
+
+def test_who_was_struck_off_with_another_master_starts_over() -> None:
+    """Its log is set aside as a whole, and it gets a copy of ours: as a learner it has no say."""
+    world = World("ad")
+    committed_elsewhere(world, "d")
+    journal = world.journal(Epoch(number=1000, node="a"))
+    struck = journal.enqueue_unsafe(journal.object_changes(put=[_role("d", master_candidate=False, offline=True)]))
+    world.turn()
+    result(struck)
+    learning = Deferred.fromCoroutine(journal.add_voter("d"))
+    world.turn(5)
+    result(learning)
+    assert world.content("d") == world.content("a")
+    assert "stray" not in world.content("d")
+    (discard,) = [call for node, call in world.calls if node == "d" and isinstance(call, LogDiscard)]
+    # Should it come again, or late, it finds a log that goes on from ours, and leaves it alone.
+    assert discard.before is not None
+    assert discard.before <= world.vaults["d"].open().end
+
+
+def test_what_a_voter_has_committed_is_not_taken_from_it() -> None:
+    """Two masters have written; that is said, once, and nothing is set aside however often it is tried."""
+    world = World("abd")
+    committed_elsewhere(world, "d")
+    journal = world.journal(Epoch(number=3, node="a"))
+    for _ in range(3):
+        world.turn(20)
+    assert "holds a committed entry 2 that differs" in journal._candidates.problem("d")
+    assert world.vaults["d"].open().get(Space.META, "stray") is not None
+    assert not world.vaults["d"].aside
 
 
 def test_catching_up_waits_for_the_node() -> None:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from gnt.masterd.nodes import RETRY_FENCE, Nodes
+from gnt.masterd.vote import NOT_MASTER
 from gnt.model.epoch import Epoch, Position
 from gnt.model.errors import InDoubt, NodeFailure, NotFenced, NotReached, StaleEpoch
 from gnt.wire.calls import Delay, NodeCall, NodeInfo, Version
@@ -118,6 +119,8 @@ def test_a_node_that_takes_no_orders_is_asked_by_whose_word() -> None:
     other.standing = Standing(may_order=False, position=Position(Epoch(number=5, node="b"), 9))
     fixture.world.turn(RETRY_FENCE)
     assert "node-n follows another master, in epoch 5@b" in deposed[0].text
+    # Its daemon is not started again: nothing would be different then.
+    assert deposed[0].code == NOT_MASTER
 
 
 def test_who_waits_for_a_node_that_moves_can_ask_for_it_at_once() -> None:

@@ -14,11 +14,21 @@ from gnt.model.layout import Layout, host_name
 
 
 def _init() -> Any:
-    from gnt.bootstrap.init import ClusterInit, InitRequest  # noqa: PLC0415
+    from gnt.bootstrap.daemons import ALL, Daemons  # noqa: PLC0415
 
-    request = read_request(InitRequest)
     layout = Layout.from_environment(os.environ)
-    return ClusterInit(request, layout, host_name(os.environ, socket.getfqdn()), progress).run()
+    daemons = Daemons(layout, os.environ)
+    # They load beside us, while we look at the machine and make certificates.
+    for name in ALL:
+        daemons.prepare(name)
+    try:
+        from gnt.bootstrap.init import ClusterInit, InitRequest  # noqa: PLC0415
+
+        request = read_request(InitRequest)
+        host = host_name(os.environ, socket.getfqdn())
+        return ClusterInit(request, layout, host, progress, daemons=daemons).run()
+    finally:
+        daemons.dismiss()
 
 
 def _leave() -> Any:

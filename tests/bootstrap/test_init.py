@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import socket
 import sqlite3
 import stat
@@ -14,6 +15,7 @@ import msgspec
 import pytest
 
 from gnt.bootstrap import init, plain_machine, this_node
+from gnt.bootstrap.__main__ import VERBS
 from gnt.bootstrap.daemons import ALL
 from gnt.bootstrap.init import ClusterInit, InitRequest
 from gnt.model.errors import GntError, Refused, Unsupported
@@ -345,3 +347,39 @@ def test_defaults_fit_the_machine() -> None:
     assert "fake" in said[0]
     assert plain_machine.choose_templates(None) == ("sharedfile", "file", "diskless")
     assert plain_machine.choose_templates("xenvg")[-1] == "plain"
+
+
+class Preparing:
+    """Takes note of what is prepared, and whether that ends."""
+
+    def __init__(self, *_where: object) -> None:
+        self.prepared: list[str] = []
+        self.dismissed = False
+
+    def prepare(self, name: str) -> None:
+        """Load it."""
+        self.prepared.append(name)
+
+    def dismiss(self) -> None:
+        """End it."""
+        self.dismissed = True
+
+
+def test_daemons_that_are_loaded_beside_end_with_a_request_that_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are loaded before anything is known of the request; nothing of them may stay."""
+    made: list[Preparing] = []
+
+    def make(*where: object) -> Preparing:
+        made.append(Preparing(*where))
+        return made[-1]
+
+    monkeypatch.setattr("gnt.bootstrap.daemons.Daemons", make)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"cluster_name": 5}\n')))
+    monkeypatch.setenv("GNT_ROOTDIR", str(tmp_path))
+    with pytest.raises(GntError):
+        VERBS["init"]()
+    assert made[0].prepared == list(ALL)
+    assert made[0].dismissed
+    assert list(tmp_path.iterdir()) == []

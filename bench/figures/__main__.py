@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from bench.figures import load, machine, table
+from bench.figures import load, machine, table, waking
 from bench.figures.filling import fill
 from bench.figures.load import Figures
 from gnt.opcodes.instance_power import InstanceStartup
@@ -33,6 +33,9 @@ FIRST = False
 
 DAEMONS: Final = ("gnt-noded", "gnt-masterd")
 VERIFIED: Final = 1000
+
+OF_THE_MACHINE: Final = ("one.fsync", "one.wake_", "three.pb_")
+"""What begins so says nothing of us."""
 
 
 class Sizes:
@@ -122,6 +125,7 @@ def one_node(run: int, sizes: Sizes) -> Figures:
     with cluster(1) as live, measuring(live):
         found = under_load(live, sizes, big=False)
         found |= machine.fsyncs(RAW)
+        found |= waking.figures()
         lives = [load.life_of_an_instance(live, f"bench{run}-{turn}") for turn in range(5)]
         return found | {name: sorted(life[name] for life in lives)[2] for name in lives[0]}
 
@@ -205,9 +209,8 @@ class Bench:
             if self._only in name:
                 found |= {name + key: value for key, value in measured().items()}
                 print(f"    run {number}: {name} done, {time.strftime('%H:%M:%S')}", file=sys.stderr)
-        for name in ("one.fsync", "one.fsync_ms", "one.fsync_p99_ms", "three.pb_one", "three.pb_several"):
-            if name in found:
-                found[f"machine.{name.partition('.')[2]}"] = found.pop(name)
+        for name in [name for name in found if name.startswith(OF_THE_MACHINE)]:
+            found[f"machine.{name.partition('.')[2]}"] = found.pop(name)
         return found
 
     def _keep(self, name: str, nodes: int, prepare: Callable[[Live], None]) -> Live:

@@ -174,6 +174,9 @@ class Administrator:
         self.fail_over(left, no_voting=True)
         for name in gone:
             self.world.nodes[name].power_on()
+        # By their own logs they may be a majority: they come back only while whom they have to hear of is there.
+        with self.world.at_peace():
+            self.world.drive(self.world.all_up, within=PATIENCE, enough=True)
         return True
 
     def force_offline(self) -> bool:

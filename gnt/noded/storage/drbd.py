@@ -190,8 +190,7 @@ class MirroredDisks:
         await self._assembly.must_be_up(side, context)
         if await self._kernel.size(side.minor) >= size:
             return
-        await self._kernel.resize(side, size, context)
-        reached = await self._kernel.size(side.minor)
+        reached = await self._assembly.grow(side, size, context)
         if reached < size:
             raise NodeFailure(
                 "storage_error",

@@ -27,6 +27,8 @@ DIVERGED: Final = "diverged"
 PEER_TIME: Final = 10.0
 STILL_SILENT: Final = 60.0
 PARTING_TIME: Final = 60.0
+# Seconds in which a peer tells how large its volume is now: the kernel's programs do not wait for that.
+TELLING_TIME: Final = 5.0
 LOOK_EVERY: Final = 0.1
 LOOK_SELDOM: Final = 2.0
 _SLOWER: Final = 1.5
@@ -278,15 +280,28 @@ class Assembly:
             return
         why = "a volume below it is smaller, or its other side is away"
         try:
-            await self._kernel.resize(side, side.size, context)
+            has = await self.grow(side, side.size, context)
         except NodeFailure as failure:
             if failure.code not in _DOES_NOT_GROW:
                 raise
             why = failure.text
-        has = await self._kernel.size(side.minor)
         if has < side.size:
             text = f"{side.name} is opened with {has} MiB of {side.size}: {why}"
             _say(context, f"{text}; gnt-instance activate-disks tries again")
+
+    async def grow(self, side: Side, size: int, context: CallContext | None = None) -> int:
+        """Make a mirror as large as `size` MiB, and give how large it is then: as the smaller of its two volumes.
+
+        The peer is asked how large its volume is now, and a mirror whose other side has just grown follows its answer.
+        """
+        await self._kernel.resize(side, size, context)
+        end = self._runtime.clock.seconds() + TELLING_TIME
+        while (has := await self._kernel.size(side.minor)) < size and self._runtime.clock.seconds() < end:
+            now = await self.status(side)
+            if now.alone or now.trying:
+                break
+            await self._runtime.sleep(LOOK_EVERY)
+        return has
 
     async def _give_time(self, side: Side) -> None:
         """Wait for a peer that is sought; not again for one that was silent a moment ago."""

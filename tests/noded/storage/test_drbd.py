@@ -135,6 +135,15 @@ class Readable(Kernel):
     """A kernel whose volumes can all be read but those in `broken`."""
 
     broken: frozenset[str] = frozenset()
+    behind: tuple[int, ...] = ()
+    """Sizes that are seen first, one at each look."""
+
+    async def size(self, minor: int) -> int:
+        """Give what the test says first, then what it is."""
+        if self.behind:
+            seen, self.behind = self.behind[0], self.behind[1:]
+            return seen
+        return await super().size(minor)
 
     async def can_read(self, device: str) -> bool:
         """Say what the test says."""
@@ -650,6 +659,32 @@ def test_growing(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:
     assert (failure.code, failure.retry) == ("not_open", False)
     assert "open for writing on neither" in failure.text
     assert "gnt-instance activate-disks opens it" in failure.hint
+
+
+def test_a_mirror_whose_peer_tells_a_moment_later_that_it_has_grown_has_grown(
+    mirror: Driven, kernel: Readable, machine: DrbdMachine, there: Volumes
+) -> None:
+    """The kernel's program ends before the peer's answer is there, on a busy machine long before."""
+    machine.is_set_up()
+    machine.says(OPEN_HERE)
+    kernel.behind = (64, 64, 64, 64)
+    mirror.grow(mirror_spec(), 96, False)
+    assert machine.commands == ["drbdsetup resize 0 --size 96m"]
+    said: list[str] = []
+    kernel.behind = (96, 96, 96, 96)
+    mirror.assemble(mirror_spec(size=128), True, CallContext("1", None, said.append))
+    assert machine.commands[-1] == "drbdsetup resize 0 --size 128m"
+    assert said == []
+
+
+def test_a_mirror_without_its_peer_is_not_waited_for_when_it_grows(
+    mirror: Driven, kernel: Readable, machine: DrbdMachine, there: Volumes
+) -> None:
+    """Nobody tells anything: how large it is now is how large it is."""
+    machine.is_set_up()
+    machine.says("cs:WFConnection ro:Primary/Unknown ds:UpToDate/DUnknown C r-----")
+    kernel.behind = (64, 64, 96)
+    assert refusal(mirror.grow, mirror_spec(), 96, False).text.startswith("drbd0 has grown to 64 MiB, not 96")
 
 
 def test_growing_over_a_smaller_volume(mirror: Driven, machine: DrbdMachine, there: Volumes) -> None:

@@ -67,6 +67,7 @@ def _agree(call: Call, found: dict[str, Any]) -> None:
         note(f"These master candidates do not answer: {missing}. {found['needed']} of all must have each change.")
         note(f"Changes that only they have are lost, jobs that were acknowledged among them. {missing} will be flagged")
         note("offline. If one of them still runs as the master, there will be two, and guests may be started twice.")
+        note("Switch them on again only while this node answers: by what they know themselves, they may be a majority.")
         question = "Are they switched off, and do you want to go on without them?"
         if not call.option("yes_do_it") and not ask(question):
             hint = "switch them off, or start gnt-noded there; --yes-do-it asks nothing"
@@ -101,6 +102,11 @@ _FAILOVER: Final = Command(
         rest, its daemons end. A dead one is replaced when a majority of the master candidates
         answers; nothing that was acknowledged is lost. A candidate that a node which is online has
         not heard of, for it was promoted while that node was away, is refused and the node named.
+
+        With --no-voting those that do not answer are flagged offline. Switch them on again only
+        while the new master answers: they ask it before they obey anybody else, and without it
+        they may be a majority by what they know themselves. gnt-node modify --offline=no takes one
+        in again.
     """,
     examples=("gnt-cluster master-failover",),
 )

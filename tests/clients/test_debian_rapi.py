@@ -132,7 +132,7 @@ class EveryMethod(SocketCase):
         """None is left out; each gives what its user expects, and makes the job that it is for."""
         submitted: list[list[str]] = []
 
-        def submit(ops: list[dict[str, Any]]) -> int:
+        def submit(ops: list[dict[str, Any]], _within: float | None = None) -> int:
             submitted.append([str(op["OP_ID"]).removeprefix("OP_") for op in ops])
             return 17
 

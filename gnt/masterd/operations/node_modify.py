@@ -16,7 +16,7 @@ from gnt.masterd.operation import Look, Operation, Stage, executes
 from gnt.masterd.operations.pool import Certificates, catch_up, promote, refill, see_certificates, shortage, wants
 from gnt.masterd.plan import Keep, Note, Plan, Step
 from gnt.model.cluster import CONFIG_VERSION, Cluster
-from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, GntError, Refused, Unsupported
+from gnt.model.errors import ENVIRONMENT, WRONG_INPUT, WRONG_STATE, GntError, NotReached, Refused, Unsupported
 from gnt.model.objects import Node
 from gnt.model.params import check_nd, fill_nd
 from gnt.opcodes.base import Opcode
@@ -248,9 +248,16 @@ class ModifyNode(Operation[NodeSetParams]):
             )
 
     async def _refuse_silent(self, node: Node, look: Look) -> None:
-        """Refuse to have a node back that does not answer, or speaks another protocol."""
+        """Refuse to have a node back that does not answer, or speaks another protocol.
+
+        One that was away may have been started a moment ago, and its link tries again later: it is sought at once.
+        """
         try:
-            found = await look.ask(node.uuid, Version())
+            try:
+                found = await look.ask(node.uuid, Version())
+            except NotReached:
+                look.note(f"* waiting for {node.name} to answer...")
+                found = await look.meet(node.name, node.primary_ip, Version())
         except GntError as error:
             raise Refused(
                 WRONG_STATE,

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from gnt.masterd.voting import voters
+from gnt.model.cluster import CONFIG_VERSION
 from gnt.model.errors import NotReached
 from gnt.model.objects import Node
 from gnt.wire.calls import NodeVersion
@@ -148,6 +149,21 @@ def test_a_node_that_comes_back_must_answer() -> None:
     old = NodeVersion(protocol=2000000, release="0", name="n", uuid="u")
     roles.nodes.answers["version"] = lambda _n, _c: old
     assert "speaks protocol 2000000" in roles.refused(MODIFY, node_name="node2", offline=False)
+
+
+def test_a_node_that_was_started_a_moment_ago_answers() -> None:
+    """Its link was refused while it was away, and tries again later: it is sought over a connection of its own."""
+    roles = Roles()
+    roles.change("node2", offline=True)
+
+    def answer(node: str, _call: Any) -> Any:
+        if node != "node2.example.com":
+            return NotReached("no connection to node2: refused")
+        return NodeVersion(protocol=CONFIG_VERSION, release="0", name="node2", uuid="u2")
+
+    roles.nodes.answers["version"] = answer
+    roles.change("node2", offline=False)
+    assert "O" not in roles.flags("node2")
 
 
 def test_a_node_that_missed_new_certificates_does_not_come_back_by_a_flag() -> None:
